@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# `make help` lists the targets. Everything that is built lands in build/.
+
+VERSION := $(shell sed -n '1s/.*(\(.*\)).*/\1/p' debian/changelog)
+
+PREFIX ?= /usr/local
+SBINDIR ?= $(PREFIX)/sbin
+LIBEXECDIR ?= $(PREFIX)/libexec/gpu-ferry
+SYSCONFDIR ?= /etc
+MANDIR ?= $(PREFIX)/share/man
+COMPLETIONDIR ?= $(PREFIX)/share/bash-completion/completions
+UNITDIR ?= $(PREFIX)/lib/systemd/system
+# where Proxmox VE's storage "local" looks for local:snippets/gpu-ferry
+SNIPPETSDIR ?= /var/lib/vz/snippets
+
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+CLANG ?= clang
+PKG_CONFIG ?= pkg-config
+INSTALL ?= install
+
+# Debian's hardening, unless the caller (dpkg-buildpackage) brings flags of its own
+ifeq ($(origin CFLAGS),undefined)
+CFLAGS := -O2 -g -fstack-protector-strong -fPIE
+CPPFLAGS ?= -D_FORTIFY_SOURCE=2
+LDFLAGS ?= -pie -Wl,-z,relro -Wl,-z,now
+endif
+
+WARNINGS := -Wall -Wextra -Wshadow -Wundef -Wvla -Wcast-qual -Wpointer-arith -Wwrite-strings \
+	-Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Wimplicit-fallthrough -Wswitch-enum \
+	-Wconversion -Wsign-conversion -Wnull-dereference
+ifeq ($(WERROR),1)
+WARNINGS += -Werror
+endif
+
+DEFINES := -D_GNU_SOURCE -DVERSION='"$(VERSION)"' -DSBINDIR='"$(SBINDIR)"' \
+	-DLIBEXECDIR='"$(LIBEXECDIR)"' -DSYSCONFDIR='"$(SYSCONFDIR)"'
+TEST_DEFINES := -DTESTS_DIR='"$(CURDIR)/tests"'
+
+LIBRARIES := libkmod libpci libconfig json-c libsystemd
+LIBRARY_CFLAGS = $(shell $(PKG_CONFIG) --cflags $(LIBRARIES))
+LIBRARY_LIBS = $(shell $(PKG_CONFIG) --libs $(LIBRARIES))
+CRITERION_CFLAGS = $(shell $(PKG_CONFIG) --cflags criterion)
+CRITERION_LIBS = $(shell $(PKG_CONFIG) --libs criterion)
+
+COMPILE = $(CC) -std=gnu17 -I. $(DEFINES) $(WARNINGS) $(CPPFLAGS) $(CFLAGS)
+SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+# no fortify here: it hides what the address sanitizer would see
+COMPILE_SANITIZED = $(CC) -std=gnu17 -I. $(DEFINES) $(WARNINGS) -O1 -g $(SANITIZE)
+COMPILE_FUZZ = $(CLANG) -std=gnu17 -I. $(DEFINES) $(WARNINGS) -O1 -g $(SANITIZE)
+
+# The floors as link units: what a program may not use is not there to be linked.
+BASE := $(wildcard kmod-helper/base/*.c)
+HOOKSCRIPT := hooks/hookscript.c $(BASE) $(addprefix conf/,vm_config.c vm_keys.c hostpci.c \
+	property.c text.c node.c cluster.c)
+MAINS := hooks/gpu-ferry.c hooks/hookscript.c
+ROOMS := $(filter-out $(MAINS),$(BASE) \
+	$(wildcard kmod-helper/*.c conf/*.c hooks/*.c hooks/commands/*.c))
+UNIT := $(wildcard tests/unit/test_*.c tests/support/*.c)
+FUZZ := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+
+# $(call objects,KIND,SOURCES): build/KIND/PATH.o
+objects = $(patsubst %.c,build/$(1)/%.o,$(2))
+
+.PHONY: all help install deb demo check check-unit check-unit-plain check-unit-sanitized check-cli \
+	check-fuzz check-host bench lint format packages clean FORCE
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+all: build/gpu-ferry build/hookscript ## build both programs (the default)
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.* ## /\1\t/p' $(MAKEFILE_LIST) | expand -t 24
+
+# --- programs
+
+build/gpu-ferry: $(call objects,plain,hooks/gpu-ferry.c $(ROOMS))
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBRARY_LIBS) $(LIBS)
+
+# libc and the VM config reader only: it runs at every start of every VM
+build/hookscript: $(call objects,plain,$(HOOKSCRIPT))
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
+
+# Flags that change (PREFIX=, WERROR=1, CC=clang) rebuild what was built with others.
+build/flags: FORCE
+	@mkdir -p build
+	@printf '%s\n' $(call quote,$(COMPILE) $(COMPILE_SANITIZED) $(COMPILE_FUZZ)) >$@.new
+	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+quote = '$(subst ','\'',$(1))'
+
+build/plain/tests/%.o: tests/%.c build/flags
+	@mkdir -p $(@D)
+	$(COMPILE) $(TEST_DEFINES) $(LIBRARY_CFLAGS) $(CRITERION_CFLAGS) -MMD -MP -c -o $@ $<
+
+build/plain/%.o: %.c build/flags
+	@mkdir -p $(@D)
+	$(COMPILE) $(LIBRARY_CFLAGS) -MMD -MP -c -o $@ $<
+
+build/sanitized/%.o: %.c build/flags
+	@mkdir -p $(@D)
+	$(COMPILE_SANITIZED) $(TEST_DEFINES) $(LIBRARY_CFLAGS) $(CRITERION_CFLAGS) -MMD -MP -c -o $@ $<
+
+build/fuzz/%.o: %.c build/flags
+	@mkdir -p $(@D)
+	$(COMPILE_FUZZ) -fsanitize=fuzzer-no-link $(TEST_DEFINES) $(LIBRARY_CFLAGS) -MMD -MP -c -o $@ $<
+
+-include $(shell find build/plain build/sanitized build/fuzz -type f -name '*.d' 2>/dev/null)
+
+# --- installation
+
+install: all ## install below DESTDIR, with PREFIX (/usr/local)
+	$(INSTALL) -D -m 0755 build/gpu-ferry $(DESTDIR)$(SBINDIR)/gpu-ferry
+	$(INSTALL) -D -m 0755 build/hookscript $(DESTDIR)$(LIBEXECDIR)/hookscript
+	$(INSTALL) -D -m 0644 conf/gpu-ferry.conf $(DESTDIR)$(SYSCONFDIR)/gpu-ferry/gpu-ferry.conf
+	$(INSTALL) -d $(DESTDIR)$(SNIPPETSDIR)
+	ln -sfn $(LIBEXECDIR)/hookscript $(DESTDIR)$(SNIPPETSDIR)/gpu-ferry
+	set -e; for page in $(wildcard hooks/*.[1-8] conf/*.[1-8]); do \
+		$(INSTALL) -D -m 0644 $$page $(DESTDIR)$(MANDIR)/man$${page##*.}/$${page##*/}; done
+	set -e; for unit in $(wildcard hooks/*.service hooks/*.path); do \
+		$(INSTALL) -D -m 0644 $$unit $(DESTDIR)$(UNITDIR)/$${unit##*/}; \
+		sed -i 's|/usr/sbin/gpu-ferry|$(SBINDIR)/gpu-ferry|g' $(DESTDIR)$(UNITDIR)/$${unit##*/}; done
+	set -e; for completion in $(wildcard hooks/gpu-ferry.bash-completion); do \
+		$(INSTALL) -D -m 0644 $$completion $(DESTDIR)$(COMPLETIONDIR)/gpu-ferry; done
+
+# In a copy, so that debhelper's leavings and the objects of other flags stay apart.
+deb: ## build the Debian package into build/
+	rm -rf build/deb
+	mkdir -p build/deb/src
+	tar -c --exclude=./build --exclude=./.git . | tar -x -C build/deb/src
+	cd build/deb/src && env -u MAKEFLAGS -u CFLAGS -u CPPFLAGS -u LDFLAGS dpkg-buildpackage -us -uc -b
+	rm -f build/*.deb build/*.buildinfo build/*.changes
+	mv build/deb/*.deb build/deb/*.buildinfo build/deb/*.changes build/
+
+# --- tests: each tier ends with a line "TIER: N passed, N failed, N skipped"
+
+check: packages ## all tiers of tests, on a bare Debian 12 or 13
+	@tests/support/check unit cli fuzz host
+
+demo: packages ## boots a host and ferries its card to a VM and back, to look at
+	@tests/host/demo
+
+packages:
+	@tests/support/install-packages
+
+check-unit: check-unit-plain check-unit-sanitized ## the unit tests, plain and under ASan and UBSan
+
+check-unit-plain: build/unit ## the unit tests, plain
+	@tests/support/run-unit unit build/unit
+
+check-unit-sanitized: build/unit-sanitized
+	@tests/support/run-unit unit-sanitized build/unit-sanitized
+
+build/unit: $(call objects,plain,$(ROOMS) $(UNIT))
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBRARY_LIBS) $(CRITERION_LIBS)
+
+build/unit-sanitized: $(call objects,sanitized,$(ROOMS) $(UNIT))
+	$(CC) $(SANITIZE) -o $@ $^ $(LIBRARY_LIBS) $(CRITERION_LIBS)
+
+check-cli: all ## the programs over captured trees
+	@tests/support/run-tier cli tests/cli/run
+
+check-fuzz: $(FUZZ:%=build/fuzz_%) ## replay the fuzzers' corpus
+	@tests/support/run-fuzz $(FUZZ)
+
+build/fuzz_%: build/fuzz/tests/fuzz/fuzz_%.o $(call objects,fuzz,$(ROOMS))
+	$(CLANG) $(SANITIZE) -fsanitize=fuzzer -o $@ $^ $(LIBRARY_LIBS)
+
+check-host: ## a real kernel in QEMU
+	@tests/support/run-tier host tests/host/check
+
+bench: all ## measure
+	tests/bench/run
+
+# --- looking after the source
+
+lint: export LINT_CFLAGS = -std=gnu17 -I. $(DEFINES) $(TEST_DEFINES) $(filter-out -Werror,$(WARNINGS)) \
+	$(LIBRARY_CFLAGS) $(CRITERION_CFLAGS)
+
+lint: ## compilers, analysers, style, and the rule of the floors
+	@tests/support/lint
+
+format: ## clang-format every source in place
+	@tests/support/lint-files c | xargs clang-format -i
+
+clean: ## remove what was built
+	rm -rf build

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/*
+ * Which functions Proxmox would pass to a VM now. Source: PVE/QemuServer/PCI.pm
+ * (parse_hostpci_devices, choose_hostpci_devices, reserve_pci_usage) of qemu-server 9.2.6.
+ */
+
+#include "hostpci.h"
+#include "kmod-helper/base/error.h"
+#include "mapping.h"
+#include "vm_config.h"
+#include <stdbool.h>
+#include <stddef.h>
+
+/* What the choice needs to know of the host. */
+struct choice_host {
+	const char *const *addresses; /* every function, "0000:01:00.0" */
+	size_t count;
+	const char *node;
+	const struct mappings *mappings;
+	mapping_lookup look_up;
+	/* 0 when the VM may have @address, -EBUSY and why when another one has it. NULL: all free
+	 */
+	int (*check_free)(void *context, const char *address, struct error *error);
+	void *context; /* of both */
+};
+
+/* One hostpciN. */
+struct choice_entry {
+	unsigned int index; /* N */
+	struct hostpci hostpci;
+	bool mediated; /* mdev or NVIDIA's vGPU: nothing to bind, no functions to take */
+	bool vgpu;     /* mediated, and Proxmox reserves the function all the same */
+	struct alternatives alternatives; /* addresses */
+	ptrdiff_t chosen;		  /* index into alternatives; -1: none */
+	struct error error;		  /* status 0: none */
+};
+
+struct choice {
+	struct choice_entry entries[HOSTPCI_MAX];
+	size_t count;
+	/* What Proxmox dies with at start: the first error in its order. Status 0: it would start.
+	 * -EINVAL the config says what cannot be, -ENODEV no such device, -ENOENT and -ESTALE see
+	 * mapping_find, -EBUSY another VM has it or nothing is left. */
+	struct error error;
+};
+
+/* Works out every hostpci entry of @config, also past an entry that is wrong, so that a plan can
+ * show all of them. Returns 0 (look at ret->error) or -ENOMEM. Free with choice_done. */
+int choice_make(const struct vm_config *config, const struct choice_host *host, struct choice *ret,
+	struct error *error);
+void choice_done(struct choice *choice);
+
+/* The chosen addresses, or NULL when there is no choice. */
+const struct names *choice_addresses(const struct choice_entry *entry);

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "hostpci.h"
+
+#include "kmod-helper/base/cleanup.h"
+#include <errno.h>
+#include <string.h>
+
+#define ID "([a-f0-9]{4,}:)?[a-f0-9]{2}:[a-f0-9]{2}(\\.[a-f0-9])?"
+#define HEX_ID "^0x[0-9a-fA-F]{4}$"
+
+static const char *const drivers[] = {"vfio", "keep", NULL};
+
+static const struct property_rule rules[] = {
+	{.name = "host", .is_default = true, .pattern = "^" ID "(;" ID ")*$"},
+	{.name = "mapping", .pattern = PATTERN_CONFIG_ID},
+	{.name = "rombar", .type = PROPERTY_BOOLEAN},
+	{.name = "romfile", .pattern = "^[^,;]+$"},
+	{.name = "pcie", .type = PROPERTY_BOOLEAN},
+	{.name = "x-vga", .type = PROPERTY_BOOLEAN},
+	{.name = "legacy-igd", .type = PROPERTY_BOOLEAN},
+	{.name = "mdev", .pattern = "^[^/.:]+$"},
+	{.name = "vendor-id", .pattern = HEX_ID},
+	{.name = "device-id", .pattern = HEX_ID},
+	{.name = "sub-vendor-id", .pattern = HEX_ID},
+	{.name = "sub-device-id", .pattern = HEX_ID},
+	{.name = "driver", .values = drivers},
+};
+
+static const struct property_format format = {rules, sizeof(rules) / sizeof(*rules)};
+
+static int ids_split(const char *host, struct names *ids)
+{
+	auto_free char *copy = strdup(host);
+	char *rest = copy;
+	char *id;
+
+	if (!copy)
+		return -ENOMEM;
+	while ((id = strsep(&rest, ";"))) {
+		int r = names_add(ids, id);
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static void fields_fill(struct hostpci *hostpci)
+{
+	const struct property_set *options = &hostpci->options;
+	const char *driver = property_get(options, "driver");
+
+	hostpci->host = property_get(options, "host");
+	hostpci->mapping = property_get(options, "mapping");
+	hostpci->mdev = property_get(options, "mdev");
+	hostpci->romfile = property_get(options, "romfile");
+	hostpci->pcie = property_is_true(options, "pcie");
+	hostpci->x_vga = property_is_true(options, "x-vga");
+	hostpci->legacy_igd = property_is_true(options, "legacy-igd");
+	hostpci->rombar = !property_get(options, "rombar") || property_is_true(options, "rombar");
+	hostpci->keep_driver = driver && strcmp(driver, "keep") == 0;
+}
+
+int hostpci_parse(const char *value, struct hostpci *ret, struct error *error)
+{
+	cleanup(hostpci_done) struct hostpci hostpci = {0};
+	int r = property_parse(&format, value, &hostpci.options, error);
+
+	if (r < 0)
+		return r;
+	fields_fill(&hostpci);
+	if (hostpci.host && ids_split(hostpci.host, &hostpci.ids) < 0)
+		return error_set_errno(error, -ENOMEM, "read '%s'", value);
+	*ret = hostpci;
+	hostpci = (struct hostpci){0};
+	return 0;
+}
+
+void hostpci_done(struct hostpci *hostpci)
+{
+	property_set_done(&hostpci->options);
+	names_done(&hostpci->ids);
+	*hostpci = (struct hostpci){0};
+}
+
+int hostpci_check(const struct hostpci *hostpci, struct error *error)
+{
+	if (hostpci->host && hostpci->mapping)
+		return error_set(error, -EINVAL, "Cannot set both 'host' and 'mapping'.");
+	if (!hostpci->host && !hostpci->mapping)
+		return error_set(error, -EINVAL, "Either 'host' or 'mapping' must be set.");
+	return 0;
+}
+
+/* lspci() takes a prefix, with or without "0000:" in front of it. */
+static bool id_means(const char *id, const char *address)
+{
+	size_t length = strlen(id);
+
+	if (strncmp(address, id, length) == 0)
+		return true;
+	return strncmp(address, "0000:", 5) == 0 && strncmp(address + 5, id, length) == 0;
+}
+
+static int compare_names(const void *left, const void *right)
+{
+	return strcmp(*(char *const *)left, *(char *const *)right);
+}
+
+int hostpci_find(const char *id, const char *const *addresses, size_t count, struct names *names,
+	struct error *error)
+{
+	size_t before = names->count;
+
+	for (size_t i = 0; i < count; i++) {
+		if (id_means(id, addresses[i]) && names_add(names, addresses[i]) < 0)
+			return error_set_errno(error, -ENOMEM, "look for PCI device '%s'", id);
+	}
+	if (names->count == before)
+		return error_set(error, -ENODEV, "no PCI device found for '%s'", id);
+	qsort(names->names + before, names->count - before, sizeof(*names->names), compare_names);
+	return 0;
+}

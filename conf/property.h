@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/*
+ * Proxmox's property strings: "01:00,pcie=1,x-vga=on". Source: PVE/JSONSchema.pm,
+ * parse_property_string, with its oddities: a blank part is nothing, a blank beside a comma belongs
+ * to the name or the value, a value may hold "=", and a default value of "0" may be given again.
+ */
+
+#include "kmod-helper/base/error.h"
+#include <stdbool.h>
+#include <stddef.h>
+
+#define PROPERTY_MAX 16
+
+enum property_type {
+	PROPERTY_STRING,
+	PROPERTY_BOOLEAN,
+	PROPERTY_INTEGER,
+	PROPERTY_NUMBER,
+};
+
+struct property_rule {
+	const char *name;
+	const char *alias_of; /* another rule's name: stored and checked as that one */
+	enum property_type type;
+	bool is_default; /* takes the part that has no "name=" */
+	bool required;
+	const char *pattern;	   /* POSIX extended, anchored by its writer; NULL: anything */
+	const char *const *values; /* the only ones allowed, NULL at the end; NULL: anything */
+	size_t max_length;	   /* bytes; 0: no limit */
+	double minimum, maximum;   /* both 0: no limits */
+};
+
+/* At most PROPERTY_MAX rules. */
+struct property_format {
+	const struct property_rule *rules;
+	size_t count;
+};
+
+struct property_set {
+	const struct property_format *format;
+	char *text;			  /* what the values point into */
+	const char *values[PROPERTY_MAX]; /* by rule; NULL: not given */
+};
+
+/* Reads @text by @format. A boolean is stored as "0" or "1". Returns 0, -ENOMEM, or -EINVAL where
+ * Proxmox rejects the whole string. @ret is untouched on failure; free with property_set_done. */
+int property_parse(const struct property_format *format, const char *text, struct property_set *ret,
+	struct error *error);
+void property_set_done(struct property_set *set);
+
+/* The value as given, or NULL. It lives as long as @set. */
+const char *property_get(const struct property_set *set, const char *name);
+
+/* True when the boolean is given and true. */
+bool property_is_true(const struct property_set *set, const char *name);
+
+/* True when @text matches the POSIX extended regular expression @pattern. */
+bool pattern_matches(const char *pattern, const char *text);
+
+/* PVE/JSONSchema.pm, $CONFIGID_RE: snapshots, mappings. */
+#define PATTERN_CONFIG_ID "^[a-zA-Z][a-zA-Z0-9_-]+$"
+
+/* parse_boolean: 1 on yes true, 0 off no false in any case; anything else comes back as it is. */
+const char *boolean_normalise(const char *text);

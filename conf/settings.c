@@ -1,0 +1,415 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "settings.h"
+
+#include "kmod-helper/base/cleanup.h"
+#include "kmod-helper/base/parse.h"
+#include "property.h"
+#include <ctype.h>
+#include <errno.h>
+#include <libconfig.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#define MAX_BYTES (256 * 1024)
+
+/* The longest number that libconfig 1.5 reads right: it cuts a greater one to 32 bits unsaid. */
+#define MAX_DIGITS 9
+
+enum setting_type {
+	SETTING_NUMBER,
+	SETTING_WORD,
+	SETTING_ADDRESSES,
+};
+
+/* One row is one setting. */
+struct setting {
+	const char *name;
+	enum setting_type type;
+	size_t offset;	   /* into struct settings */
+	long long minimum; /* of numbers */
+	long long maximum;
+	const char *const *words; /* NULL at the end; the place is the enum's value */
+};
+
+static const char *const boot_display_words[] = {
+	[BOOT_DISPLAY_ALLOW] = "allow",
+	[BOOT_DISPLAY_REFUSE] = "refuse",
+	NULL,
+};
+
+static const struct setting table[] = {
+	{.name = "write_deadline_seconds",
+		.type = SETTING_NUMBER,
+		.offset = offsetof(struct settings, write_deadline_seconds),
+		.minimum = 1,
+		.maximum = 3600},
+	{.name = "slow_write_deadline_seconds",
+		.type = SETTING_NUMBER,
+		.offset = offsetof(struct settings, slow_write_deadline_seconds),
+		.minimum = 1,
+		.maximum = 3600},
+	{.name = "return_wait_seconds",
+		.type = SETTING_NUMBER,
+		.offset = offsetof(struct settings, return_wait_seconds),
+		.minimum = 0,
+		.maximum = 3600},
+	{.name = "boot_display",
+		.type = SETTING_WORD,
+		.offset = offsetof(struct settings, boot_display),
+		.words = boot_display_words},
+	{.name = "allow", .type = SETTING_ADDRESSES, .offset = offsetof(struct settings, allow)},
+};
+
+static const struct settings defaults = {
+	.write_deadline_seconds = 30,
+	.slow_write_deadline_seconds = 240,
+	.return_wait_seconds = 30,
+	.boot_display = BOOT_DISPLAY_ALLOW,
+};
+
+struct reader {
+	const char *name; /* of the file */
+	unsigned int vmid;
+	struct settings *settings;
+	struct error *error;
+};
+
+void settings_done(struct settings *settings)
+{
+	names_done(&settings->allow);
+	*settings = (struct settings){0};
+}
+
+static int refuse(const struct reader *reader, const config_setting_t *place, const char *format,
+	...) __attribute__((format(printf, 3, 4)));
+
+static int refuse(
+	const struct reader *reader, const config_setting_t *place, const char *format, ...)
+{
+	const char *name = config_setting_name(place);
+	char text[512];
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(text, sizeof(text), format, arguments);
+	va_end(arguments);
+	return error_set(reader->error, -EINVAL, "%s:%u: setting '%s': %s", reader->name,
+		config_setting_source_line(place), name ? name : "vms", text);
+}
+
+static int read_number(const struct reader *reader, const struct setting *setting,
+	const config_setting_t *place, unsigned int *ret)
+{
+	int type = config_setting_type(place);
+	long long value;
+
+	if (type != CONFIG_TYPE_INT && type != CONFIG_TYPE_INT64)
+		return refuse(reader, place, "must be a whole number, %lld to %lld",
+			setting->minimum, setting->maximum);
+	value = config_setting_get_int64(place);
+	if (value < setting->minimum || value > setting->maximum)
+		return refuse(reader, place, "%lld is out of range, %lld to %lld are allowed",
+			value, setting->minimum, setting->maximum);
+	*ret = (unsigned int)value;
+	return 0;
+}
+
+/* "allow", "refuse" */
+static void words_list(const char *const *words, char *buffer, size_t size)
+{
+	size_t used = 0;
+
+	buffer[0] = '\0';
+	for (; *words && used < size; words++) {
+		int length =
+			snprintf(buffer + used, size - used, "%s\"%s\"", used ? ", " : "", *words);
+
+		used += length > 0 ? (size_t)length : 0;
+	}
+}
+
+static int read_word(const struct reader *reader, const struct setting *setting,
+	const config_setting_t *place, unsigned int *ret)
+{
+	const char *word = config_setting_get_string(place);
+	char allowed[128];
+
+	for (unsigned int i = 0; word && setting->words[i]; i++) {
+		if (strcmp(setting->words[i], word) == 0) {
+			*ret = i;
+			return 0;
+		}
+	}
+	words_list(setting->words, allowed, sizeof(allowed));
+	return refuse(reader, place, "must be one of %s", allowed);
+}
+
+#define ADDRESS_HINT "each must be a function's address, like \"0000:2b:00.0\""
+
+static int add_address(const struct reader *reader, const config_setting_t *place,
+	const char *address, struct names *names)
+{
+	char full[32];
+
+	if (!address ||
+		!pattern_matches("^([0-9a-f]{4,8}:)?[0-9a-f]{2}:[01][0-9a-f]\\.[0-7]$", address))
+		return refuse(reader, place, ADDRESS_HINT ", not '%.40s'", address ? address : "?");
+	snprintf(full, sizeof(full), "%s%s",
+		strchr(address, ':') == strrchr(address, ':') ? "0000:" : "", address);
+	if (names_add(names, full) < 0)
+		return error_set_errno(reader->error, -ENOMEM, "read %s", reader->name);
+	return 0;
+}
+
+static int read_addresses(
+	const struct reader *reader, const config_setting_t *place, struct names *ret)
+{
+	cleanup(names_done) struct names names = {0};
+
+	if (!config_setting_is_array(place) && !config_setting_is_list(place))
+		return refuse(reader, place, "must be a list, [ \"…\", \"…\" ]; " ADDRESS_HINT);
+	for (int i = 0; i < config_setting_length(place); i++) {
+		int r = add_address(
+			reader, place, config_setting_get_string_elem(place, i), &names);
+
+		if (r < 0)
+			return r;
+	}
+	names_done(ret);
+	*ret = names;
+	names = (struct names){0};
+	return 0;
+}
+
+static int read_setting(const struct reader *reader, const struct setting *setting,
+	const config_setting_t *place, struct settings *settings)
+{
+	void *field = (char *)settings + setting->offset;
+
+	switch (setting->type) {
+	case SETTING_NUMBER:
+		return read_number(reader, setting, place, field);
+	case SETTING_WORD:
+		return read_word(reader, setting, place, field);
+	case SETTING_ADDRESSES:
+		return read_addresses(reader, place, field);
+	}
+	return -EINVAL;
+}
+
+static const struct setting *setting_find(const char *name)
+{
+	for (size_t i = 0; i < sizeof(table) / sizeof(*table); i++) {
+		if (strcmp(table[i].name, name) == 0)
+			return &table[i];
+	}
+	return NULL;
+}
+
+/* Every setting of @group but the one named @own, which its reader looks at by itself. */
+static int read_group(const struct reader *reader, const config_setting_t *group, const char *own,
+	struct settings *settings)
+{
+	for (int i = 0; i < config_setting_length(group); i++) {
+		const config_setting_t *place = config_setting_get_elem(group, (unsigned int)i);
+		const char *name = config_setting_name(place);
+		const struct setting *setting = setting_find(name);
+		int r;
+
+		if (strcmp(name, own) == 0)
+			continue;
+		if (!setting)
+			return refuse(reader, place,
+				"there is no such setting%s (see gpu-ferry.conf(5))",
+				strcmp(own, "vms") == 0 ? "" : " of a VM");
+		r = read_setting(reader, setting, place, settings);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int read_vmid(const struct reader *reader, const config_setting_t *group, unsigned int *ret)
+{
+	const config_setting_t *place = config_setting_get_member(group, "vmid");
+	struct setting setting = {.minimum = 100, .maximum = VMID_MAX};
+
+	if (!place)
+		return error_set(reader->error, -EINVAL,
+			"%s:%u: setting 'vms': an entry has no 'vmid'", reader->name,
+			config_setting_source_line(group));
+	return read_number(reader, &setting, place, ret);
+}
+
+/* Into @ret_vmid and, when it is the VM asked for, over the settings; else only checked. */
+static int read_vm(
+	const struct reader *reader, const config_setting_t *group, unsigned int *ret_vmid)
+{
+	cleanup(settings_done) struct settings unused = {0};
+	int r;
+
+	if (!config_setting_is_group(group))
+		return refuse(reader, group, "each entry must be { vmid = …; … }");
+	r = read_vmid(reader, group, ret_vmid);
+	if (r < 0)
+		return r;
+	return read_group(
+		reader, group, "vmid", *ret_vmid == reader->vmid ? reader->settings : &unused);
+}
+
+static int check_unique(const struct reader *reader, const config_setting_t *group,
+	const unsigned int *vmids, int count)
+{
+	for (int i = 0; i < count; i++) {
+		if (vmids[i] == vmids[count])
+			return refuse(reader, config_setting_get_member(group, "vmid"),
+				"VM %u stands in 'vms' twice", vmids[count]);
+	}
+	return 0;
+}
+
+static int read_vms(const struct reader *reader, const config_setting_t *vms)
+{
+	int count = config_setting_length(vms);
+	auto_free unsigned int *vmids = NULL;
+
+	if (!config_setting_is_list(vms))
+		return refuse(reader, vms, "must be a list, ( { vmid = …; … }, … )");
+	vmids = calloc((size_t)count + 1, sizeof(*vmids));
+	if (!vmids)
+		return error_set_errno(reader->error, -ENOMEM, "read %s", reader->name);
+	for (int i = 0; i < count; i++) {
+		const config_setting_t *group = config_setting_get_elem(vms, (unsigned int)i);
+		int r = read_vm(reader, group, &vmids[i]);
+
+		if (r == 0)
+			r = check_unique(reader, group, vmids, i);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int read_all(const struct reader *reader, const config_t *config)
+{
+	const config_setting_t *root = config_root_setting(config);
+	const config_setting_t *vms = config_setting_get_member(root, "vms");
+	int r = read_group(reader, root, "vms", reader->settings);
+
+	return r == 0 && vms ? read_vms(reader, vms) : r;
+}
+
+/* Moves past a string or a comment that begins at @position; 0: neither begins there. */
+static size_t skip_length(const char *position)
+{
+	const char *end;
+
+	if (*position == '"') {
+		for (end = position + 1; *end && *end != '"'; end++)
+			end += *end == '\\' && end[1];
+		return (size_t)(end - position) + (*end == '"');
+	}
+	if (*position == '#' || strncmp(position, "//", 2) == 0)
+		return strcspn(position, "\n");
+	if (strncmp(position, "/*", 2) == 0) {
+		end = strstr(position + 2, "*/");
+		return end ? (size_t)(end - position) + 2 : strlen(position);
+	}
+	return 0;
+}
+
+static size_t word_length(const char *position)
+{
+	size_t length = 0;
+
+	while (isalnum((unsigned char)position[length]) || strchr("_*-.+", position[length])) {
+		if (!position[length])
+			break;
+		length++;
+	}
+	return length;
+}
+
+static unsigned int line_of(const char *text, const char *position)
+{
+	unsigned int line = 1;
+
+	for (; text < position; text++)
+		line += *text == '\n';
+	return line;
+}
+
+static bool is_too_long(const char *word, size_t length)
+{
+	size_t sign = strspn(word, "+-");
+
+	return sign < length && isdigit((unsigned char)word[sign]) && length - sign > MAX_DIGITS;
+}
+
+/* What libconfig would do or misread without a word: reads another file, cuts a number. */
+static int scan(const char *text, const struct reader *reader)
+{
+	const char *position = text;
+
+	while (*position) {
+		size_t length = skip_length(position);
+
+		if (*position == '@')
+			return error_set(reader->error, -EINVAL,
+				"%s:%u: '@include' is not supported", reader->name,
+				line_of(text, position));
+		if (!length) {
+			length = word_length(position);
+			if (is_too_long(position, length))
+				return error_set(reader->error, -EINVAL,
+					"%s:%u: the number %.*s is too large", reader->name,
+					line_of(text, position), length > 40 ? 40 : (int)length,
+					position);
+		}
+		position += length ? length : 1;
+	}
+	return 0;
+}
+
+static int parse_text(const struct reader *reader, const char *text)
+{
+	cleanup(config_destroy) config_t config;
+
+	config_init(&config);
+	/* scan() has refused every @include; should one slip through, it finds nothing here */
+	config_set_include_dir(&config, "/dev/null");
+	if (!config_read_string(&config, text))
+		return error_set(reader->error, -EINVAL, "%s:%d: %s", reader->name,
+			config_error_line(&config), config_error_text(&config));
+	return read_all(reader, &config);
+}
+
+int settings_parse(const char *text, const char *name, unsigned int vmid, struct settings *ret,
+	struct error *error)
+{
+	cleanup(settings_done) struct settings settings = defaults;
+	struct reader reader = {.name = name, .vmid = vmid, .settings = &settings, .error = error};
+	int r = scan(text, &reader);
+
+	if (r == 0)
+		r = parse_text(&reader, text);
+	if (r < 0)
+		return r;
+	*ret = settings;
+	settings = (struct settings){0};
+	return 0;
+}
+
+int settings_read(
+	const struct root *root, unsigned int vmid, struct settings *ret, struct error *error)
+{
+	struct file_read_options options = {
+		.max = MAX_BYTES, .require_owner = true, .require_text = true};
+	auto_free char *text = NULL;
+	int r = file_read(root, SETTINGS_PATH, &options, &text, NULL, error);
+
+	if (r == -ENOENT)
+		return settings_parse("", "/" SETTINGS_PATH, vmid, ret, error);
+	return r < 0 ? r : settings_parse(text, "/" SETTINGS_PATH, vmid, ret, error);
+}

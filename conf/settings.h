@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/* /etc/gpu-ferry/gpu-ferry.conf. The only user of libconfig. What each setting means is said in the
+ * shipped file, conf/gpu-ferry.conf. */
+
+#include "kmod-helper/base/error.h"
+#include "kmod-helper/base/file.h"
+
+#define SETTINGS_PATH "etc/gpu-ferry/gpu-ferry.conf"
+
+enum boot_display_policy {
+	BOOT_DISPLAY_ALLOW,
+	BOOT_DISPLAY_REFUSE,
+};
+
+struct settings {
+	unsigned int write_deadline_seconds;
+	unsigned int slow_write_deadline_seconds;
+	unsigned int return_wait_seconds;
+	enum boot_display_policy boot_display;
+	struct names allow; /* addresses with their domain, "0000:2b:00.0" */
+};
+
+/* Reads the settings as they hold for VM @vmid (0: for nobody in particular): a value in `vms` goes
+ * before one at the top, and that before the default. The whole file is checked whatever @vmid is.
+ * That there is no file means the defaults. Free with settings_done. @ret is untouched on failure:
+ * -EINVAL  wrong syntax, unknown setting, wrong type or value, a VM twice, @include (FILE:LINE: …)
+ * -EPERM   the file is not root's or writable by others
+ * -EISDIR, -ENXIO, -EFBIG, -EILSEQ as file_read; -ENOMEM; another -errno of the reading. */
+int settings_read(
+	const struct root *root, unsigned int vmid, struct settings *ret, struct error *error);
+
+/* The same on a text that is there already; @name is what messages call it. */
+int settings_parse(const char *text, const char *name, unsigned int vmid, struct settings *ret,
+	struct error *error);
+void settings_done(struct settings *settings);

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+#include <stdbool.h>
+#include <stdio.h>
+
+/* What \s means in Proxmox's readers: their texts are bytes, so no other blanks count. */
+#define TEXT_WHITE " \t\n\v\f\r"
+
+bool text_is_white(char character);
+
+/* True when there is nothing but white space in @text. */
+bool text_is_blank(const char *text);
+
+/* Writes @text to @stream with %XX resolved; what then is no UTF-8, and NUL, becomes U+FFFD. @text
+ * is used as a buffer. Source: PVE/ParseUtils.pm, decode_text. */
+void text_decode(char *text, FILE *stream);

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "commands.h"
+
+#include "hooks/hand.h"
+#include "hooks/output.h"
+#include "hooks/plan_output.h"
+#include "hooks/return.h"
+#include "hooks/take.h"
+#include "kmod-helper/base/cleanup.h"
+#include <string.h>
+
+/* The functions of one group: a loan by hand is one group's. */
+struct portion {
+	struct plan_want *wants;
+	size_t count;
+	long iommu_group;
+};
+
+static int next_portion(const struct context *context, const struct hand_devices *devices,
+	size_t *position, struct portion *ret, struct error *error)
+{
+	struct plan_want *wants = calloc(devices->count + 1, sizeof(*wants));
+	long group = devices->functions[*position]->iommu_group;
+	size_t count = 0;
+
+	if (!wants)
+		return error_set_errno(error, -ENOMEM, "bind");
+	for (; *position < devices->count; (*position)++) {
+		const struct pci_function *function = devices->functions[*position];
+
+		if (function->iommu_group != group)
+			break;
+		snprintf(wants[count].address, sizeof(wants[count].address), "%s",
+			function->address);
+		snprintf(wants[count].target, sizeof(wants[count].target), "%s",
+			context->driver ? context->driver : "vfio-pci");
+		count++;
+	}
+	*ret = (struct portion){.wants = wants, .count = count, .iommu_group = group};
+	return 0;
+}
+
+static int print_plan(struct context *context, const struct take_request *request,
+	struct error *error)
+{
+	cleanup(loans_done) struct loans loans = {0};
+	cleanup(plan_done) struct plan plan = {0};
+	struct json_object *object;
+	int r = loans_read(&context->root, &loans, error);
+
+	if (r == 0)
+		r = take_plan(context, request, &loans, &plan, error);
+	if (r < 0)
+		return r;
+	if (context->output == OUTPUT_TEXT) {
+		r = plan_output_text(&plan, error);
+	} else {
+		object = json_object_new_object();
+		plan_output_json(object, &plan);
+		r = output_json(context, object, error);
+	}
+	return r == 0 && plan.blocker_count ? take_refusal(&plan, error) : r;
+}
+
+static int bind_portion(struct context *context, const struct hand_devices *devices,
+	const struct settings *settings, const struct portion *portion, struct error *error)
+{
+	const struct take_request request = {
+		.owner = {.kind = LOAN_OWNER_HAND, .iommu_group = portion->iommu_group},
+		.host = &devices->host,
+		.wants = portion->wants,
+		.want_count = portion->count,
+		.settings = settings,
+	};
+
+	return context->dry_run ? print_plan(context, &request, error) :
+				  take_run(context, &request, error);
+}
+
+static void return_portions(struct context *context, const long *groups, size_t count)
+{
+	struct error error = {0};
+
+	for (size_t i = 0; i < count; i++) {
+		const struct loan_owner owner = {
+			.kind = LOAN_OWNER_HAND, .iommu_group = groups[i]};
+
+		if (return_loan(context, &owner, &error) < 0)
+			log_write(&context->log, LOG_ERR, "%s", error.message);
+	}
+}
+
+/* All or none: what this call has bound goes home when a later device cannot be. */
+static int bind_all(struct context *context, const struct hand_devices *devices,
+	const struct settings *settings, struct error *error)
+{
+	auto_free long *done = calloc(devices->count + 1, sizeof(*done));
+	size_t done_count = 0;
+	size_t position = 0;
+	int r = done ? 0 : error_set_errno(error, -ENOMEM, "bind");
+
+	while (r == 0 && position < devices->count) {
+		struct portion portion = {0};
+		const struct loan_owner owner = {.kind = LOAN_OWNER_HAND,
+			.iommu_group = devices->functions[position]->iommu_group};
+		cleanup(loan_done) struct loan before = {0};
+		bool stood = loan_read(&context->root, &owner, &before, error) == 0;
+
+		r = next_portion(context, devices, &position, &portion, error);
+		if (r == 0)
+			r = bind_portion(context, devices, settings, &portion, error);
+		free(portion.wants);
+		if (r == 0 && !stood && !context->dry_run)
+			done[done_count++] = owner.iommu_group;
+	}
+	if (r < 0 && done)
+		return_portions(context, done, done_count);
+	return r;
+}
+
+int command_bind(struct context *context, char **arguments, struct error *error)
+{
+	cleanup(hand_devices_done) struct hand_devices devices = {0};
+	cleanup(settings_done) struct settings settings = {0};
+	struct error later = {0};
+	int r;
+
+	if (context->driver && (!*context->driver || strchr(context->driver, '/')))
+		return error_set(error, USAGE, "'%s' is no driver's name", context->driver);
+	r = hand_devices_find(context, arguments, &devices, error);
+	if (r < 0)
+		return r;
+	r = context->dry_run ? 0 : context_require_live(context, error);
+	if (r == 0)
+		r = settings_read(&context->root, 0, &settings, error);
+	if (r < 0)
+		return r;
+	context_catch_signals();
+	if (!context->dry_run && return_gone(context, NULL, NULL, &later) < 0)
+		log_write(&context->log, LOG_WARNING, "%s", later.message);
+	r = bind_all(context, &devices, &settings, error);
+	return r < 0 ? error_wrap(error, r, "bind") : 0;
+}

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "commands.h"
+
+#include "hooks/exchange.h"
+#include "hooks/guest_plan.h"
+#include "hooks/return.h"
+#include "kmod-helper/base/cleanup.h"
+#include "kmod-helper/base/parse.h"
+#include <string.h>
+#include <unistd.h>
+
+/* What the hookscript calls when there is something to ferry. The lines go to the task log. */
+
+static int pre_start(struct context *context, unsigned int vmid, struct error *error)
+{
+	cleanup(guest_plan_done) struct guest_plan guest = {0};
+	struct take_request request;
+	int r = guest_plan_make(context, vmid, getenv("PVE_MIGRATED_FROM"), &guest, error);
+
+	if (r < 0)
+		return r;
+	request = guest_plan_request(&guest, vmid);
+	/* a loan that stands from a start before: nothing of it is asked for any more */
+	if (!request.want_count && !guest.plan.blocker_count)
+		return return_loan(context, &request.owner, error);
+	if (guest.plan.blocker_count)
+		return take_refusal(&guest.plan, error);
+	return take_run(context, &request, error);
+}
+
+static int post_start(struct context *context, unsigned int vmid, struct error *error)
+{
+	return exchange_alternatives(context, vmid, error);
+}
+
+static int pre_stop(struct context *context, unsigned int vmid, struct error *error)
+{
+	(void)context, (void)vmid, (void)error;
+	return 0;
+}
+
+static int post_stop(struct context *context, unsigned int vmid, struct error *error)
+{
+	const struct loan_owner owner = {.kind = LOAN_OWNER_VM, .vmid = vmid};
+
+	return return_loan(context, &owner, error);
+}
+
+int command_hook(struct context *context, char **arguments, struct error *error)
+{
+	static const struct {
+		const char *name;
+		int (*run)(struct context *context, unsigned int vmid, struct error *error);
+	} phases[] = {
+		{"pre-start", pre_start},
+		{"post-start", post_start},
+		{"pre-stop", pre_stop},
+		{"post-stop", post_stop},
+	};
+	int r;
+
+	if (!arguments[0] || !arguments[1] || arguments[2])
+		return error_set(error, USAGE, "hook takes a VMID and a phase");
+	if (parse_vmid(arguments[0], &context->vmid) < 0)
+		return error_set(error, USAGE, "'%s' is no VMID (100 to 999999999)", arguments[0]);
+	for (size_t i = 0; i < sizeof(phases) / sizeof(phases[0]); i++) {
+		if (strcmp(arguments[1], phases[i].name) != 0)
+			continue;
+		r = context_require_live(context, error);
+		if (r < 0)
+			return r;
+		context->log_fd = STDOUT_FILENO;
+		context_catch_signals();
+		r = phases[i].run(context, context->vmid, error);
+		return r < 0 ? error_wrap(error, r, "%s of VM %u", arguments[1], context->vmid) : 0;
+	}
+	return error_set(error, USAGE, "'%s' is no phase", arguments[1]);
+}

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "commands.h"
+
+#include "hooks/guest.h"
+#include "hooks/output.h"
+#include "kmod-helper/base/cleanup.h"
+#include "kmod-helper/base/parse.h"
+#include "kmod-helper/executor.h"
+#include "kmod-helper/loan.h"
+#include <errno.h>
+#include <string.h>
+
+/* The state as it is now: what a killed process left behind is owed, and an overdue write may have
+ * come back. */
+static enum loan_state current_state(const struct context *context, const struct loan *loan)
+{
+	if (loan->state == LOAN_LENT || loan_is_busy(&context->root, loan))
+		return loan->state;
+	if (loan->owner.kind == LOAN_OWNER_VM && context->root.live &&
+		!guest_is_gone(&context->root, &context->kernel, loan->owner.vmid))
+		return loan->state;
+	return LOAN_OWED;
+}
+
+static bool is_taken(const struct loan_function *function)
+{
+	return function->use != LOAN_ALTERNATIVE;
+}
+
+static struct json_object *format_function(const struct loan_function *function)
+{
+	struct json_object *object = json_object_new_object();
+
+	json_add_text(object, "address", function->address);
+	json_add_text_or_null(object, "home_driver", function->home_driver);
+	json_add_text_or_null(object, "driver", function->target);
+	return object;
+}
+
+static struct json_object *format_loan(const struct loan *loan, enum loan_state state)
+{
+	struct json_object *object = json_object_new_object();
+	struct json_object *functions = json_object_new_array();
+
+	json_add_owner(object, "owner", &loan->owner);
+	json_add_text(object, "state", loan_state_name(state));
+	for (size_t i = 0; i < loan->function_count; i++) {
+		if (is_taken(&loan->functions[i]))
+			json_object_array_add(functions, format_function(&loan->functions[i]));
+	}
+	json_object_object_add(object, "functions", functions);
+	json_add_text(object, "since", loan->since);
+	return object;
+}
+
+/* @filter: a VMID, a device, or NULL for all. */
+static bool is_asked_for(const struct loan *loan, const char *filter)
+{
+	char device[PCI_ADDRESS_SIZE];
+	unsigned int vmid;
+
+	if (!filter)
+		return true;
+	if (parse_vmid(filter, &vmid) == 0)
+		return loan->owner.kind == LOAN_OWNER_VM && loan->owner.vmid == vmid;
+	if (pci_device_parse(filter, device, sizeof(device)) < 0)
+		return false;
+	for (size_t i = 0; i < loan->function_count; i++) {
+		if (pci_device_has(device, loan->functions[i].address))
+			return true;
+	}
+	return false;
+}
+
+static void add_owed(struct json_object *array, const struct loan *loan, enum loan_state state)
+{
+	if (state != LOAN_OWED && state != LOAN_OVERDUE)
+		return;
+	for (size_t i = 0; i < loan->function_count; i++) {
+		if (loan->functions[i].use == LOAN_TAKEN)
+			json_object_array_add(array,
+				json_object_new_string(loan->functions[i].address));
+	}
+}
+
+static int print_json(const struct context *context, const struct loans *loans, const char *filter,
+	struct error *error)
+{
+	struct json_object *object = json_object_new_object();
+	struct json_object *array = json_object_new_array();
+	struct json_object *owed = json_object_new_array();
+
+	for (size_t i = 0; i < loans->count; i++) {
+		enum loan_state state = current_state(context, &loans->items[i]);
+
+		if (!is_asked_for(&loans->items[i], filter))
+			continue;
+		json_object_array_add(array, format_loan(&loans->items[i], state));
+		add_owed(owed, &loans->items[i], state);
+	}
+	json_object_object_add(object, "loans", array);
+	json_object_object_add(object, "owed", owed);
+	return output_json(context, object, error);
+}
+
+static int add_loan_rows(struct table *table, const struct loan *loan, enum loan_state state)
+{
+	char owner[32];
+	int r = 0;
+
+	loan_owner_format(&loan->owner, owner, sizeof(owner));
+	for (size_t i = 0; r == 0 && i < loan->function_count; i++) {
+		const struct loan_function *function = &loan->functions[i];
+
+		if (!is_taken(function))
+			continue;
+		if (table_add(table, "%s", owner) < 0 ||
+			table_add(table, "%s", loan_state_name(state)) < 0 ||
+			table_add(table, "%s", function->address) < 0 ||
+			table_add(table, "%s", *function->home_driver ? function->home_driver :
+									"-") < 0 ||
+			table_add(table, "%s", loan->since) < 0)
+			r = -ENOMEM;
+	}
+	return r;
+}
+
+static int print_table(const struct context *context, const struct loans *loans, const char *filter,
+	struct error *error)
+{
+	static const char *const heads[] = {"LENT TO", "STATE", "ADDRESS", "HOME", "SINCE"};
+	cleanup(table_done) struct table table = {.columns = sizeof(heads) / sizeof(heads[0])};
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < table.columns; i++)
+		r = table_add(&table, "%s", heads[i]);
+	for (size_t i = 0; r == 0 && i < loans->count; i++) {
+		if (is_asked_for(&loans->items[i], filter))
+			r = add_loan_rows(&table, &loans->items[i],
+				current_state(context, &loans->items[i]));
+	}
+	if (r < 0)
+		return error_set_errno(error, r, "format the status");
+	if (table.count == table.columns) {
+		puts("nothing is lent");
+		return 0;
+	}
+	return table_print(&table, error);
+}
+
+/* What only a person can mend is said once, on stderr. */
+static void explain_stuck(const struct context *context, const struct loans *loans)
+{
+	for (size_t i = 0; i < loans->count; i++) {
+		const struct loan *loan = &loans->items[i];
+
+		if (loan_is_stuck(&context->root, loan))
+			log_step(&context->log, LOG_WARNING, loan->child_subject, NULL,
+				"%s is overdue: process %d waits in its driver. It comes home by "
+				"`gpu-ferry reconcile` once whoever uses it has ended; an ordinary "
+				"reboot may hang: `sync; echo b > /proc/sysrq-trigger` does not",
+				loan->child_subject, (int)loan->child);
+	}
+}
+
+int command_status(struct context *context, char **arguments, struct error *error)
+{
+	cleanup(loans_done) struct loans loans = {0};
+	char device[PCI_ADDRESS_SIZE];
+	unsigned int vmid;
+	int r;
+
+	if (arguments[0] && arguments[1])
+		return error_set(error, USAGE, "status takes one DEVICE or VMID");
+	if (arguments[0] && parse_vmid(arguments[0], &vmid) < 0 &&
+		pci_device_parse(arguments[0], device, sizeof(device)) < 0)
+		return error_set(error, USAGE, "'%s' is neither a VMID nor a PCI address",
+			arguments[0]);
+	r = loans_read(&context->root, &loans, error);
+	if (r < 0)
+		return r;
+	r = context->output == OUTPUT_TEXT ? print_table(context, &loans, arguments[0], error) :
+					     print_json(context, &loans, arguments[0], error);
+	explain_stuck(context, &loans);
+	if (r == 0 && loans.unreadable.status < 0) {
+		*error = loans.unreadable;
+		return loans.unreadable.status;
+	}
+	return r;
+}

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "commands.h"
+
+#include "hooks/guest.h"
+#include "hooks/hand.h"
+#include "hooks/return.h"
+#include "kmod-helper/base/cleanup.h"
+#include "kmod-helper/executor.h"
+
+/* The loan that may be returned by hand: one lent by hand, or a gone VM's. */
+static int find_loan(struct context *context, const struct pci_function *function,
+	const struct loans *loans, const struct loan **ret, struct error *error)
+{
+	const struct loan *loan = loans_find(loans, function->address);
+
+	if (!loan)
+		return error_set(error, -ENOENT,
+			"%s is not lent%s%s: gpu-ferry knows no home driver to give it back to",
+			function->address, *function->driver ? "; it is on " : "",
+			function->driver);
+	if (loan->owner.kind == LOAN_OWNER_VM &&
+		!guest_is_gone(&context->root, &context->kernel, loan->owner.vmid))
+		return error_set(error, -EBUSY, "%s is lent to VM %u, which is running: stop it",
+			function->address, loan->owner.vmid);
+	*ret = loan;
+	return 0;
+}
+
+/* A VM that runs on a card lent by hand keeps it until it is done. */
+static int check_borrowers(struct context *context, const struct loan *lent,
+	const struct loans *loans, struct error *error)
+{
+	for (size_t i = 0; i < loans->count; i++) {
+		const struct loan *loan = &loans->items[i];
+
+		if (loan->owner.kind != LOAN_OWNER_VM ||
+			guest_is_gone(&context->root, &context->kernel, loan->owner.vmid))
+			continue;
+		for (size_t k = 0; k < loan->function_count; k++) {
+			const struct loan_function *function = &loan->functions[k];
+
+			if (function->use == LOAN_BORROWED && loan_find(lent, function->address))
+				return error_set(error, -EBUSY,
+					"%s was lent by hand and VM %u has it now: stop it",
+					function->address, loan->owner.vmid);
+		}
+	}
+	return 0;
+}
+
+static int print_return(const struct loan *loan)
+{
+	for (size_t i = loan->function_count; i-- > 0;) {
+		const struct loan_function *function = &loan->functions[i];
+
+		if (function->use == LOAN_TAKEN)
+			printf("%s: from %s back to %s\n", function->address, function->target,
+				*function->home_driver ? function->home_driver : "no driver");
+	}
+	return 0;
+}
+
+static int unbind_all(struct context *context, const struct hand_devices *devices,
+	const struct loans *loans, struct error *error)
+{
+	const struct loan *last = NULL;
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < devices->count; i++) {
+		const struct loan *loan = NULL;
+
+		r = find_loan(context, devices->functions[i], loans, &loan, error);
+		if (r < 0 || loan == last)
+			continue;
+		last = loan;
+		r = check_borrowers(context, loan, loans, error);
+		if (r == 0)
+			r = context->dry_run ? print_return(loan) :
+					       return_loan(context, &loan->owner, error);
+	}
+	return r;
+}
+
+int command_unbind(struct context *context, char **arguments, struct error *error)
+{
+	cleanup(hand_devices_done) struct hand_devices devices = {0};
+	cleanup(loans_done) struct loans loans = {0};
+	int r = hand_devices_find(context, arguments, &devices, error);
+
+	if (r < 0)
+		return r;
+	r = context->dry_run ? 0 : context_require_live(context, error);
+	if (r == 0)
+		r = loans_read(&context->root, &loans, error);
+	if (r < 0)
+		return r;
+	context_catch_signals();
+	r = unbind_all(context, &devices, &loans, error);
+	return r < 0 ? error_wrap(error, r, "unbind") : 0;
+}

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "context.h"
+
+#include "kmod-helper/binding.h"
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <systemd/sd-journal.h>
+#include <unistd.h>
+
+volatile sig_atomic_t stop_requested;
+
+const struct operation *const operation_tables[] = {binding_operations, NULL};
+
+/* Prints to the task log or the terminal at once, and tells the journal with fields. */
+static void write_entry(void *data, const struct log_entry *entry)
+{
+	const struct context *context = data;
+	char vmid[32] = "";
+
+	if (entry->priority <= context->log_level)
+		dprintf(context->log_fd, "gpu-ferry: %s\n", entry->text);
+	if (!context->root.live || entry->priority > LOG_INFO)
+		return;
+	if (context->vmid)
+		snprintf(vmid, sizeof(vmid), "%u", context->vmid);
+	sd_journal_send("MESSAGE=%s", entry->text, "PRIORITY=%d", entry->priority,
+		"SYSLOG_IDENTIFIER=gpu-ferry", "VMID=%s", vmid, "DEVICE=%s",
+		entry->device ? entry->device : "", "STEP=%s", entry->step ? entry->step : "",
+		NULL);
+}
+
+int context_open(struct context *context, const char *root, struct error *error)
+{
+	int r = root_open(root, &context->root, error);
+
+	if (r < 0)
+		return r;
+	context->log = (struct log){.write = write_entry, .context = context};
+	r = kernel_open(&context->root, &context->kernel, error);
+	if (r < 0)
+		root_close(&context->root);
+	return r;
+}
+
+void context_close(struct context *context)
+{
+	kernel_close(&context->kernel);
+	root_close(&context->root);
+}
+
+static void request_stop(int number)
+{
+	(void)number;
+	stop_requested = 1;
+}
+
+void context_catch_signals(void)
+{
+	static const int defaults[] = {SIGCHLD, SIGTTOU, SIGTTIN, SIGALRM, SIGUSR1, SIGUSR2};
+	static const int stops[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT};
+	struct sigaction action = {.sa_handler = SIG_DFL};
+	sigset_t none;
+
+	for (size_t i = 0; i < sizeof(defaults) / sizeof(defaults[0]); i++)
+		sigaction(defaults[i], &action, NULL);
+	action.sa_handler = request_stop;
+	for (size_t i = 0; i < sizeof(stops) / sizeof(stops[0]); i++)
+		sigaction(stops[i], &action, NULL);
+	/* a task log whose reader went away must not kill a handover half-way */
+	action.sa_handler = SIG_IGN;
+	sigaction(SIGPIPE, &action, NULL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+int context_require_live(const struct context *context, struct error *error)
+{
+	if (!context->root.live)
+		return error_set(error, -EROFS,
+			"%s changes the host: under --root it only works with --dry-run",
+			context->command);
+	if (geteuid() != 0)
+		return error_set(error, -EPERM, "%s changes the host: run it as root",
+			context->command);
+	return 0;
+}

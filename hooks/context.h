@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+#include "kmod-helper/base/error.h"
+#include "kmod-helper/base/file.h"
+#include "kmod-helper/base/log.h"
+#include "kmod-helper/kernel.h"
+#include "kmod-helper/operation.h"
+#include <signal.h>
+#include <stdbool.h>
+
+/* What every command of the program is given: the host it works on, and how it is to speak. */
+
+enum output_format {
+	OUTPUT_TEXT,
+	OUTPUT_JSON,
+	OUTPUT_JSON_PRETTY,
+};
+
+struct context {
+	struct root root;
+	struct kernel kernel;
+	struct log log;
+	int log_level;	/* the least urgent priority that is shown: LOG_WARNING with -q, LOG_DEBUG with -v */
+	int log_fd;	/* where the lines go: stdout in a task log, else stderr */
+	unsigned int vmid; /* for the journal; 0: none */
+	enum output_format output;
+	bool dry_run;
+	bool all;	    /* list --all */
+	const char *driver; /* bind --driver */
+	const char *command;
+};
+
+/* The tables of operations that plans and loans may name. */
+extern const struct operation *const operation_tables[];
+
+/* Set by SIGTERM, SIGINT, SIGHUP and SIGQUIT: finish the write in hand, undo, end. */
+extern volatile sig_atomic_t stop_requested;
+
+int context_open(struct context *context, const char *root, struct error *error);
+void context_close(struct context *context);
+/* Signal dispositions may be inherited from the caller: reset, and stop_requested installed. */
+void context_catch_signals(void);
+
+/* Refuses what would change something when the root is not the live one, or without root's rights. */
+int context_require_live(const struct context *context, struct error *error);

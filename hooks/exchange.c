@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "exchange.h"
+
+#include "conf/reservation.h"
+#include "kmod-helper/base/cleanup.h"
+#include "kmod-helper/executor.h"
+#include "kmod-helper/lock.h"
+#include "kmod-helper/plan.h"
+#include "return.h"
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+/* The VMs that a mapping ties together, all locked; ascending, so that two of us never wait for each
+ * other. */
+struct circle {
+	struct context *context;
+	struct loans loans; /* read after the locks */
+	struct reservations reservations;
+	int *locks;
+	size_t lock_count;
+};
+
+static void circle_done(struct circle *circle)
+{
+	for (size_t i = 0; i < circle->lock_count; i++)
+		close(circle->locks[i]);
+	free(circle->locks);
+	loans_done(&circle->loans);
+	reservations_done(&circle->reservations);
+}
+
+static struct loan *find_loan(struct circle *circle, unsigned int vmid)
+{
+	for (size_t i = 0; i < circle->loans.count; i++) {
+		struct loan *loan = &circle->loans.items[i];
+
+		if (loan->owner.kind == LOAN_OWNER_VM && loan->owner.vmid == vmid)
+			return loan;
+	}
+	return NULL;
+}
+
+static bool has_alternatives(const struct loan *loan)
+{
+	for (size_t i = 0; i < loan->function_count; i++) {
+		if (loan->functions[i].use == LOAN_ALTERNATIVE)
+			return true;
+	}
+	return false;
+}
+
+static int compare_owners(const void *left, const void *right)
+{
+	unsigned int a = ((const struct loan *)left)->owner.vmid;
+	unsigned int b = ((const struct loan *)right)->owner.vmid;
+
+	return (a > b) - (a < b);
+}
+
+/* Locks every VM whose loan has alternatives, and reads the loans again. */
+static int circle_open(struct circle *circle, struct error *error)
+{
+	cleanup(loans_done) struct loans before = {0};
+	struct context *context = circle->context;
+	int r = loans_read(&context->root, &before, error);
+
+	if (r < 0)
+		return r;
+	circle->locks = calloc(before.count + 1, sizeof(*circle->locks));
+	if (!circle->locks)
+		return error_set_errno(error, -ENOMEM, "compare the devices");
+	if (before.count)
+		qsort(before.items, before.count, sizeof(*before.items), compare_owners);
+	for (size_t i = 0; i < before.count; i++) {
+		const struct loan *loan = &before.items[i];
+		int lock;
+
+		if (loan->owner.kind != LOAN_OWNER_VM || !has_alternatives(loan))
+			continue;
+		lock = loan_lock(context, &loan->owner, LOAN_LOCK_MS, error);
+		if (lock < 0)
+			return lock;
+		circle->locks[circle->lock_count++] = lock;
+	}
+	r = loans_read(&context->root, &circle->loans, error);
+	return r < 0 ? r : reservations_read(&context->root, &circle->reservations, error);
+}
+
+static unsigned int reserved_by(const struct circle *circle, const char *address)
+{
+	return reservation_owner(&circle->reservations, &circle->context->root, address, 0,
+		time(NULL), NULL);
+}
+
+/* Proxmox reserves the functions of the entry; the rest of their group goes with them. */
+static unsigned int group_reserved_by(const struct circle *circle, const struct loan *loan,
+	long iommu_group)
+{
+	for (size_t i = 0; i < loan->function_count; i++) {
+		unsigned int vmid;
+
+		if (loan->functions[i].iommu_group != iommu_group)
+			continue;
+		vmid = reserved_by(circle, loan->functions[i].address);
+		if (vmid)
+			return vmid;
+	}
+	return 0;
+}
+
+static struct loan *find_taker(struct circle *circle, const struct loan *except,
+	const char *address)
+{
+	for (size_t i = 0; i < circle->loans.count; i++) {
+		struct loan *loan = &circle->loans.items[i];
+		const struct loan_function *function = loan_find(loan, address);
+
+		if (loan != except && function && function->use == LOAN_TAKEN)
+			return loan;
+	}
+	return NULL;
+}
+
+static int save(struct circle *circle, struct loan *loan, struct error *error)
+{
+	return loan_write(&circle->context->root, loan, error);
+}
+
+/* @to gets what @from prepared; @from keeps it as an alternative, with the home that was recorded. */
+static int hand_over(struct circle *circle, struct loan *from, struct loan *to, const char *address,
+	struct error *error)
+{
+	struct loan_function kept = *loan_find(from, address);
+	int r;
+
+	kept.record = NULL;
+	kept.use = LOAN_ALTERNATIVE;
+	r = loan_move_function(from, to, address);
+	if (r == 0)
+		r = loan_add_function(from, &kept);
+	if (r < 0)
+		return error_set_errno(error, r, "exchange %s", address);
+	/* the new owner first: a death in between leaves it written twice, never nowhere */
+	r = save(circle, to, error);
+	if (r == 0)
+		r = save(circle, from, error);
+	if (r == 0)
+		log_step(&circle->context->log, LOG_INFO, address, NULL,
+			"%s changes from VM %u to VM %u, as Proxmox chose", address,
+			from->owner.vmid, to->owner.vmid);
+	return r;
+}
+
+/* Proxmox bound it through new_id, which catches every device of that id until it is removed. */
+static int add_id_step(struct circle *circle, struct loan *loan, const char *address)
+{
+	static const char *const names[] = {"vendor", "device"};
+	char path[PCI_PATH_SIZE], text[2][16];
+	struct step step = {.operation = "id", .state = STEP_DONE};
+
+	for (unsigned int i = 0; i < 2; i++) {
+		pci_path(address, names[i], path, sizeof(path));
+		if (kernel_read(&circle->context->kernel, path, text[i], sizeof(text[i])) < 3)
+			return 0;
+	}
+	snprintf(step.subject, sizeof(step.subject), "%s", address);
+	snprintf(step.argument, sizeof(step.argument), "%s %s", text[0] + 2, text[1] + 2);
+	return steps_add(&loan->steps, &step) ? 0 : -ENOMEM;
+}
+
+static int adopt(struct circle *circle, struct loan *loan, struct loan_function *function,
+	struct error *error)
+{
+	struct loan *taker = find_taker(circle, loan, function->address);
+	char address[PCI_ADDRESS_SIZE];
+	int r;
+
+	strcpy(address, function->address);
+	if (taker)
+		return hand_over(circle, taker, loan, address, error);
+	if (strcmp(function->home_driver, function->target) == 0) {
+		function->use = LOAN_STATIC;
+		return save(circle, loan, error);
+	}
+	function->use = LOAN_TAKEN;
+	/* last in the order of things, so first undone: nothing may come back to vfio-pci by id */
+	r = plan_add_steps(&loan->steps, function, STEP_DONE);
+	if (r == 0)
+		r = add_id_step(circle, loan, address);
+	if (r < 0)
+		return error_set_errno(error, r, "adopt %s", address);
+	log_step(&circle->context->log, LOG_INFO, address, NULL,
+		"%s was chosen by Proxmox: it is in the loan now", address);
+	return save(circle, loan, error);
+}
+
+static int give_up(struct circle *circle, struct loan *loan, const char *address,
+	struct error *error)
+{
+	struct context *context = circle->context;
+	const struct executor executor = {
+		.root = &context->root,
+		.kernel = &context->kernel,
+		.tables = operation_tables,
+		.log = &context->log,
+	};
+	int r;
+
+	log_step(&context->log, LOG_INFO, address, NULL, "%s was not chosen: it goes home",
+		address);
+	r = executor_undo(&executor, loan, address, error);
+	if (r < 0)
+		return r;
+	loan_find(loan, address)->use = LOAN_ALTERNATIVE;
+	return save(circle, loan, error);
+}
+
+/* What this VM has reserved is what its QEMU got. */
+static int settle_function(struct circle *circle, struct loan *loan, const char *address,
+	struct error *error)
+{
+	struct loan_function *function = loan_find(loan, address);
+	unsigned int vmid = group_reserved_by(circle, loan, function->iommu_group);
+	struct loan *other = vmid ? find_loan(circle, vmid) : NULL;
+
+	if (vmid == loan->owner.vmid)
+		return function->use == LOAN_ALTERNATIVE ? adopt(circle, loan, function, error) :
+							   0;
+	if (function->use != LOAN_TAKEN)
+		return 0;
+	if (other && loan_find(other, address))
+		return hand_over(circle, loan, other, address, error);
+	/* reserved by a VM that has no loan of ours: it is that VM's, not to be torn away */
+	return vmid ? 0 : give_up(circle, loan, address, error);
+}
+
+static int settle(struct circle *circle, struct loan *loan, struct error *error)
+{
+	cleanup(names_done) struct names addresses = {0};
+	int first = 0;
+
+	for (size_t i = 0; i < loan->function_count; i++) {
+		if (names_add(&addresses, loan->functions[i].address) < 0)
+			return error_set_errno(error, -ENOMEM, "compare the devices");
+	}
+	for (size_t i = 0; i < addresses.count; i++) {
+		struct error why = {0};
+		int r = settle_function(circle, loan, addresses.names[i], &why);
+
+		if (r < 0 && first == 0) {
+			first = r;
+			*error = why;
+		}
+	}
+	return first;
+}
+
+int exchange_alternatives(struct context *context, unsigned int vmid, struct error *error)
+{
+	cleanup(circle_done) struct circle circle = {.context = context};
+	const struct loan_owner owner = {.kind = LOAN_OWNER_VM, .vmid = vmid};
+	cleanup(loan_done) struct loan loan = {0};
+	struct loan *own;
+	int r = loan_read(&context->root, &owner, &loan, error);
+
+	if (r == -ENOENT)
+		return 0;
+	if (r < 0 || !has_alternatives(&loan))
+		return r;
+	r = circle_open(&circle, error);
+	own = r < 0 ? NULL : find_loan(&circle, vmid);
+	return own ? settle(&circle, own, error) : r;
+}

@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* The command: options, the table of commands, and the only place that prints errors and exits. */
+
+#include "commands/commands.h"
+#include "context.h"
+#include <fcntl.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define EXIT_USAGE 2
+
+struct command {
+	const char *name;
+	int (*run)(struct context *context, char **arguments, struct error *error);
+	const char *usage;
+	const char *help;
+};
+
+/* sorted by name; hook is for the hookscript and not listed */
+static const struct command commands[] = {
+	{"bind", command_bind, "DEVICE… [--driver NAME] [--dry-run]",
+		"lend devices by hand: to vfio-pci, or to another driver"},
+	{"hook", command_hook, "VMID PHASE", NULL},
+	{"list", command_list, "[--all]", "GPUs, their drivers, and to whom they are lent"},
+	{"plan", command_plan, "VMID", "what pre-start would do, and what would stop it"},
+	{"reconcile", command_reconcile, "[--dry-run]", "return at once what gone VMs owe"},
+	{"status", command_status, "[DEVICE|VMID]", "what is lent, owed or overdue"},
+	{"unbind", command_unbind, "DEVICE… [--dry-run]", "return devices lent by hand"},
+};
+
+#define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
+
+enum option_code {
+	OPTION_ALL = 256,
+	OPTION_DRIVER,
+	OPTION_DRY_RUN,
+	OPTION_FORMAT,
+	OPTION_NO_COLOR,
+	OPTION_ROOT,
+	OPTION_VERSION,
+};
+
+static const struct option long_options[] = {
+	{"all", no_argument, NULL, OPTION_ALL},
+	{"driver", required_argument, NULL, OPTION_DRIVER},
+	{"dry-run", no_argument, NULL, OPTION_DRY_RUN},
+	{"help", no_argument, NULL, 'h'},
+	{"no-color", no_argument, NULL, OPTION_NO_COLOR},
+	{"output-format", required_argument, NULL, OPTION_FORMAT},
+	{"quiet", no_argument, NULL, 'q'},
+	{"root", required_argument, NULL, OPTION_ROOT},
+	{"verbose", no_argument, NULL, 'v'},
+	{"version", no_argument, NULL, OPTION_VERSION},
+	{0},
+};
+
+static void print_help(const struct command *command)
+{
+	if (command) {
+		printf("Usage: gpu-ferry %s %s\n", command->name, command->usage);
+		if (command->help)
+			printf("\n%s.\n", command->help);
+	} else {
+		puts("Usage: gpu-ferry COMMAND [OPTIONS] [ARGS]\n\n"
+		     "A GPU belongs to the host until a VM needs it, and comes home when the VM is "
+		     "done.\n\nCommands:");
+		for (size_t i = 0; i < COMMAND_COUNT; i++) {
+			if (commands[i].help)
+				printf("  %-10s %-36s %s\n", commands[i].name, commands[i].usage,
+					commands[i].help);
+		}
+	}
+	puts("\nOptions:\n"
+	     "  --output-format FORMAT  text, json or json-pretty\n"
+	     "  --dry-run               say what would be done, change nothing\n"
+	     "  --root DIR              read another tree's /sys, /proc, /etc and /run\n"
+	     "  -q, --quiet             errors and warnings only\n"
+	     "  -v, --verbose           more detail\n"
+	     "  --no-color              no colour (NO_COLOR does the same)\n"
+	     "  -h, --help              this text\n"
+	     "  --version               the version\n\n"
+	     "DEVICE is 2b:00 (the whole card), 2b:00.0, or with a domain 0000:2b:00.\n"
+	     "Exit: 0 done, 1 failed or something is owed, 2 called wrongly. See gpu-ferry(8).");
+}
+
+static const struct command *find_command(const char *name)
+{
+	for (size_t i = 0; i < COMMAND_COUNT; i++) {
+		if (strcmp(commands[i].name, name) == 0)
+			return &commands[i];
+	}
+	return NULL;
+}
+
+static int parse_format(const char *text, enum output_format *ret)
+{
+	static const char *const names[] = {"text", "json", "json-pretty"};
+
+	for (unsigned int i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (strcmp(text, names[i]) == 0) {
+			*ret = (enum output_format)i;
+			return 0;
+		}
+	}
+	return -EINVAL;
+}
+
+struct call {
+	const char *root;
+	bool help;
+	bool version;
+};
+
+static int parse_options(int count, char **arguments, struct context *context, struct call *call,
+	struct error *error)
+{
+	int option;
+
+	while ((option = getopt_long(count, arguments, ":hqv", long_options, NULL)) != -1) {
+		switch (option) {
+		case OPTION_ALL:
+			context->all = true;
+			break;
+		case OPTION_DRIVER:
+			context->driver = optarg;
+			break;
+		case OPTION_DRY_RUN:
+			context->dry_run = true;
+			break;
+		case OPTION_FORMAT:
+			if (parse_format(optarg, &context->output) < 0)
+				return error_set(error, USAGE,
+					"--output-format is text, json or json-pretty, not '%s'",
+					optarg);
+			break;
+		case OPTION_NO_COLOR: /* nothing is coloured yet: accepted for scripts */
+			break;
+		case OPTION_ROOT:
+			call->root = optarg;
+			break;
+		case OPTION_VERSION:
+			call->version = true;
+			break;
+		case 'h':
+			call->help = true;
+			break;
+		case 'q':
+			context->log_level = LOG_WARNING;
+			break;
+		case 'v':
+			context->log_level = LOG_DEBUG;
+			break;
+		case ':':
+			return error_set(error, USAGE, "the option '%s' needs a value",
+				arguments[optind - 1]);
+		default:
+			return error_set(error, USAGE, "unknown option '%s' (see gpu-ferry --help)",
+				arguments[optind - 1]);
+		}
+	}
+	return 0;
+}
+
+/* A library's message must not land in a device's file because a standard descriptor was closed. */
+static void open_standard_descriptors(void)
+{
+	int fd;
+
+	do {
+		fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	} while (fd >= 0 && fd <= 2);
+	if (fd > 2)
+		close(fd);
+}
+
+static int run(const struct command *command, const struct call *call, char **arguments,
+	struct context *context, struct error *error)
+{
+	int r;
+
+	context->command = command->name;
+	r = context_open(context, call->root ? call->root : "/", error);
+	if (r < 0)
+		return r;
+	r = command->run(context, arguments, error);
+	context_close(context);
+	return r;
+}
+
+static int fail(int status, const struct error *error)
+{
+	fprintf(stderr, "gpu-ferry: %s\n", error->message);
+	return status == USAGE ? EXIT_USAGE : EXIT_FAILURE;
+}
+
+int main(int count, char **arguments)
+{
+	struct context context = {.log_level = LOG_INFO, .log_fd = STDERR_FILENO};
+	const struct command *command = NULL;
+	struct call call = {0};
+	struct error error = {0};
+	int r;
+
+	open_standard_descriptors();
+	umask(022);
+	r = parse_options(count, arguments, &context, &call, &error);
+	if (r < 0)
+		return fail(r, &error);
+	if (call.version) {
+		puts("gpu-ferry " VERSION);
+		return EXIT_SUCCESS;
+	}
+	if (optind < count) {
+		command = find_command(arguments[optind]);
+		if (!command) {
+			error_set(&error, USAGE, "unknown command '%s' (see gpu-ferry --help)",
+				arguments[optind]);
+			return fail(USAGE, &error);
+		}
+	}
+	if (call.help) {
+		print_help(command);
+		return EXIT_SUCCESS;
+	}
+	if (!command) {
+		error_set(&error, USAGE, "no command given (see gpu-ferry --help)");
+		return fail(USAGE, &error);
+	}
+	r = run(command, &call, arguments + optind + 1, &context, &error);
+	return r < 0 ? fail(r, &error) : EXIT_SUCCESS;
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "guest_plan.h"
+
+#include <errno.h>
+
+struct take_request guest_plan_request(const struct guest_plan *guest, unsigned int vmid)
+{
+	return (struct take_request){
+		.owner = {.kind = LOAN_OWNER_VM, .vmid = vmid},
+		.host = &guest->host,
+		.wants = guest->resolved.wants,
+		.want_count = guest->resolved.want_count,
+		.settings = &guest->settings,
+	};
+}
+
+int guest_plan_make(struct context *context, unsigned int vmid, const char *migrated_from,
+	struct guest_plan *ret, struct error *error)
+{
+	struct take_request request;
+	int r = pci_scan(&context->kernel, &ret->host, error);
+
+	if (r == 0)
+		r = loans_read(&context->root, &ret->loans, error);
+	if (r == 0)
+		r = resolve_guest(context, vmid, migrated_from, &ret->host, &ret->loans,
+			&ret->resolved, error);
+	if (r < 0)
+		return r;
+	if (ret->resolved.want_count) {
+		r = settings_read(&context->root, vmid, &ret->settings, error);
+		request = guest_plan_request(ret, vmid);
+		if (r == 0)
+			r = take_plan(context, &request, &ret->loans, &ret->plan, error);
+		if (r < 0)
+			return r;
+	}
+	if (vm_config_is_template(&ret->resolved.config))
+		return 0;
+	r = resolved_block(&ret->resolved, &ret->plan);
+	return r < 0 ? error_set_errno(error, r, "plan the handover") : 0;
+}
+
+void guest_plan_done(struct guest_plan *guest)
+{
+	plan_done(&guest->plan);
+	settings_done(&guest->settings);
+	resolved_done(&guest->resolved);
+	loans_done(&guest->loans);
+	pci_functions_done(&guest->host);
+}

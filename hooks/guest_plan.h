@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+#include "conf/settings.h"
+#include "resolve.h"
+#include "take.h"
+
+/* A VM's handover in full: its config, what it means on this host, and the plan. `plan` prints it and
+ * pre-start runs it. */
+struct guest_plan {
+	struct pci_functions host;
+	struct loans loans;
+	struct resolved resolved;
+	struct settings settings;
+	struct plan plan;
+};
+
+/* @ret must be zeroed; free with guest_plan_done also on failure. Settings are read only when the VM
+ * asks for devices. 0, or the errors of vm_config_read and settings_read. */
+int guest_plan_make(struct context *context, unsigned int vmid, const char *migrated_from,
+	struct guest_plan *ret, struct error *error);
+void guest_plan_done(struct guest_plan *guest);
+
+/* The request that take_run wants, pointing into @guest. */
+struct take_request guest_plan_request(const struct guest_plan *guest, unsigned int vmid);

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/*
+ * What `qm set --hookscript` names. Proxmox runs it at every start and stop of the VM, so it is small:
+ * libc and the VM config reader. It ends at once when there is nothing to ferry, else gpu-ferry does
+ * the work: `gpu-ferry hook VMID PHASE`.
+ */
+
+#include "conf/cluster.h"
+#include "conf/vm_config.h"
+#include "kmod-helper/base/cleanup.h"
+#include "kmod-helper/base/parse.h"
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+#include <unistd.h>
+
+enum phase {
+	PRE_START,
+	POST_START,
+	PRE_STOP,
+	POST_STOP,
+	PHASE_COUNT,
+};
+
+static const char *const phase_names[PHASE_COUNT] = {
+	"pre-start", "post-start", "pre-stop", "post-stop"};
+
+#define EXIT_USAGE 2
+
+static int parse_arguments(int count, char **arguments, unsigned int *ret_vmid,
+	enum phase *ret_phase)
+{
+	if (count != 3) {
+		fprintf(stderr,
+			"gpu-ferry: usage: hookscript VMID PHASE (as Proxmox VE calls it; see "
+			"gpu-ferry(8))\n");
+		return -EINVAL;
+	}
+	if (parse_vmid(arguments[1], ret_vmid) < 0) {
+		fprintf(stderr, "gpu-ferry: '%s' is no VMID (100 to 999999999)\n", arguments[1]);
+		return -EINVAL;
+	}
+	for (unsigned int i = 0; i < PHASE_COUNT; i++) {
+		if (strcmp(arguments[2], phase_names[i]) == 0) {
+			*ret_phase = (enum phase)i;
+			return 0;
+		}
+	}
+	fprintf(stderr,
+		"gpu-ferry: '%s' is no phase (pre-start, post-start, pre-stop or post-stop)\n",
+		arguments[2]);
+	return -EINVAL;
+}
+
+static bool has_loan(unsigned int vmid)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "/run/gpu-ferry/loans/vm-%u.json", vmid);
+	/* what cannot be looked at is gpu-ferry's to judge */
+	return access(path, F_OK) == 0 || errno != ENOENT;
+}
+
+/* 1 when the VM has a hostpci entry, 0 when not, or -errno. */
+static int wants_devices(unsigned int vmid, struct error *error)
+{
+	cleanup(root_close) struct root root = ROOT_NONE;
+	cleanup(vm_config_done) struct vm_config config = {0};
+	const struct vm_config_read_options options = {
+		.vmid = vmid,
+		.migrated_from = getenv("PVE_MIGRATED_FROM"),
+		.deadline_ms = CLUSTER_DEADLINE_MS,
+	};
+	int r = root_open("/", &root, error);
+
+	if (r == 0)
+		r = vm_config_read(&root, &options, &config, error);
+	if (r < 0)
+		return r;
+	return vm_config_has_hostpci(&config) && !vm_config_is_template(&config);
+}
+
+/* Only pre-start looks at the config: later phases go by the loan, whatever the config says by now. */
+static int is_needed(unsigned int vmid, enum phase phase, struct error *error)
+{
+	if (phase == PRE_STOP)
+		return 0;
+	if (has_loan(vmid))
+		return 1;
+	return phase == PRE_START ? wants_devices(vmid, error) : 0;
+}
+
+/* Beside us in a build folder, else where it was installed. */
+static void find_program(char *path, size_t size)
+{
+	ssize_t length = readlink("/proc/self/exe", path, size - sizeof("gpu-ferry"));
+	char *slash;
+
+	if (length > 0) {
+		path[length] = '\0';
+		slash = strrchr(path, '/');
+		strcpy(slash + 1, "gpu-ferry");
+		if (access(path, X_OK) == 0)
+			return;
+	}
+	snprintf(path, size, "%s", SBINDIR "/gpu-ferry");
+}
+
+int main(int count, char **arguments)
+{
+	struct error error = {0};
+	unsigned int vmid;
+	enum phase phase;
+	char program[PATH_MAX];
+	int r;
+
+	if (parse_arguments(count, arguments, &vmid, &phase) < 0)
+		return EXIT_USAGE;
+	r = is_needed(vmid, phase, &error);
+	if (r < 0) {
+		fprintf(stderr, "gpu-ferry: %s of VM %u: %s\n", phase_names[phase], vmid,
+			error.message);
+		/* a container's GPU is the host's own: nothing to ferry */
+		return r == -EISNAM ? EXIT_SUCCESS : EXIT_FAILURE;
+	}
+	if (r == 0)
+		return EXIT_SUCCESS;
+	find_program(program, sizeof(program));
+	execv(program,
+		(char *const[]){(char[]){"gpu-ferry"}, (char[]){"hook"}, arguments[1], arguments[2],
+			NULL});
+	fprintf(stderr, "gpu-ferry: run %s: %s\n", program, strerror(errno));
+	return EXIT_FAILURE;
+}

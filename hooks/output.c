@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "output.h"
+
+#include "kmod-helper/base/cleanup.h"
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static int flush(struct error *error)
+{
+	if (fflush(stdout) == EOF || ferror(stdout))
+		return error_set_errno(error, -EIO, "write to the standard output");
+	return 0;
+}
+
+int output_json(const struct context *context, struct json_object *object, struct error *error)
+{
+	int flags = context->output == OUTPUT_JSON_PRETTY ?
+		JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE :
+		JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE;
+	const char *text = json_object_to_json_string_ext(object, flags);
+
+	if (text)
+		puts(text);
+	json_object_put(object);
+	return text ? flush(error) : error_set_errno(error, -ENOMEM, "format the output");
+}
+
+void json_add_text(struct json_object *object, const char *key, const char *text)
+{
+	json_object_object_add(object, key, json_object_new_string(text));
+}
+
+void json_add_text_or_null(struct json_object *object, const char *key, const char *text)
+{
+	json_object_object_add(object, key, text && *text ? json_object_new_string(text) : NULL);
+}
+
+void json_add_number(struct json_object *object, const char *key, int64_t number)
+{
+	json_object_object_add(object, key, json_object_new_int64(number));
+}
+
+void json_add_owner(struct json_object *object, const char *key, const struct loan_owner *owner)
+{
+	struct json_object *value = NULL;
+
+	if (owner) {
+		bool is_vm = owner->kind == LOAN_OWNER_VM;
+
+		value = json_object_new_object();
+		json_add_text(value, "kind", is_vm ? "vm" : "hand");
+		json_object_object_add(value, "vmid",
+			is_vm ? json_object_new_int64(owner->vmid) : NULL);
+	}
+	json_object_object_add(object, key, value);
+}
+
+int table_add(struct table *table, const char *format, ...)
+{
+	char **grown = reallocarray(table->cells, table->count + 1, sizeof(*grown));
+	va_list arguments;
+	int length;
+
+	if (!grown)
+		return -ENOMEM;
+	table->cells = grown;
+	va_start(arguments, format);
+	length = vasprintf(&grown[table->count], format, arguments);
+	va_end(arguments);
+	if (length < 0)
+		return -ENOMEM;
+	table->count++;
+	return 0;
+}
+
+int table_print(const struct table *table, struct error *error)
+{
+	auto_free int *widths = calloc(table->columns + 1, sizeof(*widths));
+
+	if (!widths)
+		return error_set_errno(error, -ENOMEM, "format the output");
+	for (size_t i = 0; i < table->count; i++) {
+		int length = (int)strlen(table->cells[i]);
+
+		if (length > widths[i % table->columns])
+			widths[i % table->columns] = length;
+	}
+	for (size_t i = 0; i < table->count; i++) {
+		bool last = i % table->columns == table->columns - 1;
+
+		if (last)
+			printf("%s\n", table->cells[i]);
+		else
+			printf("%-*s  ", widths[i % table->columns], table->cells[i]);
+	}
+	return flush(error);
+}
+
+void table_done(struct table *table)
+{
+	for (size_t i = 0; i < table->count; i++)
+		free(table->cells[i]);
+	free(table->cells);
+	*table = (struct table){0};
+}

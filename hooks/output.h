@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+#include "context.h"
+#include "kmod-helper/loan.h"
+#include <json-c/json.h>
+
+/* Data goes to stdout: JSON with stable field names, or a table for people. */
+
+/* Prints and frees @object in the context's JSON format. 0, or -EIO when stdout does not take it. */
+int output_json(const struct context *context, struct json_object *object, struct error *error);
+
+void json_add_text(struct json_object *object, const char *key, const char *text);
+/* null for "" */
+void json_add_text_or_null(struct json_object *object, const char *key, const char *text);
+void json_add_number(struct json_object *object, const char *key, int64_t number);
+/* {"kind": "vm" or "hand", "vmid": 104 or null}; null for NULL */
+void json_add_owner(struct json_object *object, const char *key, const struct loan_owner *owner);
+
+/* A table: rows of @columns cells each, the first row being the head; columns as wide as needed. */
+struct table {
+	size_t columns;
+	char **cells;
+	size_t count;
+};
+
+/* Appends one cell. Returns 0 or -ENOMEM. */
+int table_add(struct table *table, const char *format, ...) __attribute__((format(printf, 2, 3)));
+int table_print(const struct table *table, struct error *error);
+void table_done(struct table *table);

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "return.h"
+
+#include "conf/reservation.h"
+#include "guest.h"
+#include "kmod-helper/base/cleanup.h"
+#include "kmod-helper/base/process.h"
+#include "kmod-helper/executor.h"
+#include "kmod-helper/holders.h"
+#include "kmod-helper/lock.h"
+#include "kmod-helper/plan.h"
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+int loan_lock(struct context *context, const struct loan_owner *owner, unsigned int deadline_ms,
+	struct error *error)
+{
+	char name[32];
+
+	if (owner->kind == LOAN_OWNER_VM)
+		snprintf(name, sizeof(name), "vm-%u", owner->vmid);
+	else
+		snprintf(name, sizeof(name), "hand-%ld", owner->iommu_group);
+	return lock_take(&context->root, name, deadline_ms, error);
+}
+
+static struct executor make_executor(struct context *context)
+{
+	return (struct executor){
+		.root = &context->root,
+		.kernel = &context->kernel,
+		.tables = operation_tables,
+		.log = &context->log,
+	};
+}
+
+/* An alternative that Proxmox took on its own and left on vfio-pci has no steps yet. Nobody else's:
+ * neither another loan's nor reserved by a VM. */
+static int claim_alternatives(struct context *context, struct loan *loan)
+{
+	cleanup(reservations_done) struct reservations reservations = {0};
+	cleanup(loans_done) struct loans loans = {0};
+	struct error ignored;
+	int r = 0;
+
+	if (loans_read(&context->root, &loans, &ignored) < 0 ||
+		reservations_read(&context->root, &reservations, &ignored) < 0)
+		return 0;
+	for (size_t i = 0; r == 0 && i < loan->function_count; i++) {
+		struct loan_function *function = &loan->functions[i];
+		char now[PCI_DRIVER_SIZE];
+
+		if (function->use != LOAN_ALTERNATIVE || loans_find(&loans, function->address) ||
+			strcmp(function->home_driver, function->target) == 0 ||
+			reservation_owner(&reservations, &context->root, function->address,
+				loan->owner.vmid, time(NULL), NULL) ||
+			pci_read_driver(&context->kernel, function->address, now, sizeof(now)) <
+				0 ||
+			strcmp(now, function->target) != 0)
+			continue;
+		function->use = LOAN_TAKEN;
+		r = plan_add_steps(&loan->steps, function, STEP_DONE);
+	}
+	return r;
+}
+
+static int await_groups(struct context *context, const struct loan *loan, struct error *error)
+{
+	unsigned long long end = clock_milliseconds() + loan->return_wait_ms;
+
+	for (size_t i = 0; i < loan->function_count; i++) {
+		const struct loan_function *function = &loan->functions[i];
+		unsigned long long now = clock_milliseconds();
+		int r;
+
+		if (function->use != LOAN_TAKEN)
+			continue;
+		r = holders_await_group(&context->kernel, function->iommu_group,
+			now < end ? (unsigned int)(end - now) : 0, error);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+int return_steps(struct context *context, struct loan *loan, struct error *error)
+{
+	struct executor executor = make_executor(context);
+	struct error later = {0};
+	int r;
+
+	if (loan->state != LOAN_OVERDUE)
+		loan->state = LOAN_RETURNING;
+	r = executor_undo(&executor, loan, NULL, error);
+	if (r == 0 && loan->steps.count == 0)
+		return loan_remove(&context->root, &loan->owner, error);
+	if (loan->state != LOAN_OVERDUE)
+		loan->state = LOAN_OWED;
+	if (loan_write(&context->root, loan, &later) < 0)
+		log_write(&context->log, LOG_ERR, "%s", later.message);
+	return r;
+}
+
+static void tell_static(struct context *context, const struct loan *loan)
+{
+	for (size_t i = 0; i < loan->function_count; i++) {
+		const struct loan_function *function = &loan->functions[i];
+
+		if (function->use == LOAN_STATIC)
+			log_step(&context->log, LOG_INFO, function->address, NULL,
+				"%s stays on %s, where it was before", function->address,
+				function->target);
+		else if (function->use == LOAN_BORROWED)
+			log_step(&context->log, LOG_INFO, function->address, NULL,
+				"%s stays on %s: it is lent by hand", function->address,
+				function->target);
+	}
+}
+
+/* What others did while we waited for the lock or for the group counts: read again once locked. */
+static int return_locked(struct context *context, const struct loan_owner *owner,
+	struct error *error)
+{
+	cleanup(loan_done) struct loan loan = {0};
+	int r = loan_read(&context->root, owner, &loan, error);
+
+	if (r == -ENOENT)
+		return 0;
+	if (r < 0)
+		return r;
+	if (loan_is_busy(&context->root, &loan))
+		return error_set(error, -EBUSY, "%s: process %d is still at work on it%s%s",
+			loan.state == LOAN_OVERDUE ? "overdue" : "busy", (int)loan.child,
+			loan.state == LOAN_OVERDUE ? "; what holds the driver: gpu-ferry status " :
+						     "",
+			loan.state == LOAN_OVERDUE ? loan.child_subject : "");
+	if (loan.state == LOAN_OVERDUE)
+		loan.state = LOAN_OWED;
+	loan.child = 0;
+	if (claim_alternatives(context, &loan) < 0)
+		return error_set_errno(error, -ENOMEM, "give the devices back");
+	tell_static(context, &loan);
+	return return_steps(context, &loan, error);
+}
+
+/* Nothing is locked while we wait. */
+static int await_users(struct context *context, const struct loan_owner *owner, struct error *error)
+{
+	cleanup(loan_done) struct loan loan = {0};
+	int r = loan_read(&context->root, owner, &loan, error);
+
+	if (r == 0)
+		r = claim_alternatives(context, &loan);
+	if (r == 0)
+		r = await_groups(context, &loan, error);
+	return r;
+}
+
+int return_loan(struct context *context, const struct loan_owner *owner, struct error *error)
+{
+	auto_close int lock = -1;
+	char name[32];
+	int r = await_users(context, owner, error);
+
+	loan_owner_format(owner, name, sizeof(name));
+	if (r == -ENOENT)
+		return 0;
+	if (r == 0) {
+		lock = loan_lock(context, owner, LOAN_LOCK_MS, error);
+		r = lock < 0 ? lock : return_locked(context, owner, error);
+	}
+	return r < 0 ? error_wrap(error, r, "return what was lent (%s)", name) : 0;
+}
+
+static bool is_due(struct context *context, const struct loan *loan)
+{
+	if (loan_is_busy(&context->root, loan))
+		return false;
+	if (loan->owner.kind == LOAN_OWNER_HAND)
+		return loan->state != LOAN_LENT;
+	return guest_is_gone(&context->root, &context->kernel, loan->owner.vmid);
+}
+
+int return_gone(struct context *context, const struct loan_owner *except, unsigned int *ret_count,
+	struct error *error)
+{
+	cleanup(loans_done) struct loans loans = {0};
+	unsigned int count = 0;
+	int first = loans_read(&context->root, &loans, error);
+
+	if (first < 0)
+		return first;
+	for (size_t i = 0; i < loans.count; i++) {
+		const struct loan *loan = &loans.items[i];
+		struct error why = {0};
+		int r;
+
+		if ((except && loan_owner_equal(&loan->owner, except)) || !is_due(context, loan))
+			continue;
+		count++;
+		r = return_loan(context, &loan->owner, &why);
+		if (r < 0 && first == 0) {
+			first = r;
+			*error = why;
+		}
+	}
+	if (first == 0 && loans.unreadable.status < 0) {
+		*error = loans.unreadable;
+		first = loans.unreadable.status;
+	}
+	if (ret_count)
+		*ret_count = count;
+	return first;
+}

@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "take.h"
+
+#include "conf/reservation.h"
+#include "guest.h"
+#include "kmod-helper/base/cleanup.h"
+#include "kmod-helper/executor.h"
+#include "kmod-helper/holders.h"
+#include "kmod-helper/lock.h"
+#include "return.h"
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+#define GROUP_LOCK_MS 5000
+
+static const struct loan *find_own(const struct loans *loans, const struct loan_owner *owner)
+{
+	for (size_t i = 0; i < loans->count; i++) {
+		if (loan_owner_equal(&loans->items[i].owner, owner))
+			return &loans->items[i];
+	}
+	return NULL;
+}
+
+/* The loan of somebody else that the function is in, its alternatives not counted. */
+static const struct loan *find_foreign(const struct loans *loans, const struct loan_owner *owner,
+	const char *address)
+{
+	for (size_t i = 0; i < loans->count; i++) {
+		const struct loan *loan = &loans->items[i];
+		const struct loan_function *function = loan_find(loan, address);
+
+		if (function && function->use != LOAN_ALTERNATIVE &&
+			!loan_owner_equal(&loan->owner, owner))
+			return loan;
+	}
+	return NULL;
+}
+
+static bool is_gone(struct context *context, const struct loan *loan)
+{
+	return loan->owner.kind == LOAN_OWNER_VM && !loan_is_busy(&context->root, loan) &&
+		guest_is_gone(&context->root, &context->kernel, loan->owner.vmid);
+}
+
+static int block_reserved(struct context *context, const struct take_request *request,
+	const struct loans *loans, const struct plan_function *function, struct plan *plan)
+{
+	const char *address = function->now.address;
+	const struct loan *foreign = find_foreign(loans, &request->owner, address);
+	char name[32];
+
+	if (foreign && function->loan.use != LOAN_BORROWED && !is_gone(context, foreign)) {
+		loan_owner_format(&foreign->owner, name, sizeof(name));
+		return plan_block(plan, BLOCKER_RESERVED, "%s is lent (%s) since %s", address, name,
+			foreign->since);
+	}
+	return 0;
+}
+
+static int block_reservations(struct context *context, const struct take_request *request,
+	struct plan *plan, struct error *error)
+{
+	cleanup(reservations_done) struct reservations reservations = {0};
+	unsigned int own = request->owner.kind == LOAN_OWNER_VM ? request->owner.vmid : 0;
+	int r = reservations_read(&context->root, &reservations, error);
+
+	for (size_t i = 0; r == 0 && i < plan->function_count; i++) {
+		const char *address = plan->functions[i].now.address;
+		unsigned int vmid = plan->functions[i].loan.use == LOAN_ALTERNATIVE ?
+			0 :
+			reservation_owner(&reservations, &context->root, address, own, time(NULL),
+				NULL);
+
+		if (vmid && plan_block(plan, BLOCKER_RESERVED,
+				    "%s is reserved by VM %u "
+				    "(/run/qemu-server/pci-id-reservations)",
+				    address, vmid) < 0)
+			r = error_set_errno(error, -ENOMEM, "plan the handover");
+	}
+	return r;
+}
+
+static int find_held(struct context *context, const struct plan *plan, struct holders *ret,
+	struct error *error)
+{
+	auto_free const char **addresses = calloc(plan->function_count + 1, sizeof(*addresses));
+	size_t count = 0;
+
+	if (!addresses)
+		return error_set_errno(error, -ENOMEM, "look for holders");
+	/* what stays where it is (static, borrowed, taken before) may be held by its own QEMU */
+	for (size_t i = 0; i < plan->function_count; i++) {
+		const struct plan_function *function = &plan->functions[i];
+
+		if (function->loan.use == LOAN_TAKEN &&
+			strcmp(function->now.driver, function->loan.target) != 0)
+			addresses[count++] = function->now.address;
+	}
+	return count ? holders_of_functions(&context->kernel, addresses, count, ret, error) : 0;
+}
+
+static int add_held(struct context *context, struct plan *plan, struct error *error)
+{
+	cleanup(holders_done) struct holders holders = {0};
+	char text[768];
+	int r = find_held(context, plan, &holders, error);
+
+	if (r < 0 || holders.count == 0)
+		return r;
+	holders_format(&holders, text, sizeof(text));
+	r = plan_block(plan, BLOCKER_HELD, "the card is in use by %s: end that first", text);
+	return r < 0 ? error_set_errno(error, r, "plan the handover") : 0;
+}
+
+int take_plan(struct context *context, const struct take_request *request,
+	const struct loans *loans, struct plan *ret, struct error *error)
+{
+	const struct plan_request plan_request = {
+		.host = request->host,
+		.wants = request->wants,
+		.want_count = request->want_count,
+		.allow = (const char *const *)request->settings->allow.names,
+		.allow_count = request->settings->allow.count,
+		.refuse_boot_display = request->settings->boot_display == BOOT_DISPLAY_REFUSE,
+		.own = find_own(loans, &request->owner),
+		.loans = loans,
+	};
+	cleanup(plan_done) struct plan plan = {0};
+	int r = plan_take(&context->kernel, &plan_request, &plan, error);
+
+	for (size_t i = 0; r == 0 && i < plan.function_count; i++) {
+		if (plan.functions[i].loan.use == LOAN_ALTERNATIVE)
+			continue;
+		r = block_reserved(context, request, loans, &plan.functions[i], &plan);
+		if (r < 0)
+			error_set_errno(error, r, "plan the handover");
+	}
+	if (r == 0)
+		r = block_reservations(context, request, &plan, error);
+	if (r == 0)
+		r = add_held(context, &plan, error);
+	if (r == 0) {
+		*ret = plan;
+		plan = (struct plan){0};
+	}
+	return r;
+}
+
+int take_refusal(const struct plan *plan, struct error *error)
+{
+	if (plan->blocker_count == 1)
+		return error_set(error, -EBUSY, "%s", plan->blockers[0].message);
+	return error_set(error, -EBUSY, "%s (and %zu more: gpu-ferry plan)",
+		plan->blockers[0].message, plan->blocker_count - 1);
+}
+
+static int lock_groups(struct context *context, const struct take_request *request,
+	struct locks *ret, struct error *error)
+{
+	auto_free long *groups = calloc(request->want_count + 1, sizeof(*groups));
+	size_t count = 0;
+
+	if (!groups)
+		return error_set_errno(error, -ENOMEM, "take the groups' locks");
+	for (size_t i = 0; i < request->want_count; i++) {
+		const struct pci_function *function =
+			pci_find(request->host, request->wants[i].address);
+
+		if (function && !request->wants[i].alternative &&
+			function->iommu_group != PCI_NO_GROUP)
+			groups[count++] = function->iommu_group;
+	}
+	return locks_take_groups(&context->root, groups, count, GROUP_LOCK_MS, ret, error);
+}
+
+/* The card of a gone VM that still owes its return goes straight over: the owner is rewritten, the
+ * homes are kept. First into our loan, then out of theirs: a death between the two loses nothing. */
+static int inherit(struct context *context, struct loans *loans, const struct plan *plan,
+	struct loan *loan, struct error *error)
+{
+	for (size_t i = 0; i < plan->function_count; i++) {
+		const char *address = plan->functions[i].now.address;
+		struct loan *from = (struct loan *)(uintptr_t)find_foreign(loans, &loan->owner,
+			address);
+		char name[32];
+		int r;
+
+		if (!from || from->owner.kind != LOAN_OWNER_VM ||
+			plan->functions[i].loan.use == LOAN_ALTERNATIVE)
+			continue;
+		loan_owner_format(&from->owner, name, sizeof(name));
+		r = loan_move_function(from, loan, address);
+		if (r < 0)
+			return error_set_errno(error, r, "take over %s from %s", address, name);
+		r = loan_write(&context->root, loan, error);
+		if (r == 0)
+			r = from->function_count ? loan_write(&context->root, from, error) :
+						   loan_remove(&context->root, &from->owner, error);
+		if (r < 0)
+			return r;
+		log_step(&context->log, LOG_INFO, address, NULL, "%s comes straight from %s",
+			address, name);
+	}
+	return 0;
+}
+
+static void set_deadlines(struct loan *loan, const struct settings *settings)
+{
+	loan->write_deadline_ms = settings->write_deadline_seconds * 1000;
+	loan->slow_write_deadline_ms = settings->slow_write_deadline_seconds * 1000;
+	loan->return_wait_ms = settings->return_wait_seconds * 1000;
+}
+
+/* What the standing loan has and this start does not ask for any more goes home. */
+static int drop_unwanted(struct context *context, const struct executor *executor,
+	const struct plan *plan, struct loan *loan, struct error *error)
+{
+	int first = 0;
+
+	for (size_t i = loan->function_count; i-- > 0;) {
+		char address[PCI_ADDRESS_SIZE];
+		bool wanted = false;
+
+		strcpy(address, loan->functions[i].address);
+		for (size_t k = 0; k < plan->function_count; k++)
+			wanted = wanted || strcmp(plan->functions[k].now.address, address) == 0;
+		if (wanted)
+			continue;
+		log_step(&context->log, LOG_INFO, address, NULL,
+			"%s is not asked for any more: it goes home", address);
+		if (executor_undo(executor, loan, address, first ? NULL : error) < 0)
+			first = -EIO;
+		else
+			loan_drop_function(loan, address);
+	}
+	return first;
+}
+
+static int run_plan(struct context *context, const struct take_request *request,
+	const struct plan *plan, struct loan *loan, struct error *error)
+{
+	const struct executor executor = {
+		.root = &context->root,
+		.kernel = &context->kernel,
+		.tables = operation_tables,
+		.log = &context->log,
+		.stop = &stop_requested,
+	};
+	struct error later = {0};
+	int r = plan_record(plan, loan);
+
+	if (r < 0)
+		return error_set_errno(error, r, "record the loan");
+	set_deadlines(loan, request->settings);
+	loan->state = LOAN_TAKING;
+	r = drop_unwanted(context, &executor, plan, loan, error);
+	if (r == 0)
+		r = executor_apply(&executor, loan, error);
+	if (r == 0) {
+		loan->state = LOAN_LENT;
+		r = loan_write(&context->root, loan, error);
+	}
+	if (r == 0)
+		return 0;
+	if (return_steps(context, loan, &later) < 0)
+		log_write(&context->log, LOG_ERR, "still owed: %s", later.message);
+	return r;
+}
+
+static int take_locked(struct context *context, const struct take_request *request,
+	struct error *error)
+{
+	cleanup(loans_done) struct loans loans = {0};
+	cleanup(plan_done) struct plan plan = {0};
+	cleanup(loan_done) struct loan loan = {0};
+	int r = loans_read(&context->root, &loans, error);
+
+	if (r == 0 && loans.unreadable.status < 0) {
+		*error = loans.unreadable;
+		r = loans.unreadable.status;
+	}
+	if (r == 0)
+		r = take_plan(context, request, &loans, &plan, error);
+	if (r == 0 && plan.blocker_count)
+		r = take_refusal(&plan, error);
+	if (r < 0)
+		return r;
+	r = loan_read(&context->root, &request->owner, &loan, error);
+	if (r == -ENOENT)
+		loan_init(&loan, &request->owner);
+	else if (r < 0)
+		return r;
+	r = inherit(context, &loans, &plan, &loan, error);
+	return r < 0 ? r : run_plan(context, request, &plan, &loan, error);
+}
+
+int take_run(struct context *context, const struct take_request *request, struct error *error)
+{
+	cleanup(locks_done) struct locks groups = {0};
+	auto_close int lock = loan_lock(context, &request->owner, LOAN_LOCK_MS, error);
+	int r = lock < 0 ? lock : lock_groups(context, request, &groups, error);
+
+	return r < 0 ? r : take_locked(context, request, error);
+}

@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "file.h"
+
+#include "cleanup.h"
+#include "parse.h"
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/openat2.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+int root_open(const char *path, struct root *ret, struct error *error)
+{
+	auto_close int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	struct stat status, live;
+
+	if (fd < 0)
+		return error_set_errno(error, -errno, "open the root %s", path);
+	if (fstat(fd, &status) < 0 || stat("/", &live) < 0)
+		return error_set_errno(error, -errno, "look at the root %s", path);
+	ret->live = status.st_dev == live.st_dev && status.st_ino == live.st_ino;
+	ret->owner = ret->live ? 0 : status.st_uid;
+	ret->fd = TAKE_FD(fd);
+	return 0;
+}
+
+void root_close(struct root *root)
+{
+	if (root->fd >= 0)
+		close(root->fd);
+	root->fd = -1;
+}
+
+static int open_in_root(const struct root *root, const char *path, int flags, mode_t mode)
+{
+	struct open_how how = {
+		.flags = (unsigned int)flags | O_CLOEXEC,
+		.mode = mode,
+		.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS,
+	};
+	long fd = syscall(SYS_openat2, root->fd, path, &how, sizeof(how));
+
+	return fd < 0 ? -errno : (int)fd;
+}
+
+int file_open(const struct root *root, const char *path, int flags)
+{
+	return open_in_root(root, path, flags, 0);
+}
+
+static ssize_t read_full(int fd, char *buffer, size_t size)
+{
+	size_t used = 0;
+
+	while (used < size) {
+		ssize_t got = read(fd, buffer + used, size - used);
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			return -errno;
+		if (got == 0)
+			break;
+		used += (size_t)got;
+	}
+	return (ssize_t)used;
+}
+
+static int write_full(int fd, const char *text, size_t length)
+{
+	while (length) {
+		ssize_t written = write(fd, text, length);
+
+		if (written < 0 && errno == EINTR)
+			continue;
+		if (written < 0)
+			return -errno;
+		text += written;
+		length -= (size_t)written;
+	}
+	return 0;
+}
+
+ssize_t file_read_attribute(const struct root *root, const char *path, char *buffer, size_t size)
+{
+	auto_close int fd = file_open(root, path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
+	ssize_t length;
+
+	if (fd < 0)
+		return fd;
+	length = read_full(fd, buffer, size);
+	if (length < 0)
+		return length;
+	if ((size_t)length == size)
+		return -EFBIG;
+	if (length > 0 && buffer[length - 1] == '\n')
+		length--;
+	buffer[length] = '\0';
+	return length;
+}
+
+int file_write_attribute(const struct root *root, const char *path, const char *value)
+{
+	auto_close int fd = file_open(root, path, O_WRONLY | O_NOCTTY);
+	size_t length = strlen(value);
+	ssize_t written;
+
+	if (fd < 0)
+		return fd;
+	written = write(fd, value, length);
+	if (written < 0)
+		return -errno;
+	return (size_t)written == length ? 0 : -EIO;
+}
+
+static bool is_safe(const struct root *root, const struct stat *status)
+{
+	return status->st_uid == root->owner && !(status->st_mode & (S_IWGRP | S_IWOTH));
+}
+
+static int check_file(const struct root *root, const char *path, const struct stat *status,
+	const struct file_read_options *options, struct error *error)
+{
+	if (S_ISDIR(status->st_mode))
+		return error_set(error, -EISDIR, "read /%s: it is a folder, not a file", path);
+	if (!S_ISREG(status->st_mode))
+		return error_set(error, -ENXIO, "read /%s: it is no regular file", path);
+	if ((unsigned long long)status->st_size > options->max)
+		return error_set(error, -EFBIG, "read /%s: it is larger than %zu bytes", path,
+			options->max);
+	if (options->require_owner && !is_safe(root, status))
+		return error_set(error, -EPERM,
+			"read /%s: refused, for it must be root's and writable by nobody else "
+			"(chown root:root, chmod go-w)",
+			path);
+	return 0;
+}
+
+int file_read(const struct root *root, const char *path, const struct file_read_options *options,
+	char **ret_text, size_t *ret_length, struct error *error)
+{
+	auto_close int fd = file_open(root, path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
+	auto_free char *text = NULL;
+	struct stat status;
+	ssize_t length;
+	int r;
+
+	if (fd < 0)
+		return error_set_errno(error, fd, "read /%s", path);
+	if (fstat(fd, &status) < 0)
+		return error_set_errno(error, -errno, "read /%s", path);
+	r = check_file(root, path, &status, options, error);
+	if (r < 0)
+		return r;
+	/* procfs, sysfs and FUSE may tell a size of 0: the limit counts, not st_size */
+	text = malloc(options->max + 2);
+	if (!text)
+		return error_set_errno(error, -ENOMEM, "read /%s", path);
+	length = read_full(fd, text, options->max + 1);
+	if (length < 0)
+		return error_set_errno(error, (int)length, "read /%s", path);
+	if ((size_t)length > options->max)
+		return error_set(error, -EFBIG, "read /%s: it is larger than %zu bytes", path,
+			options->max);
+	text[length] = '\0';
+	if (options->require_text && !text_is_plain(text, (size_t)length))
+		return error_set(error, -EILSEQ, "read /%s: it holds bytes that are no text", path);
+	if (ret_length)
+		*ret_length = (size_t)length;
+	*ret_text = TAKE_PTR(text);
+	return 0;
+}
+
+/* Opens the folder that holds @path; *@ret_name is the last component inside @path. */
+static int open_folder_of(const struct root *root, const char *path, const char **ret_name)
+{
+	char folder[PATH_MAX];
+	const char *slash = strrchr(path, '/');
+	int length = slash ? (int)(slash - path) : 1;
+
+	if (snprintf(folder, sizeof(folder), "%.*s", length, slash ? path : ".") >= PATH_MAX)
+		return -ENAMETOOLONG;
+	*ret_name = slash ? slash + 1 : path;
+	return file_open(root, folder, O_RDONLY | O_DIRECTORY);
+}
+
+static int write_new(int folder, const char *name, mode_t mode, const char *text)
+{
+	auto_close int fd =
+		openat(folder, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	int r;
+
+	if (fd < 0)
+		return -errno;
+	r = write_full(fd, text, strlen(text));
+	if (r < 0)
+		return r;
+	/* fchmod, not open's mode: the caller's umask must not decide */
+	if (fchmod(fd, mode) < 0 || fsync(fd) < 0)
+		return -errno;
+	return 0;
+}
+
+int file_replace(const struct root *root, const char *path, mode_t mode, const char *text,
+	struct error *error)
+{
+	const char *name;
+	char temporary[NAME_MAX + 1];
+	auto_close int folder = open_folder_of(root, path, &name);
+	int r;
+
+	if (folder < 0)
+		return error_set_errno(error, folder, "write /%s", path);
+	if (snprintf(temporary, sizeof(temporary), ".%s.%ld.tmp", name, (long)getpid()) > NAME_MAX)
+		return error_set_errno(error, -ENAMETOOLONG, "write /%s", path);
+	/* a leftover of a process that was killed and whose number came round again */
+	unlinkat(folder, temporary, 0);
+	r = write_new(folder, temporary, mode, text);
+	if (r == 0 && renameat(folder, temporary, folder, name) < 0)
+		r = -errno;
+	if (r < 0) {
+		unlinkat(folder, temporary, 0);
+		return error_set_errno(error, r, "write /%s", path);
+	}
+	if (fsync(folder) < 0)
+		return error_set_errno(error, -errno, "write /%s", path);
+	return 0;
+}
+
+int file_remove(const struct root *root, const char *path, struct error *error)
+{
+	const char *name;
+	auto_close int folder = open_folder_of(root, path, &name);
+
+	if (folder == -ENOENT)
+		return 0;
+	if (folder < 0)
+		return error_set_errno(error, folder, "remove /%s", path);
+	if (unlinkat(folder, name, 0) < 0 && errno != ENOENT)
+		return error_set_errno(error, -errno, "remove /%s", path);
+	return 0;
+}
+
+static int make_one(const struct root *root, const char *path, mode_t mode)
+{
+	const char *name;
+	auto_close int folder = open_folder_of(root, path, &name);
+
+	if (folder < 0)
+		return folder;
+	if (mkdirat(folder, name, mode) < 0)
+		return errno == EEXIST ? 0 : -errno;
+	return fchmodat(folder, name, mode, 0) < 0 ? -errno : 0;
+}
+
+static int make_parents(const struct root *root, const char *path, mode_t mode)
+{
+	char parent[PATH_MAX];
+
+	for (const char *slash = strchr(path, '/'); slash; slash = strchr(slash + 1, '/')) {
+		int length = (int)(slash - path);
+		int r;
+
+		if (snprintf(parent, sizeof(parent), "%.*s", length, path) >= PATH_MAX)
+			return -ENAMETOOLONG;
+		r = make_one(root, parent, mode);
+		if (r < 0)
+			return r;
+	}
+	return make_one(root, path, mode);
+}
+
+int folder_make(const struct root *root, const char *path, mode_t mode, struct error *error)
+{
+	auto_close int fd = -1;
+	struct stat status;
+	int r = 0;
+
+	fd = file_open(root, path, O_RDONLY | O_DIRECTORY);
+	if (fd == -ENOENT) {
+		r = make_parents(root, path, mode);
+		if (r == 0)
+			fd = file_open(root, path, O_RDONLY | O_DIRECTORY);
+	}
+	if (r < 0 || fd < 0)
+		return error_set_errno(error, r < 0 ? r : fd, "make the folder /%s", path);
+	if (fstat(fd, &status) < 0)
+		return error_set_errno(error, -errno, "make the folder /%s", path);
+	if (!is_safe(root, &status))
+		return error_set(error, -EPERM,
+			"use the folder /%s: refused, for it must be root's and writable by nobody "
+			"else",
+			path);
+	return 0;
+}
+
+int link_read_name(const struct root *root, const char *path, char *buffer, size_t size)
+{
+	auto_close int fd = file_open(root, path, O_PATH | O_NOFOLLOW);
+	char target[PATH_MAX];
+	const char *name;
+	ssize_t length;
+
+	if (fd < 0)
+		return fd;
+	length = readlinkat(fd, "", target, sizeof(target) - 1);
+	if (length < 0)
+		return -errno;
+	target[length] = '\0';
+	name = strrchr(target, '/');
+	name = name ? name + 1 : target;
+	if (strlen(name) >= size)
+		return -ENAMETOOLONG;
+	strcpy(buffer, name);
+	return 0;
+}
+
+int names_add(struct names *names, const char *name)
+{
+	auto_free char *copy = strdup(name);
+	char **grown = reallocarray(names->names, names->count + 1, sizeof(*grown));
+
+	if (grown)
+		names->names = grown;
+	if (!grown || !copy)
+		return -ENOMEM;
+	grown[names->count++] = TAKE_PTR(copy);
+	return 0;
+}
+
+void names_done(struct names *names)
+{
+	for (size_t i = 0; i < names->count; i++)
+		free(names->names[i]);
+	free(names->names);
+	*names = (struct names){0};
+}
+
+static int compare_names(const void *left, const void *right)
+{
+	return strcmp(*(char *const *)left, *(char *const *)right);
+}
+
+int folder_list(const struct root *root, const char *path, struct names *ret)
+{
+	auto_close int fd = file_open(root, path, O_RDONLY | O_DIRECTORY);
+	cleanup(names_done) struct names names = {0};
+	auto_closedir DIR *directory = NULL;
+	struct dirent *entry;
+
+	if (fd < 0)
+		return fd;
+	directory = fdopendir(fd);
+	if (!directory)
+		return -errno;
+	fd = -1;
+	for (errno = 0; (entry = readdir(directory)); errno = 0) {
+		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+			continue;
+		if (names_add(&names, entry->d_name) < 0)
+			return -ENOMEM;
+	}
+	if (errno)
+		return -errno;
+	if (names.count)
+		qsort(names.names, names.count, sizeof(*names.names), compare_names);
+	*ret = names;
+	names = (struct names){0};
+	return 0;
+}

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+#include "error.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+/*
+ * Every file is reached from a root descriptor with paths like "sys/bus/pci/devices" (no leading
+ * slash). Links are resolved inside the root (openat2, RESOLVE_IN_ROOT), so that a captured tree can
+ * never lead out of itself, and a file made unsafe on the way is noticed after it is open.
+ */
+struct root {
+	int fd;
+	uid_t owner; /* who counts as root: 0, or the owner of a captured tree's folder */
+	bool live;   /* "/" itself: changes are allowed */
+};
+
+#define ROOT_NONE {.fd = -1}
+
+/* @path "/" gives the live root. Returns 0 or -errno of open/fstat. Close with root_close. */
+int root_open(const char *path, struct root *ret, struct error *error);
+void root_close(struct root *root);
+
+/* openat2 below @root, always O_CLOEXEC. Returns the descriptor or -errno; sets no message. */
+int file_open(const struct root *root, const char *path, int flags);
+
+/* Reads a sysfs-like attribute of less than @size bytes; cuts one trailing newline and ends with
+ * NUL. Returns the length or -errno; sets no message (absence is often no error). -EFBIG when it did
+ * not fit: @buffer then holds its first @size bytes, unterminated (enough for a look at PCI config
+ * space, whose reading costs by the byte). */
+ssize_t file_read_attribute(const struct root *root, const char *path, char *buffer, size_t size);
+
+/* Writes @value in one write(2) to an existing file, no truncation: sysfs and procfs. -EIO when the
+ * write was short. */
+int file_write_attribute(const struct root *root, const char *path, const char *value);
+
+struct file_read_options {
+	size_t max;	    /* -EFBIG when the file is larger */
+	bool require_owner; /* -EPERM unless it is root's and writable by nobody else */
+	bool require_text;  /* -EILSEQ unless text_is_plain() */
+};
+
+/* Reads a regular file whole, never blocking on a FIFO or a device: -EISDIR, -ENXIO (neither file nor
+ * folder), -EFBIG, -EPERM, -EILSEQ or -errno of open/read. @ret_text is malloced and NUL-terminated. */
+int file_read(const struct root *root, const char *path, const struct file_read_options *options,
+	char **ret_text, size_t *ret_length, struct error *error);
+
+/* Replaces @path by a new file of mode @mode: temporary file beside it, fsync, rename, fsync of the
+ * folder. Nothing is left behind on failure. */
+int file_replace(const struct root *root, const char *path, mode_t mode, const char *text,
+	struct error *error);
+
+/* Removes the file; that it is not there is no error. */
+int file_remove(const struct root *root, const char *path, struct error *error);
+
+/* Makes the folder and its parents with @mode, owned by root; an existing folder is taken as it is
+ * when it is root's and writable by nobody else, else -EPERM. */
+int folder_make(const struct root *root, const char *path, mode_t mode, struct error *error);
+
+/* The last component of the link @path points to. Returns 0 or -errno; sets no message. */
+int link_read_name(const struct root *root, const char *path, char *buffer, size_t size);
+
+struct names {
+	char **names;
+	size_t count;
+};
+
+/* The entries of a folder but "." and "..", sorted. Returns 0 or -errno; sets no message. */
+int folder_list(const struct root *root, const char *path, struct names *ret);
+void names_done(struct names *names);
+int names_add(struct names *names, const char *name);

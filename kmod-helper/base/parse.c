@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "parse.h"
+
+#include <errno.h>
+#include <stdint.h>
+#include <string.h>
+
+static int digit_value(char character)
+{
+	if (character >= '0' && character <= '9')
+		return character - '0';
+	if (character >= 'a' && character <= 'f')
+		return character - 'a' + 10;
+	if (character >= 'A' && character <= 'F')
+		return character - 'A' + 10;
+	return INT8_MAX;
+}
+
+int parse_unsigned(const char *text, unsigned int base, unsigned long long max,
+	unsigned long long *ret)
+{
+	unsigned long long value = 0;
+
+	if (!*text)
+		return -EINVAL;
+	for (const char *position = text; *position; position++) {
+		if (digit_value(*position) >= (int)base)
+			return -EINVAL;
+	}
+	for (const char *position = text; *position; position++) {
+		unsigned long long digit = (unsigned long long)digit_value(*position);
+
+		if (digit > max || value > (max - digit) / base)
+			return -ERANGE;
+		value = value * base + digit;
+	}
+	*ret = value;
+	return 0;
+}
+
+int parse_vmid(const char *text, unsigned int *ret_vmid)
+{
+	size_t length = strlen(text);
+	unsigned long long value;
+
+	if (length < 3 || length > 9 || text[0] == '0')
+		return -EINVAL;
+	if (parse_unsigned(text, 10, VMID_MAX, &value) < 0)
+		return -EINVAL;
+	*ret_vmid = (unsigned int)value;
+	return 0;
+}
+
+/* The length of the UTF-8 sequence at @text, 0 when it is none (RFC 3629). */
+static size_t utf8_length(const unsigned char *text, size_t left)
+{
+	size_t length;
+
+	if (text[0] < 0x80)
+		return 1;
+	if (text[0] >= 0xc2 && text[0] <= 0xdf)
+		length = 2;
+	else if (text[0] >= 0xe0 && text[0] <= 0xef)
+		length = 3;
+	else if (text[0] >= 0xf0 && text[0] <= 0xf4)
+		length = 4;
+	else
+		return 0;
+	if (length > left)
+		return 0;
+	for (size_t i = 1; i < length; i++) {
+		if ((text[i] & 0xc0) != 0x80)
+			return 0;
+	}
+	if ((text[0] == 0xe0 && text[1] < 0xa0) || (text[0] == 0xed && text[1] > 0x9f) ||
+		(text[0] == 0xf0 && text[1] < 0x90) || (text[0] == 0xf4 && text[1] > 0x8f))
+		return 0;
+	return length;
+}
+
+static bool is_control(unsigned char character)
+{
+	return (character < 0x20 && !strchr("\t\n\v\f\r", character)) || character == 0x7f ||
+		character == '\0';
+}
+
+bool text_is_plain(const char *text, size_t length)
+{
+	const unsigned char *bytes = (const unsigned char *)text;
+	bool comment = false;
+	bool line_start = true;
+
+	for (size_t i = 0; i < length;) {
+		size_t step = utf8_length(bytes + i, length - i);
+
+		if (line_start)
+			comment = bytes[i] == '#';
+		line_start = bytes[i] == '\n';
+		if (is_control(bytes[i]) || (!step && !comment))
+			return false;
+		i += step ? step : 1;
+	}
+	return true;
+}
+
+char *text_trim(char *text)
+{
+	static const char white[] = " \t\n\v\f\r";
+	size_t length;
+
+	text += strspn(text, white);
+	length = strlen(text);
+	while (length && strchr(white, text[length - 1]))
+		text[--length] = '\0';
+	return text;
+}

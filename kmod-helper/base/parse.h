@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#define VMID_MAX 999999999u
+
+/* The whole of @text as an unsigned number in @base (10 or 16; no sign, no blanks, no prefix).
+ * Returns 0, -EINVAL when it is no such number, -ERANGE when it is greater than @max.
+ * @ret is untouched on failure. */
+int parse_unsigned(const char *text, unsigned int base, unsigned long long max,
+	unsigned long long *ret);
+
+/* A VMID as Proxmox takes it: ^[1-9][0-9]{2,8}$. Returns 0 or -EINVAL. */
+int parse_vmid(const char *text, unsigned int *ret_vmid);
+
+/* True when the @length bytes could be a text file of Proxmox's: no NUL, no control characters but
+ * white space. What is no UTF-8 is borne in comment lines only (older descriptions are Latin-1). */
+bool text_is_plain(const char *text, size_t length);
+
+/* Cuts trailing white space off, in place; returns the first character that is none. */
+char *text_trim(char *text);

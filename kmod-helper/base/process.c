@@ -1,0 +1,382 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "process.h"
+
+#include "cleanup.h"
+#include "parse.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+
+/* How long a child that was sent SIGKILL may take before it is left to init. */
+#define KILL_GRACE_MS 50u
+
+/* proc(5): what follows the ")" of the name is the state, field 3, and so on. */
+#define STAT_FIELD_STATE 3
+#define STAT_FIELD_START_TIME 22
+
+unsigned long long clock_milliseconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (unsigned long long)now.tv_sec * 1000 + (unsigned long long)now.tv_nsec / 1000000;
+}
+
+/* The time left as poll(2) wants it. */
+static int milliseconds_until(unsigned long long deadline)
+{
+	unsigned long long now = clock_milliseconds();
+
+	if (now >= deadline)
+		return 0;
+	return deadline - now > INT_MAX ? INT_MAX : (int)(deadline - now);
+}
+
+/* The state letter and the start time. The name may hold blanks and brackets: its end is the last
+ * ")" of the line. */
+static int stat_parse(char *line, char *ret_state, unsigned long long *ret_start_time)
+{
+	char *position = strrchr(line, ')');
+	char *rest = NULL;
+	char *field;
+	char state;
+
+	if (!position)
+		return -EBADMSG;
+	field = strtok_r(position + 1, " ", &rest);
+	state = field ? field[0] : '\0';
+	for (int number = STAT_FIELD_STATE; field && number < STAT_FIELD_START_TIME; number++)
+		field = strtok_r(NULL, " ", &rest);
+	if (!field || parse_unsigned(field, 10, ULLONG_MAX, ret_start_time) < 0)
+		return -EBADMSG;
+	*ret_state = state;
+	return 0;
+}
+
+static int stat_read(
+	const struct root *root, pid_t pid, char *ret_state, unsigned long long *ret_start_time)
+{
+	char path[32];
+	char line[1024];
+	ssize_t length;
+
+	snprintf(path, sizeof(path), "proc/%ld/stat", (long)pid);
+	length = file_read_attribute(root, path, line, sizeof(line));
+	if (length == -ENOENT)
+		return -ESRCH;
+	if (length < 0)
+		return (int)length;
+	return stat_parse(line, ret_state, ret_start_time);
+}
+
+int process_start_time(const struct root *root, pid_t pid, unsigned long long *ret)
+{
+	char state;
+
+	return stat_read(root, pid, &state, ret);
+}
+
+bool process_is_alive(const struct root *root, pid_t pid, unsigned long long start_time)
+{
+	unsigned long long found;
+	char state;
+
+	if (stat_read(root, pid, &state, &found) < 0)
+		return false;
+	return found == start_time && state != 'Z' && state != 'X';
+}
+
+/*
+ * A parent that ignores SIGCHLD (inherited over exec, as some daemons leave it) never learns how a
+ * child ended, and its pid is free for others at once. So the default holds while a child of ours
+ * runs; a handler of the program's is left alone.
+ */
+static void child_status_keep(struct sigaction *ret_saved)
+{
+	struct sigaction standard = {.sa_handler = SIG_DFL};
+
+	sigaction(SIGCHLD, NULL, ret_saved);
+	if (ret_saved->sa_handler == SIG_IGN || ret_saved->sa_flags & SA_NOCLDWAIT)
+		sigaction(SIGCHLD, &standard, NULL);
+}
+
+static void child_status_restore(struct sigaction *saved)
+{
+	sigaction(SIGCHLD, saved, NULL);
+}
+
+/* Waits for the end of @pid and reaps it. 0, -ETIMEDOUT or -errno. */
+static int child_wait(pid_t pid, unsigned long long deadline, int *ret_status)
+{
+	auto_close int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+	struct pollfd event = {.fd = fd, .events = POLLIN};
+	int r;
+
+	if (fd < 0)
+		return -errno;
+	do
+		r = poll(&event, 1, milliseconds_until(deadline));
+	while (r < 0 && errno == EINTR);
+	if (r <= 0)
+		return r < 0 ? -errno : -ETIMEDOUT;
+	return waitpid(pid, ret_status, WNOHANG) == pid ? 0 : -ECHILD;
+}
+
+/* A child in the kernel's uninterruptible sleep outlives SIGKILL: init reaps it in the end. */
+static void child_kill(pid_t pid)
+{
+	int status;
+
+	kill(pid, SIGKILL);
+	(void)child_wait(pid, clock_milliseconds() + KILL_GRACE_MS, &status);
+}
+
+static void signals_reset(void)
+{
+	struct sigaction standard = {.sa_handler = SIG_DFL};
+	sigset_t none;
+
+	for (int number = 1; number < NSIG; number++)
+		sigaction(number, &standard, NULL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+/* Locks and device nodes of the parent must not stay open in a child that nobody can kill. */
+static int descriptors_close_but(int fd)
+{
+	unsigned int kept = (unsigned int)fd;
+
+	if (close_range(0, STDERR_FILENO - 1, 0) < 0)
+		return -errno;
+	if (kept > STDERR_FILENO + 1 && close_range(STDERR_FILENO + 1, kept - 1, 0) < 0)
+		return -errno;
+	return close_range(kept + 1, UINT_MAX, 0) < 0 ? -errno : 0;
+}
+
+/* The exit code is the errno: all of Linux's are below 256. */
+_Noreturn static void collect_child(int (*work)(void *context, int fd), void *context, int fd)
+{
+	int r;
+
+	signals_reset();
+	/* the parent may have been started without 0, 1 or 2, and the pipe stand there */
+	fd = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+	r = fd < 0 ? -errno : descriptors_close_but(fd);
+	if (r == 0)
+		r = work(context, fd);
+	_exit(r < 0 ? -r : 0);
+}
+
+struct collected {
+	char *text;
+	size_t length;
+	size_t max;
+};
+
+static void collected_done(struct collected *collected)
+{
+	free(collected->text);
+}
+
+/* Reads what is there: 1, 0 at the end, or -errno. What exceeds the limit is read too and dropped,
+ * so that the child does not sleep in its write. */
+static int collected_read(struct collected *collected, int fd)
+{
+	char dropped[4096];
+	size_t left = collected->max - collected->length;
+	ssize_t got;
+
+	if (left)
+		got = read(fd, collected->text + collected->length, left);
+	else
+		got = read(fd, dropped, sizeof(dropped));
+	if (got < 0)
+		return errno == EINTR ? 1 : -errno;
+	if (left)
+		collected->length += (size_t)got;
+	return got > 0;
+}
+
+/* Reads until the child's end is closed. 0, -ETIMEDOUT or -errno. */
+static int collected_fill(struct collected *collected, int fd, unsigned long long deadline)
+{
+	struct pollfd event = {.fd = fd, .events = POLLIN};
+	int more = 1;
+
+	while (more > 0) {
+		int left = milliseconds_until(deadline);
+		int r = poll(&event, 1, left);
+
+		/* a child that writes without end is late as well */
+		if (r == 0 || left == 0)
+			return -ETIMEDOUT;
+		if (r < 0 && errno != EINTR)
+			return -errno;
+		if (r > 0)
+			more = collected_read(collected, fd);
+	}
+	return more;
+}
+
+/* The negative errno that the child ended with; -EIO when it did not end by itself. */
+static int child_result(pid_t pid, unsigned long long deadline)
+{
+	int status;
+	int r = child_wait(pid, deadline, &status);
+
+	if (r < 0)
+		return r;
+	return WIFEXITED(status) ? -WEXITSTATUS(status) : -EIO;
+}
+
+static int collect_from(pid_t pid, int fd, unsigned int deadline_ms, struct collected *collected,
+	struct error *error)
+{
+	unsigned long long deadline = clock_milliseconds() + deadline_ms;
+	int r = collected_fill(collected, fd, deadline);
+	bool ended = r == 0;
+
+	if (ended)
+		r = child_result(pid, deadline);
+	if (!ended || r == -ETIMEDOUT)
+		child_kill(pid);
+	if (r == -ETIMEDOUT)
+		return error_set(error, r, "no answer within %u ms", deadline_ms);
+	return r < 0 ? error_set_errno(error, r, "read through a child process") : 0;
+}
+
+ssize_t process_collect(int (*work)(void *context, int fd), void *context, size_t max,
+	unsigned int deadline_ms, char **ret, struct error *error)
+{
+	cleanup(collected_done) struct collected collected = {.max = max};
+	cleanup(child_status_restore) struct sigaction saved;
+	auto_close int reading = -1;
+	auto_close int writing = -1;
+	int pipe_ends[2];
+	pid_t pid;
+	int r;
+
+	child_status_keep(&saved);
+	/* one byte more, for the NUL that makes it a string */
+	collected.text = malloc(max + 1);
+	if (!collected.text)
+		return error_set_errno(error, -ENOMEM, "start a child process");
+	if (pipe2(pipe_ends, O_CLOEXEC) < 0)
+		return error_set_errno(error, -errno, "start a child process");
+	reading = pipe_ends[0];
+	writing = pipe_ends[1];
+	pid = fork();
+	if (pid < 0)
+		return error_set_errno(error, -errno, "start a child process");
+	if (pid == 0)
+		collect_child(work, context, writing);
+	close(TAKE_FD(writing));
+	r = collect_from(pid, reading, deadline_ms, &collected, error);
+	if (r < 0)
+		return r;
+	collected.text[collected.length] = '\0';
+	*ret = TAKE_PTR(collected.text);
+	return (ssize_t)collected.length;
+}
+
+/* Standard input comes last: the descriptor for the output may be 0 itself. */
+static int spawn_files(posix_spawn_file_actions_t *files, int output_fd)
+{
+	int r;
+
+	if (output_fd >= 0) {
+		r = posix_spawn_file_actions_adddup2(files, output_fd, STDOUT_FILENO);
+	} else {
+		r = posix_spawn_file_actions_addopen(
+			files, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+	}
+	if (r == 0)
+		r = posix_spawn_file_actions_adddup2(files, STDOUT_FILENO, STDERR_FILENO);
+	if (r == 0)
+		r = posix_spawn_file_actions_addopen(files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+	if (r == 0)
+		r = posix_spawn_file_actions_addclosefrom_np(files, STDERR_FILENO + 1);
+	return r;
+}
+
+/* A program starts with no signal ignored or blocked, whatever was inherited. */
+static int spawn_signals(posix_spawnattr_t *attributes)
+{
+	sigset_t all, none;
+	int r;
+
+	sigfillset(&all);
+	sigemptyset(&none);
+	r = posix_spawnattr_setsigdefault(attributes, &all);
+	if (r == 0)
+		r = posix_spawnattr_setsigmask(attributes, &none);
+	if (r == 0)
+		r = posix_spawnattr_setflags(
+			attributes, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
+	return r;
+}
+
+static void spawn_files_done(posix_spawn_file_actions_t *files)
+{
+	posix_spawn_file_actions_destroy(files);
+}
+
+static void spawn_attributes_done(posix_spawnattr_t *attributes)
+{
+	posix_spawnattr_destroy(attributes);
+}
+
+static int spawn(const char *const *arguments, int output_fd, pid_t *ret)
+{
+	/* execv's prototype lacks a const that it keeps to all the same (POSIX, exec, rationale) */
+	union {
+		const char *const *given;
+		char *const *wanted;
+	} vector = {.given = arguments};
+	cleanup(spawn_files_done) posix_spawn_file_actions_t files;
+	cleanup(spawn_attributes_done) posix_spawnattr_t attributes;
+	int r;
+
+	/* glibc's two init functions only clear memory: they cannot fail */
+	posix_spawn_file_actions_init(&files);
+	posix_spawnattr_init(&attributes);
+	r = spawn_files(&files, output_fd);
+	if (r == 0)
+		r = spawn_signals(&attributes);
+	if (r == 0)
+		r = posix_spawn(ret, arguments[0], &files, &attributes, vector.wanted, environ);
+	return -r;
+}
+
+int process_run(const char *const *arguments, int output_fd, unsigned int deadline_ms,
+	int *ret_status, struct error *error)
+{
+	unsigned long long deadline = clock_milliseconds() + deadline_ms;
+	cleanup(child_status_restore) struct sigaction saved;
+	int status;
+	pid_t pid;
+	int r;
+
+	child_status_keep(&saved);
+	r = spawn(arguments, output_fd, &pid);
+	if (r < 0)
+		return error_set_errno(error, r, "start %s", arguments[0]);
+	r = child_wait(pid, deadline, &status);
+	if (r < 0)
+		child_kill(pid);
+	if (r == -ETIMEDOUT)
+		return error_set(
+			error, r, "%s did not end within %u ms: killed", arguments[0], deadline_ms);
+	if (r < 0)
+		return error_set_errno(error, r, "wait for %s", arguments[0]);
+	*ret_status = status;
+	return 0;
+}

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "binding.h"
+
+#include "pci.h"
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#define DRIVERS_PROBE "sys/bus/pci/drivers_probe"
+
+static int read_driver(const struct kernel *kernel, const char *address, char *ret, size_t size,
+	struct error *error)
+{
+	int r = pci_read_driver(kernel, address, ret, size);
+
+	return r < 0 ? error_set_errno(error, r, "read the driver of %s", address) : 0;
+}
+
+static int write_driver_file(const struct kernel *kernel, const char *driver, const char *file,
+	const char *value, struct error *error)
+{
+	char path[PCI_PATH_SIZE];
+	int r;
+
+	snprintf(path, sizeof(path), "sys/bus/pci/drivers/%s/%s", driver, file);
+	r = kernel_write(kernel, path, value);
+	return r < 0 ? error_set_errno(error, r, "write %s to /%s", value, path) : 0;
+}
+
+static int set_override(const struct kernel *kernel, const char *address, const char *driver,
+	struct error *error)
+{
+	char path[PCI_PATH_SIZE], now[PCI_DRIVER_SIZE];
+	int r = pci_read_override(kernel, address, now, sizeof(now));
+
+	if (r == 0 && strcmp(now, driver) == 0)
+		return 0;
+	pci_path(address, "driver_override", path, sizeof(path));
+	/* a newline clears it; a zero-byte write would never reach the kernel */
+	r = kernel_write(kernel, path, *driver ? driver : "\n");
+	if (r < 0)
+		return error_set_errno(error, r, "write '%s' to /%s", driver, path);
+	r = pci_read_override(kernel, address, now, sizeof(now));
+	if (r < 0)
+		return error_set_errno(error, r, "read back /%s", path);
+	if (strcmp(now, driver) != 0)
+		return error_set(error, -EIO, "read back /%s: it says '%s', not '%s'", path, now,
+			driver);
+	return 0;
+}
+
+/* drivers_probe succeeds even when nothing was bound: only the link tells, and only the driver's own
+ * bind file says why not. */
+static int probe(const struct kernel *kernel, const char *address, const char *driver,
+	struct error *error)
+{
+	char now[PCI_DRIVER_SIZE];
+	int r = kernel_write(kernel, DRIVERS_PROBE, address);
+	int why;
+
+	if (r < 0 && r != -EINVAL)
+		return error_set_errno(error, r, "write %s to /" DRIVERS_PROBE, address);
+	r = read_driver(kernel, address, now, sizeof(now), error);
+	if (r < 0)
+		return r;
+	if (strcmp(now, driver) == 0)
+		return 0;
+	if (*now)
+		return error_set(error, -EBUSY, "bind %s to %s: %s took it instead", address,
+			driver, now);
+	why = write_driver_file(kernel, driver, "bind", address, error);
+	if (why < 0)
+		return why;
+	r = read_driver(kernel, address, now, sizeof(now), error);
+	if (r < 0 || strcmp(now, driver) == 0)
+		return r;
+	return error_set(error, -ENODEV, "bind %s to %s: the driver did not take it", address,
+		driver);
+}
+
+/* Leaves the function without a driver; fine when it has none, an error when @driver has it not. */
+static int release(const struct kernel *kernel, const char *address, const char *driver,
+	struct error *error)
+{
+	char now[PCI_DRIVER_SIZE];
+	struct error ignored;
+	int r = read_driver(kernel, address, now, sizeof(now), error);
+
+	if (r < 0 || !*now)
+		return r;
+	if (strcmp(now, driver) != 0)
+		return error_set(error, -EBUSY, "unbind %s from %s: it is bound to %s now", address,
+			driver, now);
+	r = write_driver_file(kernel, driver, "unbind", address, error);
+	if (r < 0) {
+		/* somebody else was faster: what counts is that it is free */
+		if (read_driver(kernel, address, now, sizeof(now), &ignored) == 0 && !*now)
+			return 0;
+		return r;
+	}
+	r = read_driver(kernel, address, now, sizeof(now), error);
+	if (r == 0 && *now)
+		return error_set(error, -EBUSY, "unbind %s from %s: it is bound to %s now", address,
+			driver, now);
+	return r;
+}
+
+static int require_driver(const struct kernel *kernel, const char *driver, const char *module,
+	struct error *error)
+{
+	int r;
+
+	if (pci_driver_exists(kernel, driver))
+		return 0;
+	r = kernel->ops->module_load(kernel->context, *module ? module : driver, error);
+	if (r < 0)
+		return r;
+	if (!pci_driver_exists(kernel, driver))
+		return error_set(error, -ENOENT,
+			"load the driver %s: the module %s is in, and brings no such PCI driver",
+			driver, *module ? module : driver);
+	return 0;
+}
+
+static int apply_load(const struct kernel *kernel, const struct step *step, struct error *error)
+{
+	return require_driver(kernel, step->argument, step->subject, error);
+}
+
+static int apply_override(const struct kernel *kernel, const struct step *step, struct error *error)
+{
+	return set_override(kernel, step->subject, step->argument, error);
+}
+
+static int undo_override(const struct kernel *kernel, const struct step *step, struct error *error)
+{
+	return set_override(kernel, step->subject, step->original, error);
+}
+
+static int apply_unbind(const struct kernel *kernel, const struct step *step, struct error *error)
+{
+	return release(kernel, step->subject, step->argument, error);
+}
+
+static int undo_unbind(const struct kernel *kernel, const struct step *step, struct error *error)
+{
+	char now[PCI_DRIVER_SIZE];
+	int r = read_driver(kernel, step->subject, now, sizeof(now), error);
+
+	if (r < 0 || strcmp(now, step->argument) == 0)
+		return r;
+	if (*now)
+		return error_set(error, -EBUSY, "bind %s to %s: it is bound to %s now",
+			step->subject, step->argument, now);
+	/* aimed before the module comes in: its own probe of the device is then the right one */
+	r = set_override(kernel, step->subject, step->argument, error);
+	if (r == 0)
+		r = require_driver(kernel, step->argument, step->original, error);
+	if (r == 0)
+		r = read_driver(kernel, step->subject, now, sizeof(now), error);
+	if (r < 0 || strcmp(now, step->argument) == 0)
+		return r;
+	return probe(kernel, step->subject, step->argument, error);
+}
+
+static int apply_bind(const struct kernel *kernel, const struct step *step, struct error *error)
+{
+	char now[PCI_DRIVER_SIZE];
+	int r = read_driver(kernel, step->subject, now, sizeof(now), error);
+
+	if (r < 0 || strcmp(now, step->argument) == 0)
+		return r;
+	return probe(kernel, step->subject, step->argument, error);
+}
+
+/* Torn off only from the driver that we bound it to: anything else is not our doing. */
+static int undo_bind(const struct kernel *kernel, const struct step *step, struct error *error)
+{
+	char now[PCI_DRIVER_SIZE];
+	int r = read_driver(kernel, step->subject, now, sizeof(now), error);
+
+	if (r < 0 || strcmp(now, step->argument) != 0)
+		return r;
+	return release(kernel, step->subject, step->argument, error);
+}
+
+static int undo_id(const struct kernel *kernel, const struct step *step, struct error *error)
+{
+	struct error why = {0};
+	int r = write_driver_file(kernel, "vfio-pci", "remove_id", step->argument, &why);
+
+	/* ENODEV: the id is not there any more, which is what we want */
+	if (r < 0 && r != -ENODEV && r != -ENOENT) {
+		if (error)
+			*error = why;
+		return r;
+	}
+	return 0;
+}
+
+const struct operation binding_operations[] = {
+	{.name = "bind", .apply = apply_bind, .undo = undo_bind},
+	{.name = "id", .undo = undo_id},
+	{.name = "load", .apply = apply_load},
+	{.name = "override", .apply = apply_override, .undo = undo_override},
+	{.name = "unbind", .apply = apply_unbind, .undo = undo_unbind},
+	{.name = NULL},
+};
+
+unsigned int binding_deadline_ms(const struct step *step, const struct loan *loan)
+{
+	/* i2c_nvidia_gpu ("nvidia-gpu") waits for its USB-C controller: three minutes were seen */
+	return strcmp(step->argument, "nvidia-gpu") == 0 ? loan->slow_write_deadline_ms :
+							   loan->write_deadline_ms;
+}

@@ -1,0 +1,610 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "loan.h"
+
+#include "base/cleanup.h"
+#include "base/parse.h"
+#include <errno.h>
+#include <json-c/json.h>
+#include <limits.h>
+#include <string.h>
+#include <time.h>
+
+#define LOAN_FILE_MAX (1u << 20)
+
+static const char *const state_names[] = {"taking", "lent", "returning", "owed", "overdue"};
+static const char *const use_names[] = {"taken", "alternative", "borrowed", "static"};
+static const char *const step_names[] = {"planned", "started", "done"};
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+const char *loan_state_name(enum loan_state state)
+{
+	return state_names[state];
+}
+
+void loan_init(struct loan *loan, const struct loan_owner *owner)
+{
+	time_t now = time(NULL);
+	struct tm utc;
+
+	*loan = (struct loan){.owner = *owner, .state = LOAN_TAKING};
+	gmtime_r(&now, &utc);
+	strftime(loan->since, sizeof(loan->since), "%Y-%m-%dT%H:%M:%SZ", &utc);
+}
+
+void loan_done(struct loan *loan)
+{
+	for (size_t i = 0; i < loan->function_count; i++)
+		json_object_put(loan->functions[i].record);
+	free(loan->functions);
+	steps_done(&loan->steps);
+	json_object_put(loan->record);
+	*loan = (struct loan){0};
+}
+
+struct loan_function *loan_find(const struct loan *loan, const char *address)
+{
+	for (size_t i = 0; i < loan->function_count; i++) {
+		if (strcmp(loan->functions[i].address, address) == 0)
+			return &loan->functions[i];
+	}
+	return NULL;
+}
+
+int loan_add_function(struct loan *loan, const struct loan_function *function)
+{
+	struct loan_function *grown =
+		reallocarray(loan->functions, loan->function_count + 1, sizeof(*grown));
+
+	if (!grown)
+		return -ENOMEM;
+	loan->functions = grown;
+	grown[loan->function_count++] = *function;
+	return 0;
+}
+
+static void forget_function(struct loan *loan, const char *address)
+{
+	struct loan_function *function = loan_find(loan, address);
+	size_t index;
+
+	if (!function)
+		return;
+	index = (size_t)(function - loan->functions);
+	loan->function_count--;
+	memmove(function, function + 1, (loan->function_count - index) * sizeof(*function));
+}
+
+void loan_drop_function(struct loan *loan, const char *address)
+{
+	struct loan_function *function = loan_find(loan, address);
+
+	for (size_t i = loan->steps.count; i-- > 0;) {
+		if (strcmp(loan->steps.items[i].subject, address) == 0)
+			steps_remove(&loan->steps, i);
+	}
+	if (function)
+		json_object_put(function->record);
+	forget_function(loan, address);
+}
+
+int loan_move_function(struct loan *from, struct loan *to, const char *address)
+{
+	const struct loan_function *function = loan_find(from, address);
+	struct steps kept = {0};
+	size_t added = 0;
+
+	if (!function)
+		return 0;
+	loan_drop_function(to, address);
+	if (loan_add_function(to, function) < 0)
+		return -ENOMEM;
+	for (size_t i = 0; i < from->steps.count; i++) {
+		bool moves = strcmp(from->steps.items[i].subject, address) == 0;
+
+		if (!steps_add(moves ? &to->steps : &kept, &from->steps.items[i])) {
+			to->steps.count -= added;
+			forget_function(to, address);
+			free(kept.items);
+			return -ENOMEM;
+		}
+		added += moves;
+	}
+	free(from->steps.items);
+	from->steps = kept;
+	forget_function(from, address);
+	return 0;
+}
+
+bool loan_owner_equal(const struct loan_owner *left, const struct loan_owner *right)
+{
+	if (left->kind != right->kind)
+		return false;
+	return left->kind == LOAN_OWNER_VM ? left->vmid == right->vmid :
+					     left->iommu_group == right->iommu_group;
+}
+
+void loan_owner_format(const struct loan_owner *owner, char *buffer, size_t size)
+{
+	if (owner->kind == LOAN_OWNER_VM)
+		snprintf(buffer, size, "VM %u", owner->vmid);
+	else
+		snprintf(buffer, size, "by hand");
+}
+
+static void owner_path(const struct loan_owner *owner, char *buffer, size_t size)
+{
+	if (owner->kind == LOAN_OWNER_VM)
+		snprintf(buffer, size, LOAN_FOLDER "/vm-%u.json", owner->vmid);
+	else
+		snprintf(buffer, size, LOAN_FOLDER "/hand-%ld.json", owner->iommu_group);
+}
+
+/* ---- reading: every getter leaves @error set and returns negative on a field of the wrong kind */
+
+static int get_text(struct json_object *object, const char *key, char *ret, size_t size,
+	struct error *error)
+{
+	struct json_object *value = json_object_object_get(object, key);
+	const char *text = value ? json_object_get_string(value) : "";
+
+	if (value && !json_object_is_type(value, json_type_string))
+		return error_set(error, -EBADMSG, "the field '%s' is no text", key);
+	if (strlen(text) >= size)
+		return error_set(error, -EBADMSG, "the field '%s' is too long", key);
+	strcpy(ret, text);
+	return 0;
+}
+
+static int get_number(struct json_object *object, const char *key, int64_t minimum, int64_t maximum,
+	int64_t *ret, struct error *error)
+{
+	struct json_object *value = json_object_object_get(object, key);
+	int64_t number = json_object_get_int64(value);
+
+	if (!json_object_is_type(value, json_type_int) || number < minimum || number > maximum)
+		return error_set(error, -EBADMSG, "the field '%s' is no number in its range", key);
+	*ret = number;
+	return 0;
+}
+
+static int get_choice(struct json_object *object, const char *key, const char *const *names,
+	size_t count, unsigned int *ret, struct error *error)
+{
+	char text[32];
+	int r = get_text(object, key, text, sizeof(text), error);
+
+	for (unsigned int i = 0; r == 0 && i < count; i++) {
+		if (strcmp(text, names[i]) == 0) {
+			*ret = i;
+			return 0;
+		}
+	}
+	return r < 0 ? r : error_set(error, -EBADMSG, "the field '%s' is unknown: '%s'", key, text);
+}
+
+static int get_array(struct json_object *object, const char *key, struct json_object **ret,
+	struct error *error)
+{
+	struct json_object *value = json_object_object_get(object, key);
+
+	if (!json_object_is_type(value, json_type_array))
+		return error_set(error, -EBADMSG, "the field '%s' is no list", key);
+	*ret = value;
+	return 0;
+}
+
+static int parse_owner(struct json_object *object, struct loan_owner *ret, struct error *error)
+{
+	static const char *const kinds[] = {"vm", "hand"};
+	struct json_object *owner = json_object_object_get(object, "owner");
+	unsigned int kind = 0;
+	int64_t number;
+	int r;
+
+	if (!json_object_is_type(owner, json_type_object))
+		return error_set(error, -EBADMSG, "the field 'owner' is missing");
+	r = get_choice(owner, "kind", kinds, COUNT(kinds), &kind, error);
+	if (r < 0)
+		return r;
+	ret->kind = (enum loan_owner_kind)kind;
+	r = get_number(owner, ret->kind == LOAN_OWNER_VM ? "vmid" : "iommu_group", 0, INT32_MAX,
+		&number, error);
+	if (r < 0)
+		return r;
+	if (ret->kind == LOAN_OWNER_VM)
+		ret->vmid = (unsigned int)number;
+	else
+		ret->iommu_group = (long)number;
+	return 0;
+}
+
+static int parse_function(struct json_object *object, struct loan_function *ret,
+	struct error *error)
+{
+	char device[PCI_ADDRESS_SIZE];
+	unsigned int use = 0;
+	int64_t group = 0;
+	int r;
+
+	*ret = (struct loan_function){0};
+	if (!json_object_is_type(object, json_type_object))
+		return error_set(error, -EBADMSG, "a function is no object");
+	if ((r = get_text(object, "address", ret->address, sizeof(ret->address), error)) < 0 ||
+		(r = get_text(object, "home_driver", ret->home_driver, sizeof(ret->home_driver),
+			 error)) < 0 ||
+		(r = get_text(object, "home_module", ret->home_module, sizeof(ret->home_module),
+			 error)) < 0 ||
+		(r = get_text(object, "driver_override", ret->driver_override,
+			 sizeof(ret->driver_override), error)) < 0 ||
+		(r = get_text(object, "target", ret->target, sizeof(ret->target), error)) < 0 ||
+		(r = get_number(object, "iommu_group", PCI_NO_GROUP, INT32_MAX, &group, error)) <
+			0 ||
+		(r = get_choice(object, "use", use_names, COUNT(use_names), &use, error)) < 0)
+		return r;
+	if (pci_device_parse(ret->address, device, sizeof(device)) < 0 ||
+		strcmp(device, ret->address) != 0)
+		return error_set(error, -EBADMSG, "'%s' is no PCI address", ret->address);
+	ret->iommu_group = (long)group;
+	ret->use = (enum loan_use)use;
+	ret->record = json_object_get(object);
+	return 0;
+}
+
+static int parse_step(struct json_object *object, struct step *ret, struct error *error)
+{
+	unsigned int state = 0;
+	int r;
+
+	*ret = (struct step){0};
+	if (!json_object_is_type(object, json_type_object))
+		return error_set(error, -EBADMSG, "a step is no object");
+	if ((r = get_text(object, "operation", ret->operation, sizeof(ret->operation), error)) <
+			0 ||
+		(r = get_text(object, "subject", ret->subject, sizeof(ret->subject), error)) < 0 ||
+		(r = get_text(object, "argument", ret->argument, sizeof(ret->argument), error)) <
+			0 ||
+		(r = get_text(object, "original", ret->original, sizeof(ret->original), error)) <
+			0 ||
+		(r = get_choice(object, "state", step_names, COUNT(step_names), &state, error)) < 0)
+		return r;
+	ret->state = (enum step_state)state;
+	ret->record = json_object_get(object);
+	return 0;
+}
+
+static int parse_lists(struct json_object *object, struct loan *loan, struct error *error)
+{
+	struct json_object *list = NULL;
+	struct loan_function function;
+	struct step step;
+	int r = get_array(object, "functions", &list, error);
+
+	for (size_t i = 0; r == 0 && i < json_object_array_length(list); i++) {
+		r = parse_function(json_object_array_get_idx(list, i), &function, error);
+		if (r == 0)
+			r = loan_add_function(loan, &function);
+	}
+	if (r == 0)
+		r = get_array(object, "steps", &list, error);
+	for (size_t i = 0; r == 0 && i < json_object_array_length(list); i++) {
+		r = parse_step(json_object_array_get_idx(list, i), &step, error);
+		if (r == 0 && !steps_add(&loan->steps, &step))
+			r = -ENOMEM;
+	}
+	return r;
+}
+
+static int parse_child(struct json_object *object, struct loan *loan, struct error *error)
+{
+	struct json_object *child = json_object_object_get(object, "child");
+	int64_t pid, start;
+	int r;
+
+	if (!child)
+		return 0;
+	if ((r = get_number(child, "pid", 1, INT_MAX, &pid, error)) == 0 &&
+		(r = get_number(child, "start_time", 0, INT64_MAX, &start, error)) == 0 &&
+		(r = get_text(child, "subject", loan->child_subject, sizeof(loan->child_subject),
+			 error)) == 0) {
+		loan->child = (pid_t)pid;
+		loan->child_start_time = (unsigned long long)start;
+	}
+	return r;
+}
+
+static int parse_fields(struct json_object *object, struct loan *loan, struct error *error)
+{
+	const struct {
+		const char *key;
+		unsigned int *value;
+	} deadlines[] = {
+		{"write_deadline_ms", &loan->write_deadline_ms},
+		{"slow_write_deadline_ms", &loan->slow_write_deadline_ms},
+		{"return_wait_ms", &loan->return_wait_ms},
+	};
+	unsigned int state = 0;
+	int64_t number;
+	int r = get_number(object, "schema", 1, INT32_MAX, &number, error);
+
+	if (r < 0)
+		return r;
+	if (number > LOAN_SCHEMA)
+		return error_set(error, -EPROTONOSUPPORT,
+			"it was written by a newer gpu-ferry (schema %lld, this one knows %d)",
+			(long long)number, LOAN_SCHEMA);
+	for (size_t i = 0; i < COUNT(deadlines); i++) {
+		r = get_number(object, deadlines[i].key, 0, INT32_MAX, &number, error);
+		if (r < 0)
+			return r;
+		*deadlines[i].value = (unsigned int)number;
+	}
+	if ((r = parse_owner(object, &loan->owner, error)) < 0 ||
+		(r = get_choice(object, "state", state_names, COUNT(state_names), &state, error)) <
+			0 ||
+		(r = get_text(object, "since", loan->since, sizeof(loan->since), error)) < 0 ||
+		(r = parse_child(object, loan, error)) < 0)
+		return r;
+	loan->state = (enum loan_state)state;
+	return parse_lists(object, loan, error);
+}
+
+int loan_parse(const char *text, struct loan *ret, struct error *error)
+{
+	struct json_object *object = json_tokener_parse(text);
+	struct loan loan = {0};
+	int r;
+
+	if (!json_object_is_type(object, json_type_object)) {
+		json_object_put(object);
+		return error_set(error, -EBADMSG, "it is no JSON object");
+	}
+	loan.record = object;
+	r = parse_fields(object, &loan, error);
+	if (r < 0) {
+		loan_done(&loan);
+		return r;
+	}
+	*ret = loan;
+	return 0;
+}
+
+/* ---- writing */
+
+static void put_text(struct json_object *object, const char *key, const char *text)
+{
+	json_object_object_add(object, key, json_object_new_string(text));
+}
+
+static void put_number(struct json_object *object, const char *key, int64_t number)
+{
+	json_object_object_add(object, key, json_object_new_int64(number));
+}
+
+/* A copy of what was read, so that the fields we do not know go back into the file. */
+static struct json_object *record_copy(struct json_object *record)
+{
+	struct json_object *copy = NULL;
+
+	if (!record || json_object_deep_copy(record, &copy, NULL) < 0)
+		copy = json_object_new_object();
+	return copy;
+}
+
+static struct json_object *format_owner(const struct loan_owner *owner)
+{
+	struct json_object *object = json_object_new_object();
+
+	put_text(object, "kind", owner->kind == LOAN_OWNER_VM ? "vm" : "hand");
+	if (owner->kind == LOAN_OWNER_VM)
+		put_number(object, "vmid", owner->vmid);
+	else
+		put_number(object, "iommu_group", owner->iommu_group);
+	return object;
+}
+
+static struct json_object *format_function(const struct loan_function *function)
+{
+	struct json_object *object = record_copy(function->record);
+
+	put_text(object, "address", function->address);
+	put_number(object, "iommu_group", function->iommu_group);
+	put_text(object, "home_driver", function->home_driver);
+	put_text(object, "home_module", function->home_module);
+	put_text(object, "driver_override", function->driver_override);
+	put_text(object, "target", function->target);
+	put_text(object, "use", use_names[function->use]);
+	return object;
+}
+
+static struct json_object *format_step(const struct step *step)
+{
+	struct json_object *object = record_copy(step->record);
+
+	put_text(object, "operation", step->operation);
+	put_text(object, "subject", step->subject);
+	put_text(object, "argument", step->argument);
+	put_text(object, "original", step->original);
+	put_text(object, "state", step_names[step->state]);
+	return object;
+}
+
+static struct json_object *format_child(const struct loan *loan)
+{
+	struct json_object *object;
+
+	if (!loan->child)
+		return NULL;
+	object = json_object_new_object();
+	put_number(object, "pid", loan->child);
+	put_number(object, "start_time", (int64_t)loan->child_start_time);
+	put_text(object, "subject", loan->child_subject);
+	return object;
+}
+
+static struct json_object *format_loan(const struct loan *loan)
+{
+	struct json_object *object = record_copy(loan->record);
+	struct json_object *functions = json_object_new_array();
+	struct json_object *steps = json_object_new_array();
+
+	put_number(object, "schema", LOAN_SCHEMA);
+	json_object_object_add(object, "owner", format_owner(&loan->owner));
+	put_text(object, "state", state_names[loan->state]);
+	put_text(object, "since", loan->since);
+	put_number(object, "write_deadline_ms", loan->write_deadline_ms);
+	put_number(object, "slow_write_deadline_ms", loan->slow_write_deadline_ms);
+	put_number(object, "return_wait_ms", loan->return_wait_ms);
+	json_object_object_add(object, "child", format_child(loan));
+	for (size_t i = 0; i < loan->function_count; i++)
+		json_object_array_add(functions, format_function(&loan->functions[i]));
+	for (size_t i = 0; i < loan->steps.count; i++)
+		json_object_array_add(steps, format_step(&loan->steps.items[i]));
+	json_object_object_add(object, "functions", functions);
+	json_object_object_add(object, "steps", steps);
+	return object;
+}
+
+int loan_format(const struct loan *loan, char **ret_text, struct error *error)
+{
+	struct json_object *object = format_loan(loan);
+	const char *text = json_object_to_json_string_ext(object, JSON_C_TO_STRING_PRETTY);
+	char *copy = NULL;
+
+	if (text && asprintf(&copy, "%s\n", text) < 0)
+		copy = NULL;
+	json_object_put(object);
+	if (!copy)
+		return error_set_errno(error, -ENOMEM, "write down the loan");
+	*ret_text = copy;
+	return 0;
+}
+
+int loan_write(const struct root *root, const struct loan *loan, struct error *error)
+{
+	auto_free char *text = NULL;
+	char path[PATH_MAX];
+	int r;
+
+	owner_path(&loan->owner, path, sizeof(path));
+	r = folder_make(root, LOAN_FOLDER, 0755, error);
+	if (r == 0)
+		r = loan_format(loan, &text, error);
+	if (r == 0)
+		r = file_replace(root, path, 0644, text, error);
+	return r < 0 ? error_wrap(error, r, "record the loan") : 0;
+}
+
+int loan_remove(const struct root *root, const struct loan_owner *owner, struct error *error)
+{
+	char path[PATH_MAX];
+
+	owner_path(owner, path, sizeof(path));
+	return file_remove(root, path, error);
+}
+
+static int read_file(const struct root *root, const char *path, struct loan *ret,
+	struct error *error)
+{
+	const struct file_read_options options = {.max = LOAN_FILE_MAX, .require_owner = true};
+	auto_free char *text = NULL;
+	int r = file_read(root, path, &options, &text, NULL, error);
+
+	if (r < 0)
+		return r;
+	r = loan_parse(text, ret, error);
+	return r < 0 ? error_wrap(error, r, "read the loan /%s", path) : 0;
+}
+
+int loan_read(const struct root *root, const struct loan_owner *owner, struct loan *ret,
+	struct error *error)
+{
+	char path[PATH_MAX];
+	int r;
+
+	owner_path(owner, path, sizeof(path));
+	r = read_file(root, path, ret, error);
+	if (r < 0)
+		return r;
+	if (!loan_owner_equal(owner, &ret->owner)) {
+		loan_done(ret);
+		return error_set(error, -EBADMSG,
+			"read the loan /%s: it names another owner than its file's name", path);
+	}
+	return 0;
+}
+
+static bool is_loan_name(const char *name)
+{
+	size_t length = strlen(name);
+
+	return name[0] != '.' && length > 5 && strcmp(name + length - 5, ".json") == 0;
+}
+
+static int add_loan(struct loans *loans, const struct loan *loan)
+{
+	struct loan *grown = reallocarray(loans->items, loans->count + 1, sizeof(*grown));
+
+	if (!grown)
+		return -ENOMEM;
+	loans->items = grown;
+	grown[loans->count++] = *loan;
+	return 0;
+}
+
+static int read_into(const struct root *root, const char *name, struct loans *loans)
+{
+	struct error error = {0};
+	char path[PATH_MAX];
+	struct loan loan;
+	int r;
+
+	snprintf(path, sizeof(path), LOAN_FOLDER "/%s", name);
+	r = read_file(root, path, &loan, &error);
+	/* -ENOENT: it was given back between the listing and the reading */
+	if (r < 0 && r != -ENOENT && loans->unreadable.status == 0)
+		loans->unreadable = error;
+	if (r < 0)
+		return 0;
+	r = add_loan(loans, &loan);
+	if (r < 0)
+		loan_done(&loan);
+	return r;
+}
+
+int loans_read(const struct root *root, struct loans *ret, struct error *error)
+{
+	cleanup(names_done) struct names names = {0};
+	struct loans loans = {0};
+	int r = folder_list(root, LOAN_FOLDER, &names);
+
+	if (r < 0 && r != -ENOENT)
+		return error_set_errno(error, r, "list the loans in /" LOAN_FOLDER);
+	for (size_t i = 0; i < names.count; i++) {
+		if (is_loan_name(names.names[i]) && read_into(root, names.names[i], &loans) < 0) {
+			loans_done(&loans);
+			return error_set_errno(error, -ENOMEM, "read the loans");
+		}
+	}
+	*ret = loans;
+	return 0;
+}
+
+void loans_done(struct loans *loans)
+{
+	for (size_t i = 0; i < loans->count; i++)
+		loan_done(&loans->items[i]);
+	free(loans->items);
+	*loans = (struct loans){0};
+}
+
+const struct loan *loans_find(const struct loans *loans, const char *address)
+{
+	for (size_t i = 0; i < loans->count; i++) {
+		const struct loan_function *function = loan_find(&loans->items[i], address);
+
+		if (function && function->use != LOAN_ALTERNATIVE)
+			return &loans->items[i];
+	}
+	return NULL;
+}

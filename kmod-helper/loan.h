@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+#include "base/error.h"
+#include "base/file.h"
+#include "pci.h"
+#include "step.h"
+#include <stdbool.h>
+#include <sys/types.h>
+
+/*
+ * A loan: the record that a VM, or a person by hand, has these functions, with everything that is
+ * needed to give them back. JSON files in /run/gpu-ferry/loans, one for each VM ("vm-104.json") and
+ * one for each group lent by hand ("hand-15.json"); replaced whole, never edited in place. Fields
+ * that this version does not know are kept.
+ */
+
+#define LOAN_FOLDER "run/gpu-ferry/loans"
+#define LOAN_SCHEMA 1
+
+enum loan_owner_kind {
+	LOAN_OWNER_VM,
+	LOAN_OWNER_HAND,
+};
+
+struct loan_owner {
+	enum loan_owner_kind kind;
+	unsigned int vmid; /* LOAN_OWNER_VM */
+	long iommu_group;  /* LOAN_OWNER_HAND: names the file */
+};
+
+enum loan_state {
+	LOAN_TAKING,	/* a handover is under way, or was killed */
+	LOAN_LENT,
+	LOAN_RETURNING, /* a return is under way, or was killed */
+	LOAN_OWED,	/* a return failed in part: what is left is still to be returned */
+	LOAN_OVERDUE,	/* a write into a driver has not come back */
+};
+
+enum loan_use {
+	LOAN_TAKEN,	  /* moved by us: goes home at return */
+	LOAN_ALTERNATIVE, /* recorded only: another choice of a mapping that Proxmox may make yet */
+	LOAN_BORROWED,	  /* lent by hand before; stays there */
+	LOAN_STATIC,	  /* was on its driver before we came (boot set-up); stays there */
+};
+
+struct loan_function {
+	char address[PCI_ADDRESS_SIZE];
+	long iommu_group;
+	char home_driver[PCI_DRIVER_SIZE];     /* "" none */
+	char home_module[PCI_DRIVER_SIZE];     /* the module it came from; "" built in or none */
+	char driver_override[PCI_DRIVER_SIZE]; /* as found; "" unset */
+	char target[PCI_DRIVER_SIZE];	       /* "vfio-pci", or a variant driver */
+	enum loan_use use;
+	struct json_object *record;
+};
+
+struct loan {
+	struct loan_owner owner;
+	enum loan_state state;
+	char since[32]; /* RFC 3339, UTC */
+	struct loan_function *functions;
+	size_t function_count;
+	struct steps steps; /* in the order of the handover; a return undoes them backwards */
+	unsigned int write_deadline_ms, slow_write_deadline_ms, return_wait_ms;
+	pid_t child; /* the process that writes into drivers; 0: none */
+	unsigned long long child_start_time;
+	char child_subject[STEP_TEXT_SIZE]; /* what an overdue child's write is about */
+	struct json_object *record;
+};
+
+struct loans {
+	struct loan *items;
+	size_t count;
+	struct error unreadable; /* the first file that could not be read, if any */
+};
+
+/* Sets up an empty loan in the state LOAN_TAKING, since now. */
+void loan_init(struct loan *loan, const struct loan_owner *owner);
+void loan_done(struct loan *loan);
+
+struct loan_function *loan_find(const struct loan *loan, const char *address);
+
+/* Appends a copy. 0 or -ENOMEM. */
+int loan_add_function(struct loan *loan, const struct loan_function *function);
+
+/* Moves the function and its steps from one loan to another (exchange, or a gone VM's card that goes
+ * straight over). 0 or -ENOMEM, then nothing has moved. */
+int loan_move_function(struct loan *from, struct loan *to, const char *address);
+
+/* Removes the function and its steps. */
+void loan_drop_function(struct loan *loan, const char *address);
+
+/* Text of a loan to struct and back. -EPROTONOSUPPORT for a newer schema, -EBADMSG for what is no
+ * loan. The text is malloced. */
+int loan_parse(const char *text, struct loan *ret, struct error *error);
+int loan_format(const struct loan *loan, char **ret_text, struct error *error);
+
+/* Writes the file (making the folders), or removes it. 0 or -errno. */
+int loan_write(const struct root *root, const struct loan *loan, struct error *error);
+int loan_remove(const struct root *root, const struct loan_owner *owner, struct error *error);
+
+/* -ENOENT without a message when there is none; -EPERM when the file is not root's alone. */
+int loan_read(const struct root *root, const struct loan_owner *owner, struct loan *ret,
+	struct error *error);
+
+/* Every loan. A file that cannot be read is told in ret->unreadable; that is for the caller to judge.
+ * 0 (also when there is no folder) or -errno. */
+int loans_read(const struct root *root, struct loans *ret, struct error *error);
+void loans_done(struct loans *loans);
+
+/* The loan that has the function, alternatives not counted; NULL when none. */
+const struct loan *loans_find(const struct loans *loans, const char *address);
+
+bool loan_owner_equal(const struct loan_owner *left, const struct loan_owner *right);
+/* "VM 104", "by hand". */
+void loan_owner_format(const struct loan_owner *owner, char *buffer, size_t size);
+const char *loan_state_name(enum loan_state state);

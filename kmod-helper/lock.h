@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+#include "base/error.h"
+#include "base/file.h"
+
+/*
+ * Locks of gpu-ferry's own, in /run/gpu-ferry/locks: flock(2), let go by the kernel when the holder
+ * ends. Taken in this order: the loan's VM ("vm-104"), groups by number ("group-15"). No lock is held
+ * while waiting for holders, units or containers.
+ */
+
+/* Waits at most @deadline_ms. Returns a descriptor to close, -EBUSY past the deadline, or -errno. */
+int lock_take(const struct root *root, const char *name, unsigned int deadline_ms,
+	struct error *error);
+
+struct locks {
+	int *fds;
+	size_t count;
+};
+
+/* Takes "group-N" for each of @groups, sorted and each once. All or none. */
+int locks_take_groups(const struct root *root, const long *groups, size_t count,
+	unsigned int deadline_ms, struct locks *ret, struct error *error);
+void locks_done(struct locks *locks);

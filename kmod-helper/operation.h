@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+#include "base/error.h"
+#include "kernel.h"
+#include "loan.h"
+#include "step.h"
+
+/*
+ * What a step's name means. The executor is given tables of these: kmod-helper supplies the kernel's
+ * (binding.h), higher floors add theirs, so that this floor runs steps that it does not know.
+ *
+ * apply and undo must be idempotent and look at the state themselves: after a kill nobody knows
+ * whether a step took effect. They read back what they changed. Both run in the executor's child.
+ */
+struct operation {
+	const char *name; /* one word; it stands in loans, plans and the man page */
+	/* May it be done now? Optional; run for every step before the first one is applied. */
+	int (*check)(const struct kernel *kernel, const struct step *step, struct error *error);
+	int (*apply)(const struct kernel *kernel, const struct step *step, struct error *error);
+	/* NULL: nothing to undo. */
+	int (*undo)(const struct kernel *kernel, const struct step *step, struct error *error);
+};

@@ -1,0 +1,401 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "plan.h"
+
+#include "base/cleanup.h"
+#include <errno.h>
+#include <stdarg.h>
+#include <string.h>
+
+static const char *const blocker_names[] = {
+	[BLOCKER_NO_IOMMU] = "no_iommu",
+	[BLOCKER_NO_DEVICE] = "no_device",
+	[BLOCKER_IDENTITY] = "identity",
+	[BLOCKER_FOREIGN_MEMBER] = "foreign_member",
+	[BLOCKER_RESERVED] = "reserved",
+	[BLOCKER_HELD] = "held",
+	[BLOCKER_BOOT_DISPLAY] = "boot_display",
+	[BLOCKER_DEAD] = "dead",
+	[BLOCKER_OVERDUE] = "overdue",
+	[BLOCKER_NO_DRIVER] = "no_driver",
+	[BLOCKER_CONFIG] = "config",
+};
+
+const char *blocker_name(enum blocker_code code)
+{
+	return blocker_names[code];
+}
+
+int plan_block(struct plan *plan, enum blocker_code code, const char *format, ...)
+{
+	struct blocker *grown =
+		reallocarray(plan->blockers, plan->blocker_count + 1, sizeof(*grown));
+	va_list arguments;
+
+	if (!grown)
+		return -ENOMEM;
+	plan->blockers = grown;
+	grown += plan->blocker_count++;
+	grown->code = code;
+	va_start(arguments, format);
+	vsnprintf(grown->message, sizeof(grown->message), format, arguments);
+	va_end(arguments);
+	return 0;
+}
+
+void plan_done(struct plan *plan)
+{
+	free(plan->functions);
+	steps_done(&plan->steps);
+	free(plan->blockers);
+	*plan = (struct plan){0};
+}
+
+static const struct plan_want *find_want(const struct plan_request *request, const char *address)
+{
+	for (size_t i = 0; i < request->want_count; i++) {
+		if (strcmp(request->wants[i].address, address) == 0)
+			return &request->wants[i];
+	}
+	return NULL;
+}
+
+static bool is_allowed(const struct plan_request *request, const char *address)
+{
+	for (size_t i = 0; i < request->allow_count; i++) {
+		if (pci_device_has(request->allow[i], address))
+			return true;
+	}
+	return false;
+}
+
+/* The want whose group the function is in: what brings a function along that nobody asked for. */
+static const struct plan_want *find_group_want(const struct plan_request *request,
+	const struct pci_function *function, bool same_card)
+{
+	for (size_t i = 0; i < request->want_count; i++) {
+		const struct plan_want *want = &request->wants[i];
+		const struct pci_function *wanted = pci_find(request->host, want->address);
+
+		if (!wanted || wanted->iommu_group != function->iommu_group)
+			continue;
+		if (!same_card || pci_same_card(want->address, function->address))
+			return want;
+	}
+	return NULL;
+}
+
+static bool is_hand_lent(const struct plan_request *request, const char *address)
+{
+	const struct loan *loan = request->loans ? loans_find(request->loans, address) : NULL;
+
+	return loan && loan->owner.kind == LOAN_OWNER_HAND &&
+		!(request->own && loan_owner_equal(&loan->owner, &request->own->owner));
+}
+
+/* Where the function goes home to: what the standing loan says, else what is there now. */
+static int find_home(const struct kernel *kernel, const struct plan_request *request,
+	const struct pci_function *now, struct loan_function *ret)
+{
+	const struct loan_function *known =
+		request->own ? loan_find(request->own, now->address) : NULL;
+	char target[PCI_DRIVER_SIZE];
+
+	if (known) {
+		memcpy(target, ret->target, sizeof(target));
+		*ret = *known;
+		ret->record = NULL;
+		memcpy(ret->target, target, sizeof(ret->target));
+		return 0;
+	}
+	snprintf(ret->address, sizeof(ret->address), "%s", now->address);
+	snprintf(ret->home_driver, sizeof(ret->home_driver), "%s", now->driver);
+	ret->iommu_group = now->iommu_group;
+	if (*now->driver && pci_driver_module(kernel, now->driver, ret->home_module,
+				    sizeof(ret->home_module)) < 0)
+		ret->home_module[0] = '\0';
+	return pci_read_override(kernel, now->address, ret->driver_override,
+		sizeof(ret->driver_override));
+}
+
+static enum loan_use judge_use(const struct plan_request *request, const struct plan_want *want,
+	const struct plan_function *function)
+{
+	if (want->alternative)
+		return LOAN_ALTERNATIVE;
+	if (is_hand_lent(request, function->now.address))
+		return LOAN_BORROWED;
+	/* on its target before we came: Proxmox and its owner set it up like that at boot */
+	if (strcmp(function->loan.home_driver, function->loan.target) == 0)
+		return LOAN_STATIC;
+	return LOAN_TAKEN;
+}
+
+static bool is_overdue(const struct plan_request *request, const char *address)
+{
+	for (size_t i = 0; request->loans && i < request->loans->count; i++) {
+		const char *stuck = request->loans->items[i].state == LOAN_OVERDUE ?
+			request->loans->items[i].child_subject :
+			NULL;
+
+		if (stuck && strcmp(stuck, address) == 0)
+			return true;
+	}
+	return false;
+}
+
+static int add_function(const struct kernel *kernel, const struct plan_request *request,
+	const struct pci_function *now, const struct plan_want *want, struct plan *plan)
+{
+	struct plan_function *grown =
+		reallocarray(plan->functions, plan->function_count + 1, sizeof(*grown));
+	struct plan_function *function;
+	const char *target = want->target;
+
+	if (!grown)
+		return -ENOMEM;
+	plan->functions = grown;
+	function = &grown[plan->function_count++];
+	*function = (struct plan_function){.now = *now};
+	if (want->keep && pci_driver_is_vfio(now->driver))
+		target = now->driver;
+	snprintf(function->loan.target, sizeof(function->loan.target), "%s", target);
+	if (is_overdue(request, now->address))
+		return plan_block(plan, BLOCKER_OVERDUE,
+			"%s: a write to its driver has not come back; `gpu-ferry status %s` says who "
+			"holds it and what frees it",
+			now->address, now->address);
+	if (find_home(kernel, request, now, &function->loan) < 0)
+		return plan_block(plan, BLOCKER_DEAD, "%s: its driver_override cannot be read",
+			now->address);
+	function->loan.use = judge_use(request, want, function);
+	return 0;
+}
+
+static int block_foreign(const struct pci_function *member, const struct plan_want *want,
+	struct plan *plan)
+{
+	return plan_block(plan, BLOCKER_FOREIGN_MEMBER,
+		"%s (class %04x, %s) shares IOMMU group %ld with %s and is no part of that card: it "
+		"would go to the VM too; put the card into another slot, or name it in `allow` in "
+		"/etc/gpu-ferry/gpu-ferry.conf",
+		member->address, member->class_code,
+		*member->driver ? member->driver : "no driver", member->iommu_group, want->address);
+}
+
+/* Every member of a group asked for, as Proxmox takes them: all but those with a bus behind them. */
+static int add_members(const struct kernel *kernel, const struct plan_request *request,
+	struct plan *plan)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < request->host->count; i++) {
+		const struct pci_function *now = &request->host->items[i];
+		const struct plan_want *want = find_want(request, now->address);
+
+		if (!want && !now->bridge && now->iommu_group != PCI_NO_GROUP) {
+			want = find_group_want(request, now, true);
+			if (!want)
+				want = find_group_want(request, now, false);
+			if (want && !want->alternative && !is_allowed(request, now->address) &&
+				!pci_same_card(want->address, now->address) &&
+				!pci_driver_is_vfio(now->driver)) {
+				r = block_foreign(now, want, plan);
+				continue;
+			}
+		}
+		if (want)
+			r = add_function(kernel, request, now, want, plan);
+	}
+	return r;
+}
+
+static int check_function(const struct kernel *kernel, const struct plan_request *request,
+	const struct plan_function *function, struct plan *plan)
+{
+	const struct pci_function *now = &function->now;
+
+	if (now->bridge)
+		return plan_block(plan, BLOCKER_CONFIG,
+			"%s is a PCI bridge: vfio-pci takes none", now->address);
+	if (now->iommu_group == PCI_NO_GROUP)
+		return plan_block(plan, BLOCKER_NO_IOMMU,
+			"%s has no IOMMU group: switch the IOMMU on in the firmware (Intel VT-d, AMD "
+			"IOMMU) and, on Intel with a kernel before 6.8, with intel_iommu=on",
+			now->address);
+	/* a stuck driver's function is not touched; what is on vfio-pci already may sleep */
+	if (is_overdue(request, now->address) || function->loan.use != LOAN_TAKEN)
+		return 0;
+	if (request->refuse_boot_display && now->boot_display)
+		return plan_block(plan, BLOCKER_BOOT_DISPLAY,
+			"%s is the display that this host booted with, and boot_display = \"refuse\" "
+			"is set",
+			now->address);
+	if (strcmp(now->power_state, "D3cold") != 0 && pci_is_dead(kernel, now->address))
+		return plan_block(plan, BLOCKER_DEAD,
+			"%s does not answer (its configuration space reads ff): it fell off the bus; "
+			"power the host off and on",
+			now->address);
+	return 0;
+}
+
+static int check_wants(const struct plan_request *request, struct plan *plan)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < request->want_count; i++) {
+		if (!pci_find(request->host, request->wants[i].address))
+			r = plan_block(plan, BLOCKER_NO_DEVICE,
+				"%s is not there (see `gpu-ferry list --all`)",
+				request->wants[i].address);
+	}
+	return r;
+}
+
+static int check_driver(const struct kernel *kernel, const char *driver, struct plan *plan)
+{
+	struct error error = {0};
+
+	if (pci_driver_exists(kernel, driver))
+		return 0;
+	if (kernel->ops->module_check(kernel->context, driver, &error) < 0)
+		return plan_block(plan, BLOCKER_NO_DRIVER, "%s", error.message);
+	return 0;
+}
+
+static struct step make_step(const char *operation, const char *subject, const char *argument,
+	const char *original, enum step_state state)
+{
+	struct step step = {.state = state};
+
+	snprintf(step.operation, sizeof(step.operation), "%s", operation);
+	snprintf(step.subject, sizeof(step.subject), "%s", subject);
+	snprintf(step.argument, sizeof(step.argument), "%s", argument);
+	snprintf(step.original, sizeof(step.original), "%s", original);
+	return step;
+}
+
+static int add_step(struct steps *steps, struct step step, const char *why)
+{
+	snprintf(step.why, sizeof(step.why), "%s", why);
+	return steps_add(steps, &step) ? 0 : -ENOMEM;
+}
+
+int plan_add_steps(struct steps *steps, const struct loan_function *function,
+	enum step_state state)
+{
+	const char *address = function->address;
+	char why[STEP_TEXT_SIZE];
+	int r;
+
+	snprintf(why, sizeof(why), "only %s may take it, whatever its id", function->target);
+	r = add_step(steps,
+		make_step("override", address, function->target, function->driver_override, state),
+		why);
+	if (r == 0 && *function->home_driver)
+		r = add_step(steps,
+			make_step("unbind", address, function->home_driver, function->home_module,
+				state),
+			"the host's driver lets it go");
+	if (r == 0)
+		r = add_step(steps, make_step("bind", address, function->target, "", state),
+			"ready for the VM");
+	return r;
+}
+
+static bool is_on_target(const struct plan_function *function)
+{
+	return strcmp(function->now.driver, function->loan.target) == 0;
+}
+
+static int plan_function_steps(struct plan *plan, bool displays)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < plan->function_count; i++) {
+		const struct plan_function *function = &plan->functions[i];
+
+		if (pci_is_display(&function->now) == displays &&
+			function->loan.use == LOAN_TAKEN && !is_on_target(function))
+			r = plan_add_steps(&plan->steps, &function->loan, STEP_PLANNED);
+	}
+	return r;
+}
+
+/* The drivers to be loaded first: usually vfio-pci alone, or none. */
+static int plan_loads(const struct kernel *kernel, struct plan *plan)
+{
+	const char *last = "";
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < plan->function_count; i++) {
+		const struct plan_function *function = &plan->functions[i];
+		const char *target = function->loan.target;
+
+		if (function->loan.use != LOAN_TAKEN || is_on_target(function) ||
+			strcmp(target, last) == 0)
+			continue;
+		last = target;
+		r = check_driver(kernel, target, plan);
+		if (r == 0 && !pci_driver_exists(kernel, target))
+			r = add_step(&plan->steps,
+				make_step("load", target, target, "", STEP_PLANNED),
+				"the driver is not loaded yet");
+	}
+	return r;
+}
+
+int plan_take(const struct kernel *kernel, const struct plan_request *request, struct plan *ret,
+	struct error *error)
+{
+	struct plan plan = {0};
+	int r = check_wants(request, &plan);
+
+	if (r == 0)
+		r = add_members(kernel, request, &plan);
+	for (size_t i = 0; r == 0 && i < plan.function_count; i++)
+		r = check_function(kernel, request, &plan.functions[i], &plan);
+	if (r == 0)
+		r = plan_loads(kernel, &plan);
+	/* audio, USB and UCSI functions depend on the display's power: they leave first */
+	if (r == 0)
+		r = plan_function_steps(&plan, false);
+	if (r == 0)
+		r = plan_function_steps(&plan, true);
+	if (r < 0) {
+		plan_done(&plan);
+		return error_set_errno(error, r, "plan the handover");
+	}
+	*ret = plan;
+	return 0;
+}
+
+/* A half-done handover of the same function is begun anew, with the home that was recorded. */
+static void forget_steps(struct loan *loan, const char *subject)
+{
+	for (size_t i = loan->steps.count; i-- > 0;) {
+		if (strcmp(loan->steps.items[i].subject, subject) == 0)
+			steps_remove(&loan->steps, i);
+	}
+}
+
+int plan_record(const struct plan *plan, struct loan *loan)
+{
+	for (size_t i = 0; i < plan->function_count; i++) {
+		const struct loan_function *function = &plan->functions[i].loan;
+		struct loan_function *known = loan_find(loan, function->address);
+
+		if (!*function->address)
+			continue;
+		if (known)
+			known->use = function->use;
+		else if (loan_add_function(loan, function) < 0)
+			return -ENOMEM;
+	}
+	for (size_t i = 0; i < plan->steps.count; i++)
+		forget_steps(loan, plan->steps.items[i].subject);
+	for (size_t i = 0; i < plan->steps.count; i++) {
+		if (!steps_add(&loan->steps, &plan->steps.items[i]))
+			return -ENOMEM;
+	}
+	return 0;
+}

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+#include "base/error.h"
+#include "kernel.h"
+#include "loan.h"
+#include "pci.h"
+#include "step.h"
+
+/*
+ * What a handover would take: functions, steps, and what stands in the way. `plan` prints the very
+ * object that the hook executes.
+ */
+
+enum blocker_code {
+	BLOCKER_NO_IOMMU,
+	BLOCKER_NO_DEVICE,
+	BLOCKER_IDENTITY,
+	BLOCKER_FOREIGN_MEMBER,
+	BLOCKER_RESERVED,
+	BLOCKER_HELD,
+	BLOCKER_BOOT_DISPLAY,
+	BLOCKER_DEAD,
+	BLOCKER_OVERDUE,
+	BLOCKER_NO_DRIVER,
+	BLOCKER_CONFIG,
+};
+
+struct blocker {
+	enum blocker_code code;
+	char message[ERROR_MESSAGE_SIZE];
+};
+
+struct plan_function {
+	struct pci_function now; /* as sysfs shows it */
+	struct loan_function loan;
+};
+
+struct plan {
+	struct plan_function *functions;
+	size_t function_count;
+	struct steps steps;
+	struct blocker *blockers;
+	size_t blocker_count;
+};
+
+/* A function asked for. */
+struct plan_want {
+	char address[PCI_ADDRESS_SIZE];
+	char target[PCI_DRIVER_SIZE]; /* "vfio-pci", a variant driver, or any other (bind --driver) */
+	bool keep;		      /* driver=keep: a VFIO driver that it is on already is right */
+	/* another choice of a mapping: its home is recorded, nothing is done to it */
+	bool alternative;
+};
+
+struct plan_request {
+	const struct pci_functions *host;
+	const struct plan_want *wants;
+	size_t want_count;
+	const char *const *allow; /* addresses that may be taken although the host may need them */
+	size_t allow_count;
+	bool refuse_boot_display;
+	const struct loan *own; /* a standing loan of the same owner, whose homes are kept; or NULL */
+	const struct loans *loans; /* all loans, the owner's included; or NULL */
+};
+
+/*
+ * Resolves the wants to whole IOMMU groups and lists the steps, consumers (audio, USB) first and
+ * displays last. What stands in the way becomes a blocker, not an error; other VMs' loans are not its
+ * business, but functions lent by hand are borrowed and overdue ones are left alone, files that may
+ * hang included. 0 or -ENOMEM.
+ */
+int plan_take(const struct kernel *kernel, const struct plan_request *request, struct plan *ret,
+	struct error *error);
+void plan_done(struct plan *plan);
+
+int plan_block(struct plan *plan, enum blocker_code code, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+const char *blocker_name(enum blocker_code code);
+
+/* Puts the plan's functions and steps into the loan: homes that it knows already stay. 0 or
+ * -ENOMEM. */
+int plan_record(const struct plan *plan, struct loan *loan);
+
+/* The three steps that take one function; for what Proxmox bound itself, the same with the state
+ * STEP_DONE. 0 or -ENOMEM. */
+int plan_add_steps(struct steps *steps, const struct loan_function *function,
+	enum step_state state);

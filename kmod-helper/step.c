@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "step.h"
+
+#include <json-c/json.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct step *steps_add(struct steps *steps, const struct step *step)
+{
+	struct step *grown = reallocarray(steps->items, steps->count + 1, sizeof(*grown));
+
+	if (!grown)
+		return NULL;
+	steps->items = grown;
+	grown[steps->count] = *step;
+	return &grown[steps->count++];
+}
+
+void steps_remove(struct steps *steps, size_t index)
+{
+	json_object_put(steps->items[index].record);
+	steps->count--;
+	memmove(&steps->items[index], &steps->items[index + 1],
+		(steps->count - index) * sizeof(*steps->items));
+}
+
+void steps_done(struct steps *steps)
+{
+	for (size_t i = 0; i < steps->count; i++)
+		json_object_put(steps->items[i].record);
+	free(steps->items);
+	*steps = (struct steps){0};
+}

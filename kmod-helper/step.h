@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+#include <stddef.h>
+
+/*
+ * A step of a plan: an operation's name and its arguments, nothing else, so that a plan can be
+ * printed, recorded in a loan, executed, and undone by a later process that knows the operation only
+ * by its name.
+ */
+
+#define STEP_TEXT_SIZE 256
+
+enum step_state {
+	STEP_PLANNED, /* recorded, not begun */
+	STEP_STARTED, /* begun: whether it took effect must be read from the kernel */
+	STEP_DONE,
+};
+
+struct json_object;
+
+struct step {
+	char operation[24];
+	char subject[STEP_TEXT_SIZE];  /* what it changes: an address, a module */
+	char argument[STEP_TEXT_SIZE]; /* to what, or from what */
+	char original[STEP_TEXT_SIZE]; /* what its undoing puts back */
+	char why[STEP_TEXT_SIZE];      /* for the person; not recorded */
+	enum step_state state;
+	struct json_object *record; /* as read from the loan, fields unknown to us included */
+};
+
+struct steps {
+	struct step *items;
+	size_t count;
+};
+
+/* Appends a copy (the record's reference moves along). Returns the step, or NULL without memory. */
+struct step *steps_add(struct steps *steps, const struct step *step);
+
+/* Removes and frees the step at @index. */
+void steps_remove(struct steps *steps, size_t index);
+void steps_done(struct steps *steps);
