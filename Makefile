@@ -63,8 +63,8 @@ FUZZ := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 # $(call objects,KIND,SOURCES): build/KIND/PATH.o
 objects = $(patsubst %.c,build/$(1)/%.o,$(2))
 
-.PHONY: all help install deb demo check check-unit check-unit-plain check-unit-sanitized check-cli \
-	check-fuzz check-host bench lint format packages clean FORCE
+.PHONY: all help install deb demo check check-programs check-unit check-unit-plain \
+	check-unit-sanitized check-cli check-fuzz check-host bench lint format packages clean FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -142,6 +142,9 @@ demo: packages ## boots a host and ferries its card to a VM and back, to look at
 
 packages:
 	@tests/support/install-packages
+
+# all that the tiers need, so that it can be built in parallel and they run one after the other
+check-programs: all build/unit build/unit-sanitized $(FUZZ:%=build/fuzz_%)
 
 check-unit: check-unit-plain check-unit-sanitized ## the unit tests, plain and under ASan and UBSan
 

@@ -14,10 +14,9 @@ struct take_request guest_plan_request(const struct guest_plan *guest, unsigned 
 	};
 }
 
-int guest_plan_make(struct context *context, unsigned int vmid, const char *migrated_from,
+int guest_plan_resolve(struct context *context, unsigned int vmid, const char *migrated_from,
 	struct guest_plan *ret, struct error *error)
 {
-	struct take_request request;
 	int r = pci_scan(&context->kernel, &ret->host, error);
 
 	if (r == 0)
@@ -25,20 +24,24 @@ int guest_plan_make(struct context *context, unsigned int vmid, const char *migr
 	if (r == 0)
 		r = resolve_guest(context, vmid, migrated_from, &ret->host, &ret->loans,
 			&ret->resolved, error);
-	if (r < 0)
-		return r;
-	if (ret->resolved.want_count) {
+	if (r == 0 && ret->resolved.want_count)
 		r = settings_read(&context->root, vmid, &ret->settings, error);
-		request = guest_plan_request(ret, vmid);
-		if (r == 0)
-			r = take_plan(context, &request, &ret->loans, &ret->plan, error);
-		if (r < 0)
-			return r;
-	}
-	if (vm_config_is_template(&ret->resolved.config))
-		return 0;
+	if (r < 0 || vm_config_is_template(&ret->resolved.config))
+		return r;
 	r = resolved_block(&ret->resolved, &ret->plan);
 	return r < 0 ? error_set_errno(error, r, "plan the handover") : 0;
+}
+
+int guest_plan_make(struct context *context, unsigned int vmid, const char *migrated_from,
+	struct guest_plan *ret, struct error *error)
+{
+	struct take_request request;
+	int r = guest_plan_resolve(context, vmid, migrated_from, ret, error);
+
+	if (r < 0 || !ret->resolved.want_count)
+		return r;
+	request = guest_plan_request(ret, vmid);
+	return take_plan(context, &request, &ret->loans, &ret->plan, error);
 }
 
 void guest_plan_done(struct guest_plan *guest)

@@ -15,8 +15,13 @@ struct guest_plan {
 	struct plan plan;
 };
 
-/* @ret must be zeroed; free with guest_plan_done also on failure. Settings are read only when the VM
- * asks for devices. 0, or the errors of vm_config_read and settings_read. */
+/* All but the plan, in which only what Proxmox would die with stands as a blocker. @ret must be zeroed;
+ * free with guest_plan_done also on failure. Settings are read only when the VM asks for devices.
+ * 0, or the errors of vm_config_read and settings_read. */
+int guest_plan_resolve(struct context *context, unsigned int vmid, const char *migrated_from,
+	struct guest_plan *ret, struct error *error);
+
+/* The same with the plan. */
 int guest_plan_make(struct context *context, unsigned int vmid, const char *migrated_from,
 	struct guest_plan *ret, struct error *error);
 void guest_plan_done(struct guest_plan *guest);

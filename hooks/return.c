@@ -118,6 +118,20 @@ static void tell_static(struct context *context, const struct loan *loan)
 	}
 }
 
+int loan_settle(struct context *context, struct loan *loan, struct error *error)
+{
+	if (loan->state == LOAN_OVERDUE)
+		return error_set(error, -EBUSY,
+			"%s is overdue: process %d still waits in its driver (gpu-ferry status %s)",
+			loan->child_subject, (int)loan->child, loan->child_subject);
+	if (loan_await(&context->root, loan, loan->write_deadline_ms) < 0)
+		return error_set(error, -EBUSY,
+			"process %d, left by a hook that was killed, is still at work",
+			(int)loan->child);
+	loan->child = 0;
+	return 0;
+}
+
 /* What others did while we waited for the lock or for the group counts: read again once locked. */
 static int return_locked(struct context *context, const struct loan_owner *owner,
 	struct error *error)
@@ -129,15 +143,9 @@ static int return_locked(struct context *context, const struct loan_owner *owner
 		return 0;
 	if (r < 0)
 		return r;
-	if (loan_is_busy(&context->root, &loan))
-		return error_set(error, -EBUSY, "%s: process %d is still at work on it%s%s",
-			loan.state == LOAN_OVERDUE ? "overdue" : "busy", (int)loan.child,
-			loan.state == LOAN_OVERDUE ? "; what holds the driver: gpu-ferry status " :
-						     "",
-			loan.state == LOAN_OVERDUE ? loan.child_subject : "");
-	if (loan.state == LOAN_OVERDUE)
-		loan.state = LOAN_OWED;
-	loan.child = 0;
+	r = loan_settle(context, &loan, error);
+	if (r < 0)
+		return r;
 	if (claim_alternatives(context, &loan) < 0)
 		return error_set_errno(error, -ENOMEM, "give the devices back");
 	tell_static(context, &loan);

@@ -27,6 +27,9 @@ int return_gone(struct context *context, const struct loan_owner *except, unsign
  * The caller holds its lock. 0 when nothing is owed. */
 int return_steps(struct context *context, struct loan *loan, struct error *error);
 
+/* Waits for a killed hook's write in hand. 0; -EBUSY with the reason when it does not come back. */
+int loan_settle(struct context *context, struct loan *loan, struct error *error);
+
 /* Takes the lock of the loan: a descriptor to close, or -errno. */
 int loan_lock(struct context *context, const struct loan_owner *owner, unsigned int deadline_ms,
 	struct error *error);

@@ -115,7 +115,7 @@ static int add_held(struct context *context, struct plan *plan, struct error *er
 }
 
 int take_plan(struct context *context, const struct take_request *request,
-	const struct loans *loans, struct plan *ret, struct error *error)
+	const struct loans *loans, struct plan *plan, struct error *error)
 {
 	const struct plan_request plan_request = {
 		.host = request->host,
@@ -127,24 +127,19 @@ int take_plan(struct context *context, const struct take_request *request,
 		.own = find_own(loans, &request->owner),
 		.loans = loans,
 	};
-	cleanup(plan_done) struct plan plan = {0};
-	int r = plan_take(&context->kernel, &plan_request, &plan, error);
+	int r = plan_take(&context->kernel, &plan_request, plan, error);
 
-	for (size_t i = 0; r == 0 && i < plan.function_count; i++) {
-		if (plan.functions[i].loan.use == LOAN_ALTERNATIVE)
+	for (size_t i = 0; r == 0 && i < plan->function_count; i++) {
+		if (plan->functions[i].loan.use == LOAN_ALTERNATIVE)
 			continue;
-		r = block_reserved(context, request, loans, &plan.functions[i], &plan);
+		r = block_reserved(context, request, loans, &plan->functions[i], plan);
 		if (r < 0)
 			error_set_errno(error, r, "plan the handover");
 	}
 	if (r == 0)
-		r = block_reservations(context, request, &plan, error);
+		r = block_reservations(context, request, plan, error);
 	if (r == 0)
-		r = add_held(context, &plan, error);
-	if (r == 0) {
-		*ret = plan;
-		plan = (struct plan){0};
-	}
+		r = add_held(context, plan, error);
 	return r;
 }
 
@@ -288,11 +283,14 @@ static int take_locked(struct context *context, const struct take_request *reque
 	if (r < 0)
 		return r;
 	r = loan_read(&context->root, &request->owner, &loan, error);
-	if (r == -ENOENT)
+	if (r == -ENOENT) {
 		loan_init(&loan, &request->owner);
-	else if (r < 0)
-		return r;
-	r = inherit(context, &loans, &plan, &loan, error);
+		r = 0;
+	} else if (r == 0) {
+		r = loan_settle(context, &loan, error);
+	}
+	if (r == 0)
+		r = inherit(context, &loans, &plan, &loan, error);
 	return r < 0 ? r : run_plan(context, request, &plan, &loan, error);
 }
 

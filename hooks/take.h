@@ -20,11 +20,11 @@ struct take_request {
 };
 
 /*
- * Plans the taking and adds blockers: reserved (another VM's loan or reservation), held (who uses the
- * functions now), overdue. Loans of gone VMs block nothing. @own: the owner's standing loan, or NULL.
+ * Plans the taking into @plan (which may hold blockers already) and adds blockers: reserved (another VM's loan or reservation), held (who uses the
+ * functions now), overdue. Loans of gone VMs block nothing.
  */
 int take_plan(struct context *context, const struct take_request *request,
-	const struct loans *loans, struct plan *ret, struct error *error);
+	const struct loans *loans, struct plan *plan, struct error *error);
 
 /*
  * Takes: locks the loan and the groups, looks at the loans anew, plans, and runs the plan, recorded in

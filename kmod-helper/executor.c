@@ -353,13 +353,3 @@ int executor_undo(const struct executor *executor, struct loan *loan, const char
 		loan->child = 0;
 	return r;
 }
-
-bool loan_is_busy(const struct root *root, const struct loan *loan)
-{
-	return loan->child && process_is_alive(root, loan->child, loan->child_start_time);
-}
-
-bool loan_is_stuck(const struct root *root, const struct loan *loan)
-{
-	return loan->state == LOAN_OVERDUE && loan_is_busy(root, loan);
-}

@@ -37,8 +37,3 @@ int executor_apply(const struct executor *executor, struct loan *loan, struct er
  */
 int executor_undo(const struct executor *executor, struct loan *loan, const char *address,
 	struct error *error);
-
-/* True while the write of an overdue loan has not come back. */
-bool loan_is_stuck(const struct root *root, const struct loan *loan);
-/* True while a process of this loan's last handover or return may still write. */
-bool loan_is_busy(const struct root *root, const struct loan *loan);

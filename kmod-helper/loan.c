@@ -3,10 +3,13 @@
 
 #include "base/cleanup.h"
 #include "base/parse.h"
+#include "base/process.h"
 #include <errno.h>
 #include <json-c/json.h>
 #include <limits.h>
+#include <poll.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <time.h>
 
 #define LOAN_FILE_MAX (1u << 20)
@@ -495,6 +498,26 @@ int loan_write(const struct root *root, const struct loan *loan, struct error *e
 	return r < 0 ? error_wrap(error, r, "record the loan") : 0;
 }
 
+bool loan_is_busy(const struct root *root, const struct loan *loan)
+{
+	return loan->child && process_is_alive(root, loan->child, loan->child_start_time);
+}
+
+int loan_await(const struct root *root, const struct loan *loan, unsigned int deadline_ms)
+{
+	struct pollfd polled = {.events = POLLIN};
+	auto_close int fd = -1;
+
+	if (!loan_is_busy(root, loan))
+		return 0;
+	fd = (int)syscall(SYS_pidfd_open, loan->child, 0);
+	polled.fd = fd;
+	/* looked at again once it is held: the number may have come round meanwhile */
+	if (fd >= 0 && loan_is_busy(root, loan))
+		poll(&polled, 1, (int)deadline_ms);
+	return loan_is_busy(root, loan) ? -EBUSY : 0;
+}
+
 int loan_remove(const struct root *root, const struct loan_owner *owner, struct error *error)
 {
 	char path[PATH_MAX];
@@ -513,7 +536,12 @@ static int read_file(const struct root *root, const char *path, struct loan *ret
 	if (r < 0)
 		return r;
 	r = loan_parse(text, ret, error);
-	return r < 0 ? error_wrap(error, r, "read the loan /%s", path) : 0;
+	if (r < 0)
+		return error_wrap(error, r, "read the loan /%s", path);
+	/* the write has come back, and nobody was left to say so */
+	if (ret->state == LOAN_OVERDUE && root->live && !loan_is_busy(root, ret))
+		ret->state = LOAN_OWED;
+	return 0;
 }
 
 int loan_read(const struct root *root, const struct loan_owner *owner, struct loan *ret,

@@ -100,9 +100,16 @@ int loan_format(const struct loan *loan, char **ret_text, struct error *error);
 int loan_write(const struct root *root, const struct loan *loan, struct error *error);
 int loan_remove(const struct root *root, const struct loan_owner *owner, struct error *error);
 
-/* -ENOENT without a message when there is none; -EPERM when the file is not root's alone. */
+/* -ENOENT when there is none; -EPERM when the file is not root's alone. On the live root an overdue
+ * loan whose write has come back is LOAN_OWED. */
 int loan_read(const struct root *root, const struct loan_owner *owner, struct loan *ret,
 	struct error *error);
+
+/* True while the process of this loan's last handover or return lives: a killed hook's child finishes
+ * the write in hand, an overdue one sleeps in a driver. */
+bool loan_is_busy(const struct root *root, const struct loan *loan);
+/* Waits for that process to end. 0 or -EBUSY past the deadline. */
+int loan_await(const struct root *root, const struct loan *loan, unsigned int deadline_ms);
 
 /* Every loan. A file that cannot be read is told in ret->unreadable; that is for the caller to judge.
  * 0 (also when there is no folder) or -errno. */

@@ -344,29 +344,23 @@ static int plan_loads(const struct kernel *kernel, struct plan *plan)
 	return r;
 }
 
-int plan_take(const struct kernel *kernel, const struct plan_request *request, struct plan *ret,
+int plan_take(const struct kernel *kernel, const struct plan_request *request, struct plan *plan,
 	struct error *error)
 {
-	struct plan plan = {0};
-	int r = check_wants(request, &plan);
+	int r = check_wants(request, plan);
 
 	if (r == 0)
-		r = add_members(kernel, request, &plan);
-	for (size_t i = 0; r == 0 && i < plan.function_count; i++)
-		r = check_function(kernel, request, &plan.functions[i], &plan);
+		r = add_members(kernel, request, plan);
+	for (size_t i = 0; r == 0 && i < plan->function_count; i++)
+		r = check_function(kernel, request, &plan->functions[i], plan);
 	if (r == 0)
-		r = plan_loads(kernel, &plan);
+		r = plan_loads(kernel, plan);
 	/* audio, USB and UCSI functions depend on the display's power: they leave first */
 	if (r == 0)
-		r = plan_function_steps(&plan, false);
+		r = plan_function_steps(plan, false);
 	if (r == 0)
-		r = plan_function_steps(&plan, true);
-	if (r < 0) {
-		plan_done(&plan);
-		return error_set_errno(error, r, "plan the handover");
-	}
-	*ret = plan;
-	return 0;
+		r = plan_function_steps(plan, true);
+	return r < 0 ? error_set_errno(error, r, "plan the handover") : 0;
 }
 
 /* A half-done handover of the same function is begun anew, with the home that was recorded. */

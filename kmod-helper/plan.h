@@ -68,9 +68,9 @@ struct plan_request {
  * Resolves the wants to whole IOMMU groups and lists the steps, consumers (audio, USB) first and
  * displays last. What stands in the way becomes a blocker, not an error; other VMs' loans are not its
  * business, but functions lent by hand are borrowed and overdue ones are left alone, files that may
- * hang included. 0 or -ENOMEM.
+ * hang included. Adds to @plan, which is zeroed or holds blockers. 0 or -ENOMEM.
  */
-int plan_take(const struct kernel *kernel, const struct plan_request *request, struct plan *ret,
+int plan_take(const struct kernel *kernel, const struct plan_request *request, struct plan *plan,
 	struct error *error);
 void plan_done(struct plan *plan);
 

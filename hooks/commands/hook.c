@@ -15,7 +15,7 @@ static int pre_start(struct context *context, unsigned int vmid, struct error *e
 {
 	cleanup(guest_plan_done) struct guest_plan guest = {0};
 	struct take_request request;
-	int r = guest_plan_make(context, vmid, getenv("PVE_MIGRATED_FROM"), &guest, error);
+	int r = guest_plan_resolve(context, vmid, getenv("PVE_MIGRATED_FROM"), &guest, error);
 
 	if (r < 0)
 		return r;

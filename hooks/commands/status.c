@@ -5,7 +5,6 @@
 #include "hooks/output.h"
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/base/parse.h"
-#include "kmod-helper/executor.h"
 #include "kmod-helper/loan.h"
 #include <errno.h>
 #include <string.h>
@@ -14,9 +13,9 @@
  * come back. */
 static enum loan_state current_state(const struct context *context, const struct loan *loan)
 {
-	if (loan->state == LOAN_LENT || loan_is_busy(&context->root, loan))
+	if (loan->state == LOAN_LENT || !context->root.live || loan_is_busy(&context->root, loan))
 		return loan->state;
-	if (loan->owner.kind == LOAN_OWNER_VM && context->root.live &&
+	if (loan->owner.kind == LOAN_OWNER_VM &&
 		!guest_is_gone(&context->root, &context->kernel, loan->owner.vmid))
 		return loan->state;
 	return LOAN_OWED;
@@ -154,7 +153,7 @@ static void explain_stuck(const struct context *context, const struct loans *loa
 	for (size_t i = 0; i < loans->count; i++) {
 		const struct loan *loan = &loans->items[i];
 
-		if (loan_is_stuck(&context->root, loan))
+		if (loan->state == LOAN_OVERDUE)
 			log_step(&context->log, LOG_WARNING, loan->child_subject, NULL,
 				"%s is overdue: process %d waits in its driver. It comes home by "
 				"`gpu-ferry reconcile` once whoever uses it has ended; an ordinary "

@@ -38,8 +38,8 @@ static int addresses_find(const struct hostpci *hostpci, struct names *ret)
 	int r = hostpci_check(hostpci, NULL);
 
 	for (size_t i = 0; r == 0 && i < hostpci->ids.count; i++)
-		r = hostpci_find(hostpci->ids.names[i], table_addresses, table_address_count, ret,
-			NULL);
+		r = hostpci_find(
+			hostpci->ids.names[i], table_addresses, table_address_count, ret, NULL);
 	return r == 0 && hostpci->mdev && ret->count > 1 ? -EINVAL : r;
 }
 

@@ -134,8 +134,8 @@ Test(conf_mapping, missing_device_is_named)
 	static const char text[] = "gpu1\n" GOOD;
 
 	cr_assert_eq(mappings_parse(text, strlen(text), &mappings, NULL), 0);
-	cr_expect_eq(mapping_find(&mappings, "gpu1", "n1", nothing_there, NULL, &alternatives,
-			     &error),
+	cr_expect_eq(
+		mapping_find(&mappings, "gpu1", "n1", nothing_there, NULL, &alternatives, &error),
 		-ESTALE);
 	cr_expect_str_eq(error.message,
 		"PCI device mapping invalid (hardware probably changed): pci device "

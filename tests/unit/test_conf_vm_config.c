@@ -120,7 +120,9 @@ Test(conf_vm_config, snapshot_state_swallows_its_line)
 Test(conf_vm_config, description_is_decoded_to_utf8)
 {
 	expect_value("#%ea%b0%80%3A\n", "description", "가:");
-	expect_value("#a%ff%00b\n", "description", "a\xef\xbf\xbd\xef\xbf\xbd" "b");
+	expect_value("#a%ff%00b\n", "description",
+		"a\xef\xbf\xbd\xef\xbf\xbd"
+		"b");
 	expect_value("#a\xe9\n", "description", "a\xef\xbf\xbd");
 	expect_value("#100%\n#%4\n", "description", "100%\n%4");
 	expect_value("#\n", "description", "");

@@ -1,0 +1,294 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# shellcheck shell=bash
+# What tests are written in.
+
+pci=/sys/bus/pci/devices
+
+find_class() {
+	grep -l "^0x$1" $pci/*/class | sed 's|/class$||; s|.*/||'
+}
+
+# Two identical cards; card1 is a slot (0000:01:00), its functions are $card1.0 (display), .1 (audio), .2 (USB).
+card1=$(find_class 0380 | sed -n 's/\.0$//;1p')
+card2=$(find_class 0380 | sed -n 's/\.0$//;2p')
+nic=$(find_class 0200)
+# As a person and Proxmox's web page write them.
+short1=${card1#0000:} short2=${card2#0000:}
+export card1 card2 nic short1 short2
+hook=/var/lib/vz/snippets/gpu-ferry
+settings=/etc/gpu-ferry/gpu-ferry.conf
+
+say() {
+	echo "# $*"
+}
+
+fail() {
+	echo "FAILED: $*"
+	exit 1
+}
+
+skip() {
+	echo "$*"
+	exit 77
+}
+
+assert_eq() {
+	[ "$1" = "$2" ] || fail "${3:-value}: is '$1', should be '$2'"
+}
+
+assert_match() {
+	[[ $1 =~ $2 ]] || fail "${3:-text}: '$1' does not match '$2'"
+}
+
+# assert_exit STATUS COMMAND...: the output is in $out afterwards, stderr in $err.
+assert_exit() {
+	local expected=$1 status=0
+	shift
+	"$@" >"$scratch/out" 2>"$scratch/err" </dev/null || status=$?
+	out=$(cat "$scratch/out") err=$(cat "$scratch/err")
+	[ -z "$out" ] || printf '%s\n' "$out"
+	[ -z "$err" ] || printf '%s\n' "$err"
+	assert_eq "$status" "$expected" "exit code of '$*'"
+}
+
+# One line, no more and no less.
+assert_one_line() {
+	assert_eq "$(printf '%s\n' "$1" | grep -c .)" 1 "lines in '$1'"
+}
+
+driver_of() {
+	local link
+	link=$(readlink "$pci/$1/driver") || link=none
+	echo "${link##*/}"
+}
+
+assert_driver() {
+	assert_eq "$(driver_of "$1")" "$2" "driver of $1"
+}
+
+assert_card_lent() {
+	local n
+	for n in 0 1 2; do
+		assert_driver "$1.$n" vfio-pci
+	done
+}
+
+assert_card_home() {
+	assert_driver "$1.0" bochs-drm
+	assert_driver "$1.1" snd_hda_intel
+	assert_driver "$1.2" xhci_hcd
+}
+
+# Names of what the host has of a card: /dev/dri/card0, /dev/snd/controlC0, usb1; nothing when it is lent.
+nodes_of() {
+	local path name
+	for path in "$pci/$1.0"/drm/card* "$pci/$1.1"/sound/card* "$pci/$1.2"/usb[0-9]*; do
+		[ -e "$path" ] || continue
+		name=${path##*/}
+		case $path in
+		*/drm/card*-*) ;;
+		*/drm/*) [ ! -e "/dev/dri/$name" ] || echo "/dev/dri/$name" ;;
+		*/sound/*) grep -q "^ *${name#card} " /proc/asound/cards && [ -e "/dev/snd/controlC${name#card}" ] && echo "/dev/snd/controlC${name#card}" ;;
+		*) [ ! -e "/sys/bus/usb/devices/$name" ] || echo "$name" ;;
+		esac
+	done
+}
+
+loans() {
+	find /run/gpu-ferry/loans -mindepth 1 -maxdepth 1 2>/dev/null | sort
+}
+
+# Everything that a card's way out and back could leave behind, one line per function and fact.
+# Not the numbers of cards and buses: those go by the order of binding.
+state() {
+	local address
+	for address in "$card1".{0,1,2} "$card2".{0,1,2} "$nic"; do
+		echo "$address driver=$(driver_of "$address") override=$(cat "$pci/$address/driver_override")" \
+			"d3cold=$(cat "$pci/$address/d3cold_allowed") control=$(cat "$pci/$address/power/control")" \
+			"reset_method=$(cat "$pci/$address/reset_method" 2>/dev/null)"
+	done
+	echo "card1: $(nodes_of "$card1" | sed 's/[0-9]*$//' | tr '\n' ' ')"
+	echo "card2: $(nodes_of "$card2" | sed 's/[0-9]*$//' | tr '\n' ' ')"
+	echo "nic: $(ls "$pci/$nic/net")"
+	loans | sed 's/^/loan: /'
+	find /run/modprobe.d -type f 2>/dev/null
+	dynamic_ids
+}
+
+# The kernel does not list what was written to new_id, but removing an id that is there succeeds.
+# What is found is gone afterwards; so is what it would do to the next test.
+dynamic_ids() {
+	local address id
+	[ -e /sys/bus/pci/drivers/vfio-pci/remove_id ] || return 0
+	for address in "$card1".{0,1,2} "$nic"; do
+		id="$(cat "$pci/$address/vendor") $(cat "$pci/$address/device")"
+		(echo "${id//0x/}" >/sys/bus/pci/drivers/vfio-pci/remove_id) 2>/dev/null && echo "new_id of vfio-pci: $id"
+	done
+	return 0
+}
+
+# Sound cards and nodes appear a moment after their driver is bound.
+state_wait() {
+	local n
+	for n in {1..50}; do
+		state >/run/tests.now
+		cmp -s "$1" /run/tests.now && return
+		sleep 0.2
+	done
+	echo "the host is not as it was:"
+	diff "$1" /run/tests.now
+}
+
+state_wait_settled() {
+	local n
+	for n in {1..100}; do
+		[ "$(nodes_of "$card1" | wc -l)$(nodes_of "$card2" | wc -l)" = 44 ] && return
+		sleep 0.1
+	done
+}
+
+# assert_home: the whole host is as it was before the test.
+assert_home() {
+	state_wait /run/tests.home || fail "something was left behind"
+}
+
+# The kernel's complaints since the test began.
+kernel_complaints() {
+	dmesg | sed -n "/host-tests: $1\$/,\$p" |
+		grep -E 'WARNING:|BUG:|Oops|Call Trace|general protection|blocked for more than|use-after-free|refcount_t'
+}
+
+# What a failed test leaves to be looked at.
+explain() {
+	echo "-- state"
+	state
+	find /run/gpu-ferry -type f -exec tail -n +1 {} + 2>/dev/null
+	echo "-- journal"
+	journalctl --no-pager -q -o cat -t gpu-ferry -n 15
+	echo "-- processes"
+	ps -eo pid,stat,wchan:20,args | grep -E 'gpu-ferry|qemu-system|vfio-holder| D' | grep -v grep
+	echo "-- kernel"
+	dmesg | tail -n 15
+}
+
+host_prepare() {
+	mkdir -p /etc/pve/nodes/pve/qemu-server /etc/pve/nodes/pve/lxc /etc/pve/mapping /run/qemu-server \
+		/var/lock/qemu-server
+	ln -sfn nodes/pve /etc/pve/local
+	ln -sfn nodes/pve/qemu-server /etc/pve/qemu-server
+	ln -sfn nodes/pve/lxc /etc/pve/lxc
+	[ ! -e "$settings" ] || cp -a "$settings" /run/tests.settings
+}
+
+# Back to the beginning by the kernel's own means: a broken product must not spoil the next test.
+host_reset() {
+	local pid address home
+	for pid in $(cat /run/qemu-server/*.pid); do
+		kill -9 "$pid"
+	done
+	pkill -x strace
+	systemctl stop gpu-ferry-watch.service
+	rm -rf /run/qemu-server/* /etc/pve/nodes/pve/qemu-server/* /etc/pve/mapping/* /etc/modprobe.d/test-* \
+		/run/modprobe.d/* /run/gpu-ferry/loans/* /var/lib/vz/snippets/test-*
+	[ ! -e /run/tests.settings ] || cp -a /run/tests.settings "$settings"
+	modules_restore
+	dynamic_ids
+	while read -r address home _; do
+		[[ $home = driver=* ]] || continue
+		home=${home#driver=}
+		[ -z "$(tr -d '\n' <"$pci/$address/driver_override" | sed 's/(null)//')" ] ||
+			echo >"$pci/$address/driver_override"
+		[ "$(driver_of "$address")" != "$home" ] || continue
+		[ "$(driver_of "$address")" = none ] || timeout 5 sh -c "echo $address >$pci/$address/driver/unbind"
+		modprobe "$home"
+		echo "$address" >"/sys/bus/pci/drivers/$home/bind"
+	done </run/tests.home
+	rmmod probefail slowdriver
+	udevadm settle
+}
+
+# vm_config VMID <<EOF: a VM with our hookscript.
+vm_config() {
+	{
+		echo "hookscript: local:snippets/${hookscript:-gpu-ferry}"
+		cat
+	} >"/etc/pve/nodes/pve/qemu-server/$1.conf"
+}
+
+# A VM's card as the web page writes it, with the ids of an RTX 4080 for the guest to see.
+vm_with_card() {
+	vm_config "$1" <<-END
+		machine: q35
+		ostype: l26
+		hostpci0: $2,pcie=1,vendor-id=0x10de,device-id=0x2704
+	END
+}
+
+# mapping NAME PATH...: a resource mapping of several alternatives.
+mapping() {
+	local name=$1 path
+	shift
+	{
+		echo "$name"
+		for path; do
+			echo "	map id=1234:1111,node=pve,path=$path"
+		done
+		echo
+	} >>/etc/pve/mapping/pci.cfg
+}
+
+# The task log is shown, and kept for task_log.
+task() {
+	local status=0
+	pve-vm "$@" >"$scratch/task.$2" 2>&1 || status=$?
+	sed "s/^/$2: /" "$scratch/task.$2"
+	return $status
+}
+
+task_log() {
+	cat "$scratch/task.$1"
+}
+
+# start VMID [OPTIONS]: must succeed, and our preparation must leave Proxmox nothing to bind.
+start() {
+	task start "$@" || fail "VM $1 does not start"
+	! task_log "$1" | grep 'pve: new_id' || fail "Proxmox had to bind for VM $1"
+	! task_log "$1" | grep WARN || fail "VM $1 started with a warning"
+}
+
+# stop VMID [OPTIONS]: must succeed, hooks included.
+stop() {
+	task stop "$@" || fail "VM $1 does not stop"
+	! task_log "$1" | grep WARN || fail "VM $1 stopped with a warning"
+}
+
+# Test modules and the hiding of the kernel's own.
+module_file() {
+	modinfo -F filename "$1"
+}
+
+module_hide() {
+	local file
+	file=$(module_file "$1")
+	mv "$file" "$file.hidden"
+}
+
+modules_restore() {
+	local file
+	for file in $(find "/lib/modules/$(uname -r)/kernel/drivers/vfio" "/lib/modules/$(uname -r)/extra" -name '*.hidden'); do
+		mv "$file" "${file%.hidden}"
+	done
+}
+
+vfio_unload() {
+	modprobe -r vfio-pci || fail "vfio-pci is in use"
+}
+
+# Make DRIVER the home driver of a function, as if the host had come up that way.
+adopt() {
+	local address=$1 driver=$2
+	[ "$(driver_of "$address")" = none ] || echo "$address" >"$pci/$address/driver/unbind"
+	echo "$driver" >"$pci/$address/driver_override"
+	echo "$address" >/sys/bus/pci/drivers_probe
+	assert_driver "$address" "$driver"
+}

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "conf/settings.h"
+#include "kmod-helper/base/cleanup.h"
+#include "tests/support/scratch.h"
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static void expect_defaults(const struct settings *settings)
+{
+	cr_expect_eq(settings->write_deadline_seconds, 30u);
+	cr_expect_eq(settings->slow_write_deadline_seconds, 240u);
+	cr_expect_eq(settings->return_wait_seconds, 30u);
+	cr_expect_eq(settings->boot_display, BOOT_DISPLAY_ALLOW);
+	cr_expect_eq(settings->allow.count, 0u);
+}
+
+static void expect_refused(const char *text, const char *message)
+{
+	struct settings settings = {0};
+	struct error error = {0};
+
+	cr_expect_eq(settings_parse(text, "f", 104, &settings, &error), -EINVAL, "%s", text);
+	cr_expect_str_eq(error.message, message, "%s → %s", text, error.message);
+}
+
+Test(conf_settings, no_file_means_the_defaults)
+{
+	cleanup(settings_done) struct settings settings = {0};
+	struct scratch scratch;
+	struct error error = {0};
+
+	scratch_init(&scratch);
+	cr_assert_eq(settings_read(&scratch.root, 104, &settings, &error), 0, "%s", error.message);
+	expect_defaults(&settings);
+	scratch_done(&scratch);
+}
+
+Test(conf_settings, shipped_file_says_the_defaults)
+{
+	cleanup(root_close) struct root root = ROOT_NONE;
+	cleanup(settings_done) struct settings settings = {0};
+	struct file_read_options options = {.max = 65536, .require_text = true};
+	auto_free char *text = NULL;
+	struct error error = {0};
+
+	cr_assert_eq(root_open(TESTS_DIR "/../conf", &root, &error), 0, "%s", error.message);
+	cr_assert_eq(file_read(&root, "gpu-ferry.conf", &options, &text, NULL, &error), 0, "%s",
+		error.message);
+	cr_assert_eq(settings_parse(text, "gpu-ferry.conf", 104, &settings, &error), 0, "%s",
+		error.message);
+	expect_defaults(&settings);
+	cr_expect(strstr(text, "\nwrite_deadline_seconds") && strstr(text, "\nvms ="));
+}
+
+static const char sample[] = "write_deadline_seconds = 60; allow = [ \"2b:00.4\" ];\n"
+			     "vms = ( { vmid = 104; boot_display = \"refuse\"; },\n"
+			     "{ vmid = 105; allow = ( \"0001:03:00.0\", \"04:1f.7\" ); } );\n";
+
+Test(conf_settings, values_of_a_vm_go_before_those_at_the_top)
+{
+	cleanup(settings_done) struct settings first = {0};
+	cleanup(settings_done) struct settings second = {0};
+	cleanup(settings_done) struct settings nobody = {0};
+
+	cr_assert_eq(settings_parse(sample, "f", 104, &first, NULL), 0);
+	cr_expect_eq(first.write_deadline_seconds, 60u);
+	cr_expect_eq(first.boot_display, BOOT_DISPLAY_REFUSE);
+	cr_assert_eq(first.allow.count, 1u);
+	cr_expect_str_eq(first.allow.names[0], "0000:2b:00.4");
+	cr_assert_eq(settings_parse(sample, "f", 105, &second, NULL), 0);
+	cr_expect_eq(second.boot_display, BOOT_DISPLAY_ALLOW);
+	cr_assert_eq(second.allow.count, 2u);
+	cr_expect_str_eq(second.allow.names[0], "0001:03:00.0");
+	cr_expect_str_eq(second.allow.names[1], "0000:04:1f.7");
+	cr_assert_eq(settings_parse(sample, "f", 0, &nobody, NULL), 0);
+	cr_expect_eq(nobody.allow.count, 1u);
+	cr_expect_eq(nobody.boot_display, BOOT_DISPLAY_ALLOW);
+}
+
+Test(conf_settings, unknown_settings_are_refused_with_their_line)
+{
+	expect_refused("\nbusy = 1;",
+		"f:2: setting 'busy': there is no such setting (see gpu-ferry.conf(5))");
+	expect_refused("vms = ( { vmid = 104;\nfoo = 1; } );",
+		"f:2: setting 'foo': there is no such setting of a VM (see gpu-ferry.conf(5))");
+	expect_refused("vms = ( { vmid = 104; vms = ( ); } );",
+		"f:1: setting 'vms': there is no such setting of a VM (see gpu-ferry.conf(5))");
+	expect_refused("vmid = 104;",
+		"f:1: setting 'vmid': there is no such setting (see gpu-ferry.conf(5))");
+}
+
+Test(conf_settings, numbers_are_held_to_their_range)
+{
+	expect_refused("write_deadline_seconds = 0;",
+		"f:1: setting 'write_deadline_seconds': 0 is out of range, 1 to 3600 are allowed");
+	expect_refused("return_wait_seconds = -1;",
+		"f:1: setting 'return_wait_seconds': -1 is out of range, 0 to 3600 are allowed");
+	expect_refused("return_wait_seconds = 3601L;",
+		"f:1: setting 'return_wait_seconds': 3601 is out of range, 0 to 3600 are allowed");
+	expect_refused("write_deadline_seconds = 30.0;",
+		"f:1: setting 'write_deadline_seconds': must be a whole number, 1 to 3600");
+	expect_refused("write_deadline_seconds = true;",
+		"f:1: setting 'write_deadline_seconds': must be a whole number, 1 to 3600");
+}
+
+/* libconfig 1.5 reads 4294967326 as 30. */
+Test(conf_settings, numbers_that_libconfig_would_cut_are_refused)
+{
+	expect_refused("\nwrite_deadline_seconds = 4294967326;",
+		"f:2: the number 4294967326 is too large");
+	expect_refused(
+		"write_deadline_seconds=0x10000001E;", "f:1: the number 0x10000001E is too large");
+	expect_refused("write_deadline_seconds = -18446744073709551586L;",
+		"f:1: the number -18446744073709551586L is too large");
+}
+
+Test(conf_settings, what_looks_like_a_number_in_text_is_none)
+{
+	cleanup(settings_done) struct settings settings = {0};
+	struct error error = {0};
+
+	cr_expect_eq(settings_parse("# 12345678901 @include\n// 12345678901\n"
+				    "/* 12345678901\n@include \"x\" */ return_wait_seconds = 1;\n",
+			     "f", 0, &settings, &error),
+		0, "%s", error.message);
+	cr_expect_eq(settings.return_wait_seconds, 1u);
+}
+
+Test(conf_settings, words_and_addresses_are_checked)
+{
+	expect_refused("boot_display = \"never\";",
+		"f:1: setting 'boot_display': must be one of \"allow\", \"refuse\"");
+	expect_refused("boot_display = 1;",
+		"f:1: setting 'boot_display': must be one of \"allow\", \"refuse\"");
+	expect_refused("allow = \"2b:00.4\";",
+		"f:1: setting 'allow': must be a list, [ \"…\", \"…\" ]; each must be a "
+		"function's address, like \"0000:2b:00.0\"");
+	expect_refused("allow = [ \"2b:00\" ];",
+		"f:1: setting 'allow': each must be a function's address, like "
+		"\"0000:2b:00.0\", not '2b:00'");
+	expect_refused("allow = ( 1 );",
+		"f:1: setting 'allow': each must be a function's address, like "
+		"\"0000:2b:00.0\", not '?'");
+}
+
+Test(conf_settings, vms_are_checked_whichever_vm_is_asked_for)
+{
+	expect_refused("vms = ( { vmid = 200; write_deadline_seconds = 0; } );",
+		"f:1: setting 'write_deadline_seconds': 0 is out of range, 1 to 3600 are allowed");
+	expect_refused("vms = ( { vmid = 200; },\n{ vmid = 200; } );",
+		"f:2: setting 'vmid': VM 200 stands in 'vms' twice");
+	expect_refused("vms = ( { boot_display = \"allow\"; } );",
+		"f:1: setting 'vms': an entry has no 'vmid'");
+	expect_refused("vms = ( { vmid = 99; } );",
+		"f:1: setting 'vmid': 99 is out of range, 100 to 999999999 are allowed");
+	expect_refused("vms = ( 104 );", "f:1: setting 'vms': each entry must be { vmid = …; … }");
+	expect_refused("vms = { vmid = 104; };",
+		"f:1: setting 'vms': must be a list, ( { vmid = …; … }, … )");
+}
+
+Test(conf_settings, syntax_errors_name_their_line)
+{
+	expect_refused("allow = [ ];\nreturn_wait_seconds = = 3;", "f:2: syntax error");
+	expect_refused("boot_display = \"allow\";\nboot_display = \"allow\";",
+		"f:2: duplicate setting name");
+}
+
+/* The file outside must not even be opened: a FIFO would block the start of the VM. */
+Test(conf_settings, include_is_refused_and_opens_nothing, .timeout = 5)
+{
+	cr_assert_eq(mkfifo("/tmp/gpu-ferry-test-include", 0600), 0);
+	expect_refused(
+		"@include \"/tmp/gpu-ferry-test-include\"\n", "f:1: '@include' is not supported");
+	expect_refused("\n \t@include \"/tmp/gpu-ferry-test-include\"\n",
+		"f:2: '@include' is not supported");
+	unlink("/tmp/gpu-ferry-test-include");
+}
+
+static int read_with_mode(mode_t mode, uid_t owner, struct error *error)
+{
+	cleanup(settings_done) struct settings settings = {0};
+	struct scratch scratch;
+	char path[128];
+	int r;
+
+	scratch_init(&scratch);
+	scratch_write(&scratch, SETTINGS_PATH, "return_wait_seconds = 7;\n");
+	snprintf(path, sizeof(path), "%s/" SETTINGS_PATH, scratch.path);
+	cr_assert_eq(chmod(path, mode), 0);
+	if (owner)
+		cr_assert_eq(chown(path, owner, owner), 0);
+	r = settings_read(&scratch.root, 0, &settings, error);
+	if (r == 0)
+		cr_expect_eq(settings.return_wait_seconds, 7u);
+	scratch_done(&scratch);
+	return r;
+}
+
+Test(conf_settings, unsafe_file_is_refused)
+{
+	struct error error = {0};
+
+	cr_expect_eq(read_with_mode(0644, 0, &error), 0, "%s", error.message);
+	cr_expect_eq(read_with_mode(0664, 0, &error), -EPERM);
+	cr_expect_eq(read_with_mode(0646, 0, &error), -EPERM);
+	if (getuid() == 0)
+		cr_expect_eq(read_with_mode(0644, 1000, &error), -EPERM);
+}
