@@ -6,8 +6,12 @@
 #include "kmod-helper/base/log.h"
 #include "kmod-helper/kernel.h"
 #include "kmod-helper/operation.h"
+#include <errno.h>
 #include <signal.h>
 #include <stdbool.h>
+
+/* The status of an error that means: called wrongly. An errno that no system call of ours returns. */
+#define USAGE (-EBADRQC)
 
 /* What every command of the program is given: the host it works on, and how it is to speak. */
 

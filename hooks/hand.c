@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "hand.h"
 
-#include "commands/commands.h"
+#include "conf/mapping.h"
+#include "conf/node.h"
+#include "kmod-helper/base/cleanup.h"
+#include "resolve.h"
 #include <errno.h>
 #include <stdlib.h>
 
@@ -14,24 +17,67 @@ static bool is_listed(const struct hand_devices *devices, const struct pci_funct
 	return false;
 }
 
-static int add_matches(const char *argument, struct hand_devices *devices, struct error *error)
+/* How many of the host's functions @device means; those not listed yet are added. */
+static size_t add_matches(const char *device, struct hand_devices *devices)
 {
-	char device[PCI_ADDRESS_SIZE];
-	bool found = false;
+	size_t found = 0;
 
-	if (pci_device_parse(argument, device, sizeof(device)) < 0)
-		return error_set(error, USAGE,
-			"'%s' is no PCI address (2b:00, 2b:00.0 or 0000:2b:00.0)", argument);
 	for (size_t i = 0; i < devices->host.count; i++) {
 		const struct pci_function *function = &devices->host.items[i];
 
 		if (!pci_device_has(device, function->address))
 			continue;
-		found = true;
+		found++;
 		if (!is_listed(devices, function))
 			devices->functions[devices->count++] = function;
 	}
-	if (!found)
+	return found;
+}
+
+static int add_list(const struct names *ids, struct hand_devices *devices, struct error *error)
+{
+	for (size_t i = 0; i < ids->count; i++) {
+		char device[PCI_ADDRESS_SIZE];
+
+		if (pci_device_parse(ids->names[i], device, sizeof(device)) < 0 ||
+			!add_matches(device, devices))
+			return error_set(error, -ENODEV, "%s is not there", ids->names[i]);
+	}
+	return 0;
+}
+
+static int add_mapping(struct context *context, const char *name, struct hand_devices *devices,
+	struct error *error)
+{
+	cleanup(alternatives_done) struct alternatives alternatives = {0};
+	cleanup(mappings_done) struct mappings mappings = {0};
+	struct lookup lookup = {.context = context, .host = &devices->host};
+	char node[NODE_NAME_SIZE];
+	int r = node_name(&context->root, node, sizeof(node), error);
+
+	if (r == 0)
+		r = mappings_read(&context->root, &mappings, error);
+	if (r == 0)
+		r = mapping_find(&mappings, name, node, lookup_device, &lookup, &alternatives,
+			error);
+	if (r == -ENOENT)
+		return error_set(error, USAGE,
+			"'%s' is no PCI address (2b:00, 2b:00.0 or 0000:2b:00.0), and no resource "
+			"mapping of this node has that name",
+			name);
+	for (size_t i = 0; r == 0 && i < alternatives.count; i++)
+		r = add_list(&alternatives.lists[i], devices, error);
+	return r;
+}
+
+static int add_argument(struct context *context, const char *argument,
+	struct hand_devices *devices, struct error *error)
+{
+	char device[PCI_ADDRESS_SIZE];
+
+	if (pci_device_parse(argument, device, sizeof(device)) < 0)
+		return add_mapping(context, argument, devices, error);
+	if (!add_matches(device, devices))
 		return error_set(error, -ENODEV, "%s is not there (see gpu-ferry list --all)",
 			argument);
 	return 0;
@@ -61,7 +107,7 @@ int hand_devices_find(struct context *context, char **arguments, struct hand_dev
 	if (!ret->functions)
 		return error_set_errno(error, -ENOMEM, "look for the devices");
 	for (; *arguments; arguments++) {
-		r = add_matches(*arguments, ret, error);
+		r = add_argument(context, *arguments, ret, error);
 		if (r < 0)
 			return r;
 	}

@@ -12,9 +12,8 @@
 
 /* What the choice asks about the host while it is being made. */
 struct surroundings {
-	struct context *context;
+	struct lookup lookup;
 	unsigned int vmid;
-	const struct pci_functions *host;
 	const struct loans *loans;
 	struct reservations reservations;
 	struct mappings mappings;
@@ -43,11 +42,11 @@ static void read_id_text(struct context *context, const char *address, const cha
 		memcpy(ret, text + 2, (size_t)length - 1);
 }
 
-static int look_up(void *data, const char *address, struct mapping_device *ret)
+int lookup_device(void *data, const char *address, struct mapping_device *ret)
 {
-	const struct surroundings *around = data;
-	const struct pci_function *function = pci_find(around->host, address);
-	struct context *context = around->context;
+	const struct lookup *lookup = data;
+	const struct pci_function *function = pci_find(lookup->host, address);
+	struct context *context = lookup->context;
 	bool types;
 
 	if (!function)
@@ -67,10 +66,17 @@ static int look_up(void *data, const char *address, struct mapping_device *ret)
 	return 0;
 }
 
+static int look_up(void *data, const char *address, struct mapping_device *ret)
+{
+	struct surroundings *around = data;
+
+	return lookup_device(&around->lookup, address, ret);
+}
+
 static int check_free(void *data, const char *address, struct error *error)
 {
 	const struct surroundings *around = data;
-	struct context *context = around->context;
+	struct context *context = around->lookup.context;
 
 	for (size_t i = 0; i < around->loans->count; i++) {
 		const struct loan *loan = &around->loans->items[i];
@@ -92,7 +98,7 @@ static int check_free(void *data, const char *address, struct error *error)
 static int read_mappings(const struct vm_config *config, struct surroundings *around,
 	struct error *error)
 {
-	const struct root *root = &around->context->root;
+	const struct root *root = &around->lookup.context->root;
 	bool named = false;
 	int r;
 
@@ -152,10 +158,10 @@ static int add_wants(struct resolved *resolved, bool alternatives)
 static int make_choice(struct surroundings *around, struct resolved *resolved, struct error *error)
 {
 	auto_free const char **addresses =
-		calloc(around->host->count + 1, sizeof(*addresses));
+		calloc(around->lookup.host->count + 1, sizeof(*addresses));
 	const struct choice_host choice_host = {
 		.addresses = addresses,
-		.count = around->host->count,
+		.count = around->lookup.host->count,
 		.node = around->node,
 		.mappings = &around->mappings,
 		.look_up = look_up,
@@ -166,8 +172,8 @@ static int make_choice(struct surroundings *around, struct resolved *resolved, s
 
 	if (!addresses)
 		return error_set_errno(error, -ENOMEM, "resolve the devices");
-	for (size_t i = 0; i < around->host->count; i++)
-		addresses[i] = around->host->items[i].address;
+	for (size_t i = 0; i < around->lookup.host->count; i++)
+		addresses[i] = around->lookup.host->items[i].address;
 	r = choice_make(&resolved->config, &choice_host, &resolved->choice, error);
 	if (r < 0 || vm_config_is_template(&resolved->config))
 		return r;
@@ -193,7 +199,7 @@ int resolve_guest(struct context *context, unsigned int vmid, const char *migrat
 		.deadline_ms = CLUSTER_DEADLINE_MS,
 	};
 	cleanup(surroundings_done) struct surroundings around = {
-		.context = context, .vmid = vmid, .host = host, .loans = loans};
+		.lookup = {context, host}, .vmid = vmid, .loans = loans};
 	cleanup(resolved_done) struct resolved resolved = {0};
 	int r = vm_config_read(&context->root, &options, &resolved.config, error);
 

@@ -181,7 +181,7 @@ int return_loan(struct context *context, const struct loan_owner *owner, struct 
 	return r < 0 ? error_wrap(error, r, "return what was lent (%s)", name) : 0;
 }
 
-static bool is_due(struct context *context, const struct loan *loan)
+bool loan_is_due(struct context *context, const struct loan *loan)
 {
 	if (loan_is_busy(&context->root, loan))
 		return false;
@@ -204,7 +204,7 @@ int return_gone(struct context *context, const struct loan_owner *except, unsign
 		struct error why = {0};
 		int r;
 
-		if ((except && loan_owner_equal(&loan->owner, except)) || !is_due(context, loan))
+		if ((except && loan_owner_equal(&loan->owner, except)) || !loan_is_due(context, loan))
 			continue;
 		count++;
 		r = return_loan(context, &loan->owner, &why);

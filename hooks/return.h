@@ -23,6 +23,9 @@ int return_loan(struct context *context, const struct loan_owner *owner, struct 
 int return_gone(struct context *context, const struct loan_owner *except, unsigned int *ret_count,
 	struct error *error);
 
+/* True when nobody uses or works on what the loan has, so that it is to be returned. */
+bool loan_is_due(struct context *context, const struct loan *loan);
+
 /* Undoes all of a loan that was never used (a handover that failed) and removes or records it.
  * The caller holds its lock. 0 when nothing is owed. */
 int return_steps(struct context *context, struct loan *loan, struct error *error);

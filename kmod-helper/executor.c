@@ -156,16 +156,21 @@ static int worker_await(const struct worker *worker, unsigned int deadline_ms, s
 	}
 }
 
+/* As a person would say it: undoing an unbind is a bind. */
 static void describe(const struct step *step, enum direction direction, char *buffer, size_t size)
 {
-	const char *joint = "";
+	bool applies = direction == APPLY;
+	const char *value = applies ? step->argument : step->original;
 
-	if (strcmp(step->operation, "unbind") == 0)
-		joint = direction == APPLY ? " from" : " to";
-	else if (strcmp(step->operation, "bind") == 0)
-		joint = direction == APPLY ? " to" : " from";
-	snprintf(buffer, size, "%s%s %s%s%s%s", direction == APPLY ? "" : "undo ", step->operation,
-		step->subject, joint, *step->argument ? " " : "", step->argument);
+	if (strcmp(step->operation, "override") == 0)
+		snprintf(buffer, size, "override %s: %s", step->subject, *value ? value : "none");
+	else if (strcmp(step->operation, applies ? "unbind" : "bind") == 0)
+		snprintf(buffer, size, "unbind %s from %s", step->subject, step->argument);
+	else if (strcmp(step->operation, applies ? "bind" : "unbind") == 0)
+		snprintf(buffer, size, "bind %s to %s", step->subject, step->argument);
+	else
+		snprintf(buffer, size, "%s%s %s", applies ? "" : "undo ", step->operation,
+			step->subject);
 }
 
 static int overdue(struct worker *worker, struct loan *loan, const struct step *step,
@@ -206,8 +211,9 @@ static int run_step(const struct executor *executor, struct worker *worker, stru
 			*error = reply;
 		return reply.status;
 	}
-	log_step(executor->log, LOG_INFO, step->subject, step->operation, "%s (%llu ms)", what,
-		clock_milliseconds() - begin);
+	/* an override is half a bind: told in full only to who asks */
+	log_step(executor->log, strcmp(step->operation, "override") == 0 ? LOG_DEBUG : LOG_INFO,
+		step->subject, step->operation, "%s (%llu ms)", what, clock_milliseconds() - begin);
 	return 0;
 }
 

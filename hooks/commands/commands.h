@@ -2,16 +2,12 @@
 #pragma once
 
 #include "hooks/context.h"
-#include <errno.h>
 
 /*
  * One file for each command. A command is given its arguments (without options, without its own
  * name, NULL-terminated) and returns 0, USAGE, or a negative errno: the program prints the message,
  * once, and exits with 0, 2 or 1.
  */
-
-/* Called wrongly. An errno that no system call of ours returns. */
-#define USAGE (-EBADRQC)
 
 int command_bind(struct context *context, char **arguments, struct error *error);
 int command_hook(struct context *context, char **arguments, struct error *error);

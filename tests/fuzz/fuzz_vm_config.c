@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "conf/vm_config.h"
+#include "kmod-helper/base/cleanup.h"
+#include <stdint.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* Whatever the bytes are, there is a config, and its questions have answers. */
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	cleanup(vm_config_done) struct vm_config config = {0};
+
+	if (vm_config_parse((const char *)data, size, &config, NULL) < 0)
+		abort();
+	if (vm_config_is_windows(&config) && vm_config_ostype(&config)[0] != 'w')
+		abort();
+	(void)vm_config_has_hostpci(&config);
+	(void)vm_config_is_template(&config);
+	(void)vm_config_is_q35(&config);
+	return 0;
+}
