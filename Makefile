@@ -60,6 +60,9 @@ ROOMS := $(filter-out $(MAINS),$(BASE) \
 UNIT := $(wildcard tests/unit/test_*.c tests/support/*.c)
 FUZZ := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 
+# V=1 shows the commands whole
+SAY = $(if $(V),,@echo "  $(1)	$@";)
+
 # $(call objects,KIND,SOURCES): build/KIND/PATH.o
 objects = $(patsubst %.c,build/$(1)/%.o,$(2))
 
@@ -76,11 +79,11 @@ help: ## this list
 # --- programs
 
 build/gpu-ferry: $(call objects,plain,hooks/gpu-ferry.c $(ROOMS))
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBRARY_LIBS) $(LIBS)
+	$(call SAY,LINK)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBRARY_LIBS) $(LIBS)
 
 # libc and the VM config reader only: it runs at every start of every VM
 build/hookscript: $(call objects,plain,$(HOOKSCRIPT))
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
+	$(call SAY,LINK)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
 
 # Flags that change (PREFIX=, WERROR=1, CC=clang) rebuild what was built with others.
 build/flags: FORCE
@@ -91,19 +94,19 @@ quote = '$(subst ','\'',$(1))'
 
 build/plain/tests/%.o: tests/%.c build/flags
 	@mkdir -p $(@D)
-	$(COMPILE) $(TEST_DEFINES) $(LIBRARY_CFLAGS) $(CRITERION_CFLAGS) -MMD -MP -c -o $@ $<
+	$(call SAY,CC)$(COMPILE) $(TEST_DEFINES) $(LIBRARY_CFLAGS) $(CRITERION_CFLAGS) -MMD -MP -c -o $@ $<
 
 build/plain/%.o: %.c build/flags
 	@mkdir -p $(@D)
-	$(COMPILE) $(LIBRARY_CFLAGS) -MMD -MP -c -o $@ $<
+	$(call SAY,CC)$(COMPILE) $(LIBRARY_CFLAGS) -MMD -MP -c -o $@ $<
 
 build/sanitized/%.o: %.c build/flags
 	@mkdir -p $(@D)
-	$(COMPILE_SANITIZED) $(TEST_DEFINES) $(LIBRARY_CFLAGS) $(CRITERION_CFLAGS) -MMD -MP -c -o $@ $<
+	$(call SAY,CC)$(COMPILE_SANITIZED) $(TEST_DEFINES) $(LIBRARY_CFLAGS) $(CRITERION_CFLAGS) -MMD -MP -c -o $@ $<
 
 build/fuzz/%.o: %.c build/flags
 	@mkdir -p $(@D)
-	$(COMPILE_FUZZ) -fsanitize=fuzzer-no-link $(TEST_DEFINES) $(LIBRARY_CFLAGS) -MMD -MP -c -o $@ $<
+	$(call SAY,CLANG)$(COMPILE_FUZZ) -fsanitize=fuzzer-no-link $(TEST_DEFINES) $(LIBRARY_CFLAGS) -MMD -MP -c -o $@ $<
 
 -include $(shell find build/plain build/sanitized build/fuzz -type f -name '*.d' 2>/dev/null)
 
@@ -155,10 +158,10 @@ check-unit-sanitized: build/unit-sanitized
 	@tests/support/run-unit unit-sanitized build/unit-sanitized
 
 build/unit: $(call objects,plain,$(ROOMS) $(UNIT))
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBRARY_LIBS) $(CRITERION_LIBS)
+	$(call SAY,LINK)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBRARY_LIBS) $(CRITERION_LIBS)
 
 build/unit-sanitized: $(call objects,sanitized,$(ROOMS) $(UNIT))
-	$(CC) $(SANITIZE) -o $@ $^ $(LIBRARY_LIBS) $(CRITERION_LIBS)
+	$(call SAY,LINK)$(CC) $(SANITIZE) -o $@ $^ $(LIBRARY_LIBS) $(CRITERION_LIBS)
 
 check-cli: all ## the programs over captured trees
 	@tests/support/run-tier cli tests/cli/run
@@ -167,7 +170,7 @@ check-fuzz: $(FUZZ:%=build/fuzz_%) ## replay the fuzzers' corpus
 	@tests/support/run-fuzz $(FUZZ)
 
 build/fuzz_%: build/fuzz/tests/fuzz/fuzz_%.o $(call objects,fuzz,$(ROOMS))
-	$(CLANG) $(SANITIZE) -fsanitize=fuzzer -o $@ $^ $(LIBRARY_LIBS)
+	$(call SAY,LINK)$(CLANG) $(SANITIZE) -fsanitize=fuzzer -o $@ $^ $(LIBRARY_LIBS)
 
 check-host: ## a real kernel in QEMU
 	@tests/support/run-tier host tests/host/check

@@ -137,18 +137,19 @@ static const char *legacy_igd_fault(
 	return NULL;
 }
 
-static int entry_check(struct chooser *chooser, struct choice_entry *entry)
+/* Proxmox finds these only after pre-start, when it writes QEMU's command line: they are told, and
+ * Proxmox is left to refuse. */
+static void entry_check(struct chooser *chooser, struct choice_entry *entry)
 {
 	bool q35 = vm_config_is_q35(chooser->config);
-	const char *fault;
 
 	if (entry->hostpci.pcie && !q35)
-		return error_set(&entry->error, -EINVAL, "q35 machine model is not enabled");
+		entry->notice = "q35 machine model is not enabled";
 	if (!entry->hostpci.legacy_igd)
-		return 0;
-	fault = legacy_igd_fault(chooser, entry, q35);
+		return;
+	if (!entry->notice)
+		entry->notice = legacy_igd_fault(chooser, entry, q35);
 	chooser->legacy_igd = true;
-	return fault ? error_set(&entry->error, -EINVAL, "%s", fault) : 0;
 }
 
 static void choice_fail(struct choice *choice, const struct choice_entry *entry)
@@ -171,7 +172,7 @@ static int entry_read(struct chooser *chooser, unsigned int index, const char *v
 	if (r == 0)
 		r = entry_resolve(chooser, entry);
 	if (r == 0)
-		r = entry_check(chooser, entry);
+		entry_check(chooser, entry);
 	if (r < 0)
 		choice_fail(&chooser->choice, entry);
 	return r == -ENOMEM ? r : 0;
@@ -250,12 +251,12 @@ static int entry_choose(struct chooser *chooser, struct choice_entry *entry)
 	}
 	if (entry->alternatives.count > 1)
 		return choose_first_free(chooser, entry);
+	/* also when it is assigned twice: a plan shows what was asked for */
+	entry->chosen = 0;
 	r = use(chooser, entry, &entry->alternatives.lists[0]);
 	/* a vGPU is made, and its function reserved, on the way */
 	if (r == 0 && entry->vgpu)
 		r = check_free(chooser, &entry->alternatives.lists[0], &entry->error);
-	if (r == 0)
-		entry->chosen = 0;
 	return r;
 }
 

@@ -35,6 +35,7 @@ struct choice_entry {
 	struct alternatives alternatives; /* addresses */
 	ptrdiff_t chosen;		  /* index into alternatives; -1: none */
 	struct error error;		  /* status 0: none */
+	const char *notice; /* what Proxmox will die of after pre-start, in its words; or NULL */
 };
 
 struct choice {

@@ -45,6 +45,12 @@ static int ids_split(const char *host, struct names *ids)
 	return 0;
 }
 
+/* Proxmox asks `if ($d->{mdev})`, and to Perl "0" is false: mdev=0 passes the whole device. */
+static const char *unless_zero(const char *value)
+{
+	return value && strcmp(value, "0") != 0 ? value : NULL;
+}
+
 static void fields_fill(struct hostpci *hostpci)
 {
 	const struct property_set *options = &hostpci->options;
@@ -52,8 +58,8 @@ static void fields_fill(struct hostpci *hostpci)
 
 	hostpci->host = property_get(options, "host");
 	hostpci->mapping = property_get(options, "mapping");
-	hostpci->mdev = property_get(options, "mdev");
-	hostpci->romfile = property_get(options, "romfile");
+	hostpci->mdev = unless_zero(property_get(options, "mdev"));
+	hostpci->romfile = unless_zero(property_get(options, "romfile"));
 	hostpci->pcie = property_is_true(options, "pcie");
 	hostpci->x_vga = property_is_true(options, "x-vga");
 	hostpci->legacy_igd = property_is_true(options, "legacy-igd");

@@ -19,7 +19,7 @@ struct hostpci {
 	struct names ids;	     /* of `host`, split at ";", as written */
 	const char *host;	     /* NULL: not given; so are the next three */
 	const char *mapping;
-	const char *mdev;
+	const char *mdev; /* NULL for "0", too, as Proxmox takes it */
 	const char *romfile;
 	bool pcie;
 	bool x_vga;

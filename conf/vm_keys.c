@@ -183,9 +183,9 @@ static const char *const viommu_types[] = {"intel", "virtio", NULL};
 static const struct property_rule machine_rules[] = {
 	{.name = "type",
 		.is_default = true,
-		.pattern =
-			"^(pc|pc(-i440fx)?" TYPE_VERSION REVISION "(\\.pxe)?|q35|pc-q35" TYPE_VERSION REVISION
-			"(\\.pxe)?|virt(" TYPE_VERSION ")?" REVISION ")$",
+		.pattern = "^(pc|pc(-i440fx)?" TYPE_VERSION REVISION
+			   "(\\.pxe)?|q35|pc-q35" TYPE_VERSION REVISION
+			   "(\\.pxe)?|virt(" TYPE_VERSION ")?" REVISION ")$",
 		.max_length = 40},
 	{.name = "viommu", .values = viommu_types},
 	{.name = "aw-bits", .type = PROPERTY_NUMBER, .minimum = 32, .maximum = 64},

@@ -31,6 +31,7 @@ static const struct command commands[] = {
 	{"reconcile", command_reconcile, "[--dry-run]", "return at once what gone VMs owe"},
 	{"status", command_status, "[DEVICE|VMID]", "what is lent, owed or overdue"},
 	{"unbind", command_unbind, "DEVICE… [--dry-run]", "return devices lent by hand"},
+	{"watch", command_watch, "", "return what gone VMs owe, for as long as there are loans"},
 };
 
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))

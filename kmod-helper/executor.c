@@ -199,13 +199,16 @@ static int run_step(const struct executor *executor, struct worker *worker, stru
 
 	describe(step, direction, what, sizeof(what));
 	request.step.record = NULL;
-	if (send(worker->fd, &request, sizeof(request), MSG_NOSIGNAL) < 0)
-		return error_set_errno(error, -errno, "%s", what);
-	r = worker_await(worker, deadline_ms, &reply);
+	r = send(worker->fd, &request, sizeof(request), MSG_NOSIGNAL) < 0 ? -errno : 0;
+	if (r == 0)
+		r = worker_await(worker, deadline_ms, &reply);
 	if (r == -ETIMEDOUT)
 		return overdue(worker, loan, step, what, deadline_ms, error);
-	if (r < 0)
+	if (r < 0) {
+		/* the next function's steps get a new one */
+		worker_end(worker);
 		return error_set(error, r, "%s: the process that does it ended unexpectedly", what);
+	}
 	if (reply.status < 0) {
 		if (error)
 			*error = reply;
@@ -278,7 +281,8 @@ int executor_apply(const struct executor *executor, struct loan *loan, struct er
 	if (r == 0)
 		r = apply_all(executor, &worker, loan, error);
 	worker_end(&worker);
-	if (r != -ETIMEDOUT)
+	/* not by r: a driver's probe may answer with -ETIMEDOUT, too */
+	if (loan->state != LOAN_OVERDUE)
 		loan->child = 0;
 	return r;
 }
@@ -320,6 +324,13 @@ static bool is_stuck(const struct loan *loan, const char *subject)
 	return loan->state == LOAN_OVERDUE && strcmp(loan->child_subject, subject) == 0;
 }
 
+static int stuck_error(const struct loan *loan, struct error *error)
+{
+	return error_set(error, -EBUSY,
+		"%s is owed: process %d still waits in its driver (gpu-ferry status %s)",
+		loan->child_subject, (int)loan->child, loan->child_subject);
+}
+
 static int undo_all(const struct executor *executor, struct worker *worker, struct loan *loan,
 	const char *address, struct error *error)
 {
@@ -331,10 +342,12 @@ static int undo_all(const struct executor *executor, struct worker *worker, stru
 		const char *subject = loan->steps.items[i].subject;
 		int r;
 
-		if ((address && strcmp(subject, address) != 0) || is_listed(&failed, subject) ||
-			is_stuck(loan, subject))
+		if ((address && strcmp(subject, address) != 0) || is_listed(&failed, subject))
 			continue;
-		r = undo_step(executor, worker, loan, i, &why);
+		if (is_stuck(loan, subject))
+			r = stuck_error(loan, &why);
+		else
+			r = undo_step(executor, worker, loan, i, &why);
 		if (r == 0)
 			continue;
 		log_step(executor->log, LOG_ERR, subject, loan->steps.items[i].operation, "%s",

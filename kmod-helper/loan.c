@@ -531,6 +531,7 @@ static int read_file(const struct root *root, const char *path, struct loan *ret
 {
 	const struct file_read_options options = {.max = LOAN_FILE_MAX, .require_owner = true};
 	auto_free char *text = NULL;
+	char expected[PATH_MAX];
 	int r = file_read(root, path, &options, &text, NULL, error);
 
 	if (r < 0)
@@ -538,6 +539,12 @@ static int read_file(const struct root *root, const char *path, struct loan *ret
 	r = loan_parse(text, ret, error);
 	if (r < 0)
 		return error_wrap(error, r, "read the loan /%s", path);
+	owner_path(&ret->owner, expected, sizeof(expected));
+	if (strcmp(expected, path) != 0) {
+		loan_done(ret);
+		return error_set(error, -EBADMSG,
+			"read the loan /%s: it names another owner than its file's name", path);
+	}
 	/* the write has come back, and nobody was left to say so */
 	if (ret->state == LOAN_OVERDUE && root->live && !loan_is_busy(root, ret))
 		ret->state = LOAN_OWED;
@@ -548,18 +555,9 @@ int loan_read(const struct root *root, const struct loan_owner *owner, struct lo
 	struct error *error)
 {
 	char path[PATH_MAX];
-	int r;
 
 	owner_path(owner, path, sizeof(path));
-	r = read_file(root, path, ret, error);
-	if (r < 0)
-		return r;
-	if (!loan_owner_equal(owner, &ret->owner)) {
-		loan_done(ret);
-		return error_set(error, -EBADMSG,
-			"read the loan /%s: it names another owner than its file's name", path);
-	}
-	return 0;
+	return read_file(root, path, ret, error);
 }
 
 static bool is_loan_name(const char *name)

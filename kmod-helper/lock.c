@@ -50,6 +50,16 @@ int lock_take(const struct root *root, const char *name, unsigned int deadline_m
 	return TAKE_FD(fd);
 }
 
+bool lock_is_held(const struct root *root, const char *name)
+{
+	char path[PATH_MAX];
+	auto_close int fd = -1;
+
+	snprintf(path, sizeof(path), LOCK_FOLDER "/%s", name);
+	fd = file_open(root, path, O_RDONLY | O_NOFOLLOW);
+	return fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) < 0;
+}
+
 static int compare_longs(const void *left, const void *right)
 {
 	long a = *(const long *)left, b = *(const long *)right;

@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include <stdbool.h>
 
 /*
  * Locks of gpu-ferry's own, in /run/gpu-ferry/locks: flock(2), let go by the kernel when the holder
@@ -10,9 +11,15 @@
  * while waiting for holders, units or containers.
  */
 
+/* Held by the watch while it runs. */
+#define WATCH_LOCK "watch"
+
 /* Waits at most @deadline_ms. Returns a descriptor to close, -EBUSY past the deadline, or -errno. */
 int lock_take(const struct root *root, const char *name, unsigned int deadline_ms,
 	struct error *error);
+
+/* True when somebody holds the lock. Never makes the folder or waits. */
+bool lock_is_held(const struct root *root, const char *name);
 
 struct locks {
 	int *fds;

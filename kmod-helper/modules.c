@@ -163,9 +163,6 @@ static int lookup(
 {
 	int r = kmod_module_new_from_lookup(context, alias, ret);
 
-	/* no index: a tree without modules, or a kernel whose package is gone */
-	if (r == -ENOSYS || r == -ENOENT)
-		return 0;
 	return r < 0 ? error_set_errno(error, r, "look up the module %s", alias) : 0;
 }
 

@@ -63,30 +63,22 @@ void device_names_close(struct device_names *names)
 	free(names);
 }
 
-/* libpci returns a fixed text of its own when not even a cut name fits. */
-static void name_copy(char *buffer, size_t size, const char *name)
-{
-	if (size && name != buffer)
-		snprintf(buffer, size, "%s", name);
-}
-
 static int size_limited(size_t size)
 {
 	return size > INT_MAX ? INT_MAX : (int)size;
 }
 
+/* What it returns is the buffer, or a complaint that the buffer is small: then it holds a cut name.
+ */
 void device_name(struct device_names *names, uint16_t vendor_id, uint16_t device_id, char *buffer,
 	size_t size)
 {
-	name_copy(buffer, size,
-		pci_lookup_name(names->access, buffer, size_limited(size),
-			PCI_LOOKUP_VENDOR | PCI_LOOKUP_DEVICE | PCI_LOOKUP_NO_HWDB, vendor_id,
-			device_id));
+	pci_lookup_name(names->access, buffer, size_limited(size),
+		PCI_LOOKUP_VENDOR | PCI_LOOKUP_DEVICE | PCI_LOOKUP_NO_HWDB, vendor_id, device_id);
 }
 
 void device_class_name(struct device_names *names, uint16_t class_code, char *buffer, size_t size)
 {
-	name_copy(buffer, size,
-		pci_lookup_name(names->access, buffer, size_limited(size),
-			PCI_LOOKUP_CLASS | PCI_LOOKUP_NO_HWDB, class_code));
+	pci_lookup_name(names->access, buffer, size_limited(size),
+		PCI_LOOKUP_CLASS | PCI_LOOKUP_NO_HWDB, class_code);
 }

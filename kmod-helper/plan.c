@@ -99,6 +99,7 @@ static int find_home(const struct kernel *kernel, const struct plan_request *req
 	const struct loan_function *known =
 		request->own ? loan_find(request->own, now->address) : NULL;
 	char target[PCI_DRIVER_SIZE];
+	int r;
 
 	if (known) {
 		memcpy(target, ret->target, sizeof(target));
@@ -108,9 +109,13 @@ static int find_home(const struct kernel *kernel, const struct plan_request *req
 		return 0;
 	}
 	snprintf(ret->address, sizeof(ret->address), "%s", now->address);
-	snprintf(ret->home_driver, sizeof(ret->home_driver), "%s", now->driver);
+	/* not the scan's word, where a link that could not be read looks like no driver: none would be
+	 * its home for good */
+	r = pci_read_driver(kernel, now->address, ret->home_driver, sizeof(ret->home_driver));
+	if (r < 0)
+		return r;
 	ret->iommu_group = now->iommu_group;
-	if (*now->driver && pci_driver_module(kernel, now->driver, ret->home_module,
+	if (*ret->home_driver && pci_driver_module(kernel, ret->home_driver, ret->home_module,
 				    sizeof(ret->home_module)) < 0)
 		ret->home_module[0] = '\0';
 	return pci_read_override(kernel, now->address, ret->driver_override,
@@ -165,7 +170,7 @@ static int add_function(const struct kernel *kernel, const struct plan_request *
 			"holds it and what frees it",
 			now->address, now->address);
 	if (find_home(kernel, request, now, &function->loan) < 0)
-		return plan_block(plan, BLOCKER_DEAD, "%s: its driver_override cannot be read",
+		return plan_block(plan, BLOCKER_DEAD, "%s: its driver and driver_override cannot be read",
 			now->address);
 	function->loan.use = judge_use(request, want, function);
 	return 0;

@@ -16,3 +16,4 @@ int command_plan(struct context *context, char **arguments, struct error *error)
 int command_reconcile(struct context *context, char **arguments, struct error *error);
 int command_status(struct context *context, char **arguments, struct error *error);
 int command_unbind(struct context *context, char **arguments, struct error *error);
+int command_watch(struct context *context, char **arguments, struct error *error);

@@ -11,6 +11,15 @@
 
 /* What the hookscript calls when there is something to ferry. The lines go to the task log. */
 
+static void tell_notices(const struct context *context, const struct choice *choice)
+{
+	for (size_t i = 0; i < choice->count; i++) {
+		if (choice->entries[i].notice)
+			log_write(&context->log, LOG_NOTICE, "hostpci%u: Proxmox will refuse it: %s",
+				choice->entries[i].index, choice->entries[i].notice);
+	}
+}
+
 static int pre_start(struct context *context, unsigned int vmid, struct error *error)
 {
 	cleanup(guest_plan_done) struct guest_plan guest = {0};
@@ -25,6 +34,7 @@ static int pre_start(struct context *context, unsigned int vmid, struct error *e
 		return return_loan(context, &request.owner, error);
 	if (guest.plan.blocker_count)
 		return take_refusal(&guest.plan, error);
+	tell_notices(context, &guest.resolved.choice);
 	return take_run(context, &request, error);
 }
 

@@ -66,6 +66,8 @@ static void print_devices(const struct choice *choice)
 		if (entry->hostpci.keep_driver)
 			printf(" (driver=keep)");
 		puts(entry->error.status < 0 ? " (cannot be resolved)" : "");
+		if (entry->notice)
+			printf("    Proxmox will refuse it: %s\n", entry->notice);
 	}
 }
 

@@ -57,7 +57,7 @@ static void choose(const char *vm, const char *taken, struct fixture *ret)
 	free(copy);
 }
 
-/* @wanted: the addresses of each entry, "; " between them, or the error. */
+/* @wanted: the addresses of each entry, "; " between them, or the error; then the notices. */
 static void expect(const char *vm, const char *taken, const char *wanted)
 {
 	cleanup(fixture_done) struct fixture fixture = {0};
@@ -74,6 +74,11 @@ static void expect(const char *vm, const char *taken, const char *wanted)
 	}
 	if (fixture.choice.error.status)
 		fputs(fixture.choice.error.message, stream);
+	for (size_t i = 0; i < fixture.choice.count; i++) {
+		if (fixture.choice.entries[i].notice)
+			fprintf(stream, " (hostpci%u: %s)", fixture.choice.entries[i].index,
+				fixture.choice.entries[i].notice);
+	}
 	fclose(stream);
 	cr_expect_str_eq(text, wanted, "%s→ %s", vm, text);
 }
@@ -148,7 +153,8 @@ Test(conf_choice, mediated_devices_take_no_function)
 
 Test(conf_choice, machine_must_fit)
 {
-	expect("hostpci0: 01:00,pcie=1\n", NULL, "hostpci0: q35 machine model is not enabled");
+	expect("hostpci0: 01:00,pcie=1\n", NULL,
+		"0000:01:00.0 0000:01:00.1 (hostpci0: q35 machine model is not enabled)");
 	expect("machine: q35\nhostpci0: 01:00.0,pcie=1\n", NULL, "0000:01:00.0");
 	expect("machine: q35\nhostpci0: 01:00.0,pcie=0\n", NULL, "0000:01:00.0");
 }
@@ -156,20 +162,21 @@ Test(conf_choice, machine_must_fit)
 Test(conf_choice, legacy_igd_is_checked_as_proxmox_does)
 {
 	expect("hostpci0: 00:02,legacy-igd=1\n", NULL,
-		"hostpci0: legacy IGD assignment requires VGA mode to be 'none'");
+		"0000:00:02.0 (hostpci0: legacy IGD assignment requires VGA mode to be 'none')");
 	expect("vga: none\nhostpci0: 00:02,legacy-igd=1\n", NULL, "0000:00:02.0");
 	expect("vga: none\nhostpci0: 00:02,legacy-igd=1,rombar=0\n", NULL,
-		"hostpci0: legacy IGD assignment requires rombar to be enabled");
+		"0000:00:02.0 (hostpci0: legacy IGD assignment requires rombar to be enabled)");
 	expect("vga: none\nhostpci0: 00:02,legacy-igd=1,x-vga=1\n", NULL,
-		"hostpci0: legacy IGD assignment is not compatible with x-vga");
+		"0000:00:02.0 (hostpci0: legacy IGD assignment is not compatible with x-vga)");
 	expect("vga: none\nmachine: q35\nhostpci0: 00:02,legacy-igd=1\n", NULL,
-		"hostpci0: legacy IGD assignment is not compatible with q35");
+		"0000:00:02.0 (hostpci0: legacy IGD assignment is not compatible with q35)");
 	expect("vga: none\nhostpci0: 01:00,legacy-igd=1\n", NULL,
-		"hostpci0: legacy IGD assignment is not compatible with multifunction devices");
+		"0000:01:00.0 0000:01:00.1 (hostpci0: legacy IGD assignment is not compatible with multifunction devices)");
 	expect("vga: none\nhostpci0: 01:00.0,legacy-igd=1\n", NULL,
-		"hostpci0: legacy IGD assignment only works for devices on host bus 00:02.0");
+		"0000:01:00.0 (hostpci0: legacy IGD assignment only works for devices on host bus 00:02.0)");
 	expect("vga: none\nhostpci0: 00:02,legacy-igd=1\nhostpci1: 0a:00,legacy-igd=1\n", NULL,
-		"hostpci1: only one device can be assigned in legacy-igd mode");
+		"0000:00:02.0; 0000:0a:00.0 (hostpci1: only one device can be assigned in "
+		"legacy-igd mode)");
 }
 
 Test(conf_choice, without_entries_there_is_nothing_to_choose)

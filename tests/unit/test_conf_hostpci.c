@@ -111,6 +111,15 @@ Test(conf_hostpci, rombar_is_on_unless_switched_off)
 	cr_expect_not(hostpci.keep_driver);
 }
 
+Test(conf_hostpci, mdev_of_zero_passes_the_whole_device)
+{
+	cleanup(hostpci_done) struct hostpci hostpci = {0};
+
+	cr_assert_eq(hostpci_parse("01:00,mdev=0", &hostpci, NULL), 0);
+	cr_expect_null(hostpci.mdev);
+	cr_expect_str_eq(property_get(&hostpci.options, "mdev"), "0");
+}
+
 Test(conf_hostpci, failure_leaves_the_result_alone_and_says_why)
 {
 	struct hostpci hostpci = {.romfile = "untouched"};

@@ -118,6 +118,17 @@ Test(conf_mapping, of_one_name_the_last_section_counts_even_when_it_is_worth_not
 	expect_error("gpu1\n\tmdev 0\n\ngpu1\n" GOOD, 0);
 }
 
+/* The line has room for one group only. */
+Test(conf_mapping, group_is_compared_for_the_first_path_only)
+{
+	expect_error("gpu1\n\tmap id=10de:1b80,iommugroup=14,node=n1,path=0000:01:00;0000:02:00,"
+		     "subsystem-id=1458:3702\n",
+		0);
+	expect_error("gpu1\n\tmap id=10de:1b80,iommugroup=14,node=n1,path=0000:02:00;0000:01:00,"
+		     "subsystem-id=1458:3702\n",
+		-ESTALE);
+}
+
 static int nothing_there(void *context, const char *address, struct mapping_device *ret)
 {
 	(void)context;

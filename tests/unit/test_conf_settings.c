@@ -170,12 +170,18 @@ Test(conf_settings, syntax_errors_name_their_line)
 /* The file outside must not even be opened: a FIFO would block the start of the VM. */
 Test(conf_settings, include_is_refused_and_opens_nothing, .timeout = 5)
 {
-	cr_assert_eq(mkfifo("/tmp/gpu-ferry-test-include", 0600), 0);
-	expect_refused(
-		"@include \"/tmp/gpu-ferry-test-include\"\n", "f:1: '@include' is not supported");
-	expect_refused("\n \t@include \"/tmp/gpu-ferry-test-include\"\n",
-		"f:2: '@include' is not supported");
-	unlink("/tmp/gpu-ferry-test-include");
+	struct scratch scratch;
+	char path[64];
+	char text[128];
+
+	scratch_init(&scratch);
+	snprintf(path, sizeof(path), "%s/fifo", scratch.path);
+	cr_assert_eq(mkfifo(path, 0600), 0);
+	snprintf(text, sizeof(text), "@include \"%s\"\n", path);
+	expect_refused(text, "f:1: '@include' is not supported");
+	snprintf(text, sizeof(text), "\n \t@include \"%s\"\n", path);
+	expect_refused(text, "f:2: '@include' is not supported");
+	scratch_done(&scratch);
 }
 
 static int read_with_mode(mode_t mode, uid_t owner, struct error *error)

@@ -172,6 +172,14 @@ Test(modules, check_does_not_mind_a_blacklisted_module_that_is_loaded)
 	cr_assert_eq(module_check(modules, "vfio-pci", NULL), 0);
 }
 
+Test(modules, check_passes_a_loaded_module_that_modules_dep_lacks)
+{
+	scratch_write(&scratch, "sys/module/nvidia/initstate", "live\n");
+	cr_assert_eq(module_check(modules, "nvidia", NULL), 0);
+	scratch_write(&scratch, "sys/module/nvidia/initstate", "going\n");
+	cr_assert_eq(module_check(modules, "nvidia", NULL), -ENOENT);
+}
+
 Test(modules_bare, check_does_not_miss_modules_in_a_tree_that_has_none)
 {
 	cr_assert_eq(module_check(modules, "vfio-pci", NULL), 0);

@@ -56,6 +56,11 @@ assert_one_line() {
 	assert_eq "$(printf '%s\n' "$1" | grep -c .)" 1 "lines in '$1'"
 }
 
+# The same where steps were taken before, and said as they happened: `gpu-ferry: bind … (12 ms)`.
+assert_one_error() {
+	assert_one_line "$(printf '%s\n' "$1" | grep -v ' ms)$')"
+}
+
 driver_of() {
 	local link
 	link=$(readlink "$pci/$1/driver") || link=none
@@ -79,52 +84,12 @@ assert_card_home() {
 	assert_driver "$1.2" xhci_hcd
 }
 
-# Names of what the host has of a card: /dev/dri/card0, /dev/snd/controlC0, usb1; nothing when it is lent.
 nodes_of() {
-	local path name
-	for path in "$pci/$1.0"/drm/card* "$pci/$1.1"/sound/card* "$pci/$1.2"/usb[0-9]*; do
-		[ -e "$path" ] || continue
-		name=${path##*/}
-		case $path in
-		*/drm/card*-*) ;;
-		*/drm/*) [ ! -e "/dev/dri/$name" ] || echo "/dev/dri/$name" ;;
-		*/sound/*) grep -q "^ *${name#card} " /proc/asound/cards && [ -e "/dev/snd/controlC${name#card}" ] && echo "/dev/snd/controlC${name#card}" ;;
-		*) [ ! -e "/sys/bus/usb/devices/$name" ] || echo "$name" ;;
-		esac
-	done
+	state nodes "$1"
 }
 
 loans() {
 	find /run/gpu-ferry/loans -mindepth 1 -maxdepth 1 2>/dev/null | sort
-}
-
-# Everything that a card's way out and back could leave behind, one line per function and fact.
-# Not the numbers of cards and buses: those go by the order of binding.
-state() {
-	local address
-	for address in "$card1".{0,1,2} "$card2".{0,1,2} "$nic"; do
-		echo "$address driver=$(driver_of "$address") override=$(cat "$pci/$address/driver_override")" \
-			"d3cold=$(cat "$pci/$address/d3cold_allowed") control=$(cat "$pci/$address/power/control")" \
-			"reset_method=$(cat "$pci/$address/reset_method" 2>/dev/null)"
-	done
-	echo "card1: $(nodes_of "$card1" | sed 's/[0-9]*$//' | tr '\n' ' ')"
-	echo "card2: $(nodes_of "$card2" | sed 's/[0-9]*$//' | tr '\n' ' ')"
-	echo "nic: $(ls "$pci/$nic/net")"
-	loans | sed 's/^/loan: /'
-	find /run/modprobe.d -type f 2>/dev/null
-	dynamic_ids
-}
-
-# The kernel does not list what was written to new_id, but removing an id that is there succeeds.
-# What is found is gone afterwards; so is what it would do to the next test.
-dynamic_ids() {
-	local address id
-	[ -e /sys/bus/pci/drivers/vfio-pci/remove_id ] || return 0
-	for address in "$card1".{0,1,2} "$nic"; do
-		id="$(cat "$pci/$address/vendor") $(cat "$pci/$address/device")"
-		(echo "${id//0x/}" >/sys/bus/pci/drivers/vfio-pci/remove_id) 2>/dev/null && echo "new_id of vfio-pci: $id"
-	done
-	return 0
 }
 
 # Sound cards and nodes appear a moment after their driver is bound.
@@ -183,16 +148,17 @@ host_prepare() {
 # Back to the beginning by the kernel's own means: a broken product must not spoil the next test.
 host_reset() {
 	local pid address home
+	pkill -9 'pve-vm|hookscript|gpu-ferry|strace'
 	for pid in $(cat /run/qemu-server/*.pid); do
 		kill -9 "$pid"
 	done
-	pkill -x strace
 	systemctl stop gpu-ferry-watch.service
 	rm -rf /run/qemu-server/* /etc/pve/nodes/pve/qemu-server/* /etc/pve/mapping/* /etc/modprobe.d/test-* \
 		/run/modprobe.d/* /run/gpu-ferry/loans/* /var/lib/vz/snippets/test-*
 	[ ! -e /run/tests.settings ] || cp -a /run/tests.settings "$settings"
 	modules_restore
-	dynamic_ids
+	# Removes what was left in new_id.
+	state >/dev/null
 	while read -r address home _; do
 		[[ $home = driver=* ]] || continue
 		home=${home#driver=}
@@ -224,6 +190,16 @@ vm_with_card() {
 	END
 }
 
+# Proxmox refuses a mapping whose properties are not the hardware's.
+mapping_properties() {
+	local device=$pci/$1 word text=''
+	for word in vendor device subsystem_vendor subsystem_device; do
+		text+=$(sed s/^0x// "$device/$word"):
+	done
+	IFS=: read -r -a ids <<<"$text"
+	echo "id=${ids[0]}:${ids[1]},subsystem-id=${ids[2]}:${ids[3]},iommugroup=$(basename "$(readlink "$device/iommu_group")")"
+}
+
 # mapping NAME PATH...: a resource mapping of several alternatives.
 mapping() {
 	local name=$1 path
@@ -231,7 +207,7 @@ mapping() {
 	{
 		echo "$name"
 		for path; do
-			echo "	map id=1234:1111,node=pve,path=$path"
+			echo "	map $(mapping_properties "$path.0"),node=pve,path=$path"
 		done
 		echo
 	} >>/etc/pve/mapping/pci.cfg

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "commands.h"
+
+#include "hooks/guest.h"
+#include "hooks/return.h"
+#include "kmod-helper/base/cleanup.h"
+#include "kmod-helper/base/process.h"
+#include "kmod-helper/lock.h"
+#include <fcntl.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <sys/syscall.h>
+
+/*
+ * The safety net: nobody calls post-stop after a start that failed, and on Proxmox VE 8 it can be
+ * missing after a normal stop. gpu-ferry-watch.path starts this for as long as there is a loan. It
+ * sleeps until a QEMU ends or a loan changes, gives post-stop the first turn, and then returns what a
+ * gone VM owes. It ends with the last loan.
+ */
+
+#define POST_STOP_MS 5000  /* what post-stop is left before we step in */
+#define STARTING_MS 1000   /* a VM's lock cannot be slept on */
+#define RETRY_MIN_MS 1000 /* a failed return is tried again, ever more seldom */
+#define RETRY_MAX_MS 60000
+
+/* What the watch knows of one loan; kept while the loan is there. */
+struct watched {
+	struct loan_owner owner;
+	unsigned long long due_at;  /* 0: not gone */
+	unsigned int retry_ms;
+	bool seen;
+};
+
+struct watch {
+	struct context *context;
+	struct watched *items;
+	size_t count;
+	int notify;
+};
+
+static struct watched *find_watched(struct watch *watch, const struct loan_owner *owner)
+{
+	struct watched *grown;
+
+	for (size_t i = 0; i < watch->count; i++) {
+		if (loan_owner_equal(&watch->items[i].owner, owner))
+			return &watch->items[i];
+	}
+	grown = reallocarray(watch->items, watch->count + 1, sizeof(*grown));
+	if (!grown)
+		return NULL;
+	watch->items = grown;
+	grown[watch->count] = (struct watched){.owner = *owner, .retry_ms = RETRY_MIN_MS};
+	return &grown[watch->count++];
+}
+
+static void forget_unseen(struct watch *watch)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < watch->count; i++) {
+		if (!watch->items[i].seen)
+			continue;
+		watch->items[kept] = watch->items[i];
+		watch->items[kept++].seen = false;
+	}
+	watch->count = kept;
+}
+
+/* Nothing to do before somebody ends (a descriptor wakes us), or before the time returned. */
+static int sleep_of_living(struct watch *watch, const struct loan *loan, struct pollfd *polled)
+{
+	const struct context *context = watch->context;
+	pid_t pid = loan->child;
+
+	if (loan->owner.kind == LOAN_OWNER_VM && !loan_is_busy(&context->root, loan))
+		pid = guest_pid(&context->kernel, loan->owner.vmid);
+	if (!pid)
+		return loan->owner.kind == LOAN_OWNER_HAND ? -1 : STARTING_MS;
+	polled->fd = (int)syscall(SYS_pidfd_open, pid, 0);
+	return polled->fd < 0 ? STARTING_MS : -1;
+}
+
+/* Returns what is due, and how long to sleep for this loan at most (-1: until woken). */
+static int look_after(struct watch *watch, struct watched *watched, const struct loan *loan,
+	struct pollfd *polled)
+{
+	unsigned long long now = clock_milliseconds();
+	struct error error = {0};
+
+	if (!loan_is_due(watch->context, loan)) {
+		watched->due_at = 0;
+		watched->retry_ms = RETRY_MIN_MS;
+		return sleep_of_living(watch, loan, polled);
+	}
+	if (!watched->due_at)
+		watched->due_at = now + POST_STOP_MS;
+	if (now < watched->due_at)
+		return (int)(watched->due_at - now);
+	if (return_loan(watch->context, &loan->owner, &error) == 0)
+		return 0;
+	log_write(&watch->context->log, LOG_WARNING, "%s", error.message);
+	watched->due_at = clock_milliseconds() + watched->retry_ms;
+	now = watched->retry_ms;
+	watched->retry_ms = now * 2 < RETRY_MAX_MS ? (unsigned int)now * 2 : RETRY_MAX_MS;
+	return (int)now;
+}
+
+static int shorter(int left, int right)
+{
+	if (left < 0 || right < 0)
+		return left < 0 ? right : left;
+	return left < right ? left : right;
+}
+
+static void drain(int notify)
+{
+	char events[4096];
+
+	while (read(notify, events, sizeof(events)) > 0)
+		;
+}
+
+/* One look at every loan, and the sleep after it. 1 while there are loans, 0 when there are none. */
+static int watch_once(struct watch *watch, struct error *error)
+{
+	cleanup(loans_done) struct loans loans = {0};
+	auto_free struct pollfd *polled = NULL;
+	int sleep_ms = -1;
+	int r = loans_read(&watch->context->root, &loans, error);
+
+	if (r < 0)
+		return r;
+	if (loans.count == 0)
+		return 0;
+	polled = calloc(loans.count + 1, sizeof(*polled));
+	if (!polled)
+		return error_set_errno(error, -ENOMEM, "watch the loans");
+	polled[loans.count] = (struct pollfd){.fd = watch->notify, .events = POLLIN};
+	for (size_t i = 0; i < loans.count; i++) {
+		struct watched *watched = find_watched(watch, &loans.items[i].owner);
+
+		polled[i] = (struct pollfd){.fd = -1, .events = POLLIN};
+		if (!watched)
+			return error_set_errno(error, -ENOMEM, "watch the loans");
+		watched->seen = true;
+		sleep_ms = shorter(sleep_ms,
+			look_after(watch, watched, &loans.items[i], &polled[i]));
+	}
+	forget_unseen(watch);
+	if (!stop_requested)
+		poll(polled, loans.count + 1, sleep_ms);
+	drain(watch->notify);
+	for (size_t i = 0; i < loans.count; i++)
+		cleanup_close(&polled[i].fd);
+	return 1;
+}
+
+int command_watch(struct context *context, char **arguments, struct error *error)
+{
+	struct watch watch = {.context = context, .notify = -1};
+	auto_close int notify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	auto_close int lock = -1;
+	int r;
+
+	if (arguments[0])
+		return error_set(error, USAGE, "watch takes no argument '%s'", arguments[0]);
+	r = context_require_live(context, error);
+	if (r < 0)
+		return r;
+	context_catch_signals();
+	lock = lock_take(&context->root, WATCH_LOCK, 0, error);
+	if (lock < 0)
+		return lock;
+	r = folder_make(&context->root, LOAN_FOLDER, 0755, error);
+	if (r < 0)
+		return r;
+	if (notify < 0 || inotify_add_watch(notify, "/" LOAN_FOLDER, IN_MOVED_TO | IN_DELETE) < 0)
+		return error_set_errno(error, -errno, "watch /" LOAN_FOLDER);
+	watch.notify = notify;
+	do {
+		r = watch_once(&watch, error);
+	} while (r == 1 && !stop_requested);
+	free(watch.items);
+	return r < 0 ? r : 0;
+}

@@ -1,0 +1,678 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "fake_kernel.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define DEVICES "sys/bus/pci/devices"
+#define DRIVERS "sys/bus/pci/drivers"
+
+/* A test that forgot to wake a sleeper must not leave it behind for ever. */
+#define SLEEP_MAX_MS 20000u
+
+struct fake *fake_new(void)
+{
+	struct fake *fake = mmap(
+		NULL, sizeof(*fake), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	cr_assert_neq(fake, MAP_FAILED);
+	fake->vfio_owned_group = -1;
+	return fake;
+}
+
+void fake_free(struct fake *fake)
+{
+	munmap(fake, sizeof(*fake));
+}
+
+struct fake_function *fake_function(struct fake *fake, const char *address)
+{
+	for (size_t i = 0; i < fake->function_count; i++) {
+		if (strcmp(fake->functions[i].address, address) == 0)
+			return &fake->functions[i];
+	}
+	return NULL;
+}
+
+struct fake_driver *fake_driver(struct fake *fake, const char *name)
+{
+	for (size_t i = 0; i < fake->driver_count; i++) {
+		if (strcmp(fake->drivers[i].name, name) == 0)
+			return &fake->drivers[i];
+	}
+	return NULL;
+}
+
+/* - and _ are the same in a module's name, not in a driver's. */
+static bool same_module(const char *left, const char *right)
+{
+	for (; *left && *right; left++, right++) {
+		if ((*left == '-' ? '_' : *left) != (*right == '-' ? '_' : *right))
+			return false;
+	}
+	return *left == *right;
+}
+
+struct fake_module *fake_module(struct fake *fake, const char *name)
+{
+	for (size_t i = 0; i < fake->module_count; i++) {
+		if (same_module(fake->modules[i].name, name))
+			return &fake->modules[i];
+	}
+	return NULL;
+}
+
+struct fake_function *fake_add_function(struct fake *fake, const char *address,
+	unsigned int class_code, long group, const char *driver)
+{
+	struct fake_function *function = &fake->functions[fake->function_count++];
+
+	cr_assert_leq(fake->function_count, FAKE_FUNCTIONS);
+	*function = (struct fake_function){.class_code = class_code, .group = group};
+	snprintf(function->address, sizeof(function->address), "%s", address);
+	snprintf(function->driver, sizeof(function->driver), "%s", driver);
+	strcpy(function->power_state, "D0");
+	return function;
+}
+
+struct fake_driver *fake_add_driver(struct fake *fake, const char *name, const char *module)
+{
+	struct fake_driver *driver = &fake->drivers[fake->driver_count++];
+
+	cr_assert_leq(fake->driver_count, FAKE_DRIVERS);
+	*driver = (struct fake_driver){.registered = true};
+	snprintf(driver->name, sizeof(driver->name), "%s", name);
+	snprintf(driver->module, sizeof(driver->module), "%s", module);
+	if (*module) {
+		struct fake_module *added = &fake->modules[fake->module_count++];
+
+		cr_assert_leq(fake->module_count, FAKE_MODULES);
+		snprintf(added->name, sizeof(added->name), "%s", module);
+		added->state = FAKE_LOADED;
+	}
+	return driver;
+}
+
+static void add_card(struct fake *fake, const char *slot, long group)
+{
+	static const struct {
+		unsigned int device, class_code;
+		const char *driver;
+	} kinds[] = {
+		{0x2704, 0x0300, "nouveau"},
+		{0x22bb, 0x0403, "snd_hda_intel"},
+		{0x1ada, 0x0c03, "xhci_hcd"},
+	};
+
+	for (unsigned int i = 0; i < 3; i++) {
+		struct fake_function *function;
+		char address[PCI_ADDRESS_SIZE];
+
+		snprintf(address, sizeof(address), "%s.%u", slot, i);
+		function = fake_add_function(
+			fake, address, kinds[i].class_code, group, kinds[i].driver);
+		function->vendor = 0x10de;
+		function->device = kinds[i].device;
+		function->subsystem_vendor = 0x1458;
+		function->subsystem_device = 0x3702;
+	}
+}
+
+static void add_matching_driver(
+	struct fake *fake, const char *name, const char *module, struct fake_id id)
+{
+	struct fake_driver *driver = fake_add_driver(fake, name, module);
+
+	driver->ids[driver->id_count++] = id;
+}
+
+void fake_fill(struct fake *fake)
+{
+	struct fake_function *port;
+
+	port = fake_add_function(fake, "0000:00:01.0", 0x0604, 15, "pcieport");
+	port->bridge = true;
+	add_card(fake, "0000:01:00", 15);
+	add_card(fake, "0000:02:00", 16);
+	fake_add_function(fake, "0000:03:00.0", 0x0200, 17, "e1000e")->vendor = 0x8086;
+	add_matching_driver(fake, "pcieport", "", (struct fake_id){.class_code = 0x0604});
+	add_matching_driver(fake, "nouveau", "nouveau",
+		(struct fake_id){.vendor = 0x10de, .class_code = 0x0300});
+	add_matching_driver(fake, "snd_hda_intel", "snd_hda_intel",
+		(struct fake_id){.vendor = 0x10de, .class_code = 0x0403});
+	add_matching_driver(fake, "xhci_hcd", "xhci_pci", (struct fake_id){.class_code = 0x0c03});
+	add_matching_driver(fake, "e1000e", "e1000e", (struct fake_id){.vendor = 0x8086});
+	/* vfio-pci's own table has no ids: it takes what driver_override or new_id gives it */
+	fake_add_driver(fake, "vfio-pci", "vfio_pci")->registered = false;
+	fake_module(fake, "vfio_pci")->state = FAKE_LOADABLE;
+}
+
+static void note(struct fake *fake, const char *path, const char *value)
+{
+	size_t room = sizeof(fake->writes) - fake->write_length;
+	int length = snprintf(fake->writes + fake->write_length, room, "%s = %s\n", path,
+		strcmp(value, "\n") == 0 ? "\\n" : value);
+
+	if (length > 0 && (size_t)length < room)
+		fake->write_length += (size_t)length;
+}
+
+void fake_restart(struct fake *fake)
+{
+	fake->operations = 0;
+	fake->event = (struct fake_event){0};
+	fake->stop = 0;
+	fake->writes[0] = '\0';
+	fake->write_length = 0;
+}
+
+/* Every operation passes here first. 0 or the error that it is to fail with. */
+static int begin(struct fake *fake)
+{
+	const struct fake_event *event = &fake->event;
+
+	if (++fake->operations != event->at)
+		return 0;
+	switch (event->kind) {
+	case FAKE_FAIL:
+		return event->status;
+	case FAKE_KILL:
+		kill(event->pid, SIGKILL);
+		return 0;
+	case FAKE_KILL_SELF:
+		kill(getpid(), SIGKILL);
+		return 0;
+	case FAKE_STOP:
+		fake->stop = 1;
+		return 0;
+	case FAKE_KILL_AFTER:
+		return 0;
+	}
+	return 0;
+}
+
+static int end(struct fake *fake, int r)
+{
+	if (fake->operations == fake->event.at && fake->event.kind == FAKE_KILL_AFTER)
+		kill(getpid(), SIGKILL);
+	return r;
+}
+
+/* ---- drivers/base/dd.c, drivers/pci/pci-driver.c */
+
+static bool id_matches(const struct fake_id *id, const struct fake_function *function)
+{
+	return (!id->vendor || id->vendor == function->vendor) &&
+		(!id->device || id->device == function->device) &&
+		(!id->class_code || id->class_code == function->class_code);
+}
+
+/* pci_match_device: with an override only the driver of that name matches, whatever the id. */
+static bool driver_matches(const struct fake_driver *driver, const struct fake_function *function)
+{
+	if (!driver->registered)
+		return false;
+	if (*function->override)
+		return strcmp(function->override, driver->name) == 0;
+	for (size_t i = 0; i < driver->new_id_count; i++) {
+		if (id_matches(&driver->new_ids[i], function))
+			return true;
+	}
+	for (size_t i = 0; i < driver->id_count; i++) {
+		if (id_matches(&driver->ids[i], function))
+			return true;
+	}
+	return false;
+}
+
+static void sleep_ms(unsigned int milliseconds)
+{
+	usleep(milliseconds * 1000);
+}
+
+static void device_lock(const struct fake_function *function)
+{
+	for (unsigned int waited = 0;
+		*(volatile const bool *)&function->locked && waited < SLEEP_MAX_MS; waited++)
+		sleep_ms(1);
+}
+
+static int probe_one(struct fake_driver *driver, struct fake_function *function)
+{
+	if (driver->probe_error)
+		return driver->probe_error;
+	/* vfio_pci_probe refuses what is no endpoint */
+	if (strcmp(driver->name, "vfio-pci") == 0 && function->bridge)
+		return -EINVAL;
+	snprintf(function->driver, sizeof(function->driver), "%s", driver->name);
+	return 0;
+}
+
+/* A probe's error lets the next driver try its luck. */
+static void device_attach(struct fake *fake, struct fake_function *function)
+{
+	for (size_t i = 0; i < fake->driver_count && !*function->driver; i++) {
+		if (driver_matches(&fake->drivers[i], function))
+			probe_one(&fake->drivers[i], function);
+	}
+}
+
+static void driver_attach(struct fake *fake, struct fake_driver *driver)
+{
+	for (size_t i = 0; i < fake->function_count; i++) {
+		struct fake_function *function = &fake->functions[i];
+
+		if (!*function->driver && driver_matches(driver, function))
+			probe_one(driver, function);
+	}
+}
+
+/* The link goes first, then remove() runs, with the device's lock. */
+static void device_release(struct fake_driver *driver, struct fake_function *function)
+{
+	function->driver[0] = '\0';
+	function->locked = true;
+	sleep_ms(driver->remove_ms);
+	for (unsigned int waited = 0; driver->remove_sleeps && waited < SLEEP_MAX_MS; waited++)
+		sleep_ms(1);
+	function->locked = false;
+}
+
+static int write_unbind(struct fake *fake, struct fake_driver *driver, const char *address)
+{
+	struct fake_function *function = fake_function(fake, address);
+
+	if (!function || strcmp(function->driver, driver->name) != 0)
+		return -ENODEV;
+	device_lock(function);
+	device_release(driver, function);
+	return 0;
+}
+
+static int write_bind(struct fake *fake, struct fake_driver *driver, const char *address)
+{
+	struct fake_function *function = fake_function(fake, address);
+
+	if (!function || !driver_matches(driver, function))
+		return -ENODEV;
+	device_lock(function);
+	if (*function->driver)
+		return -EBUSY;
+	return probe_one(driver, function);
+}
+
+static int write_drivers_probe(struct fake *fake, const char *address)
+{
+	struct fake_function *function = fake_function(fake, address);
+
+	if (!function)
+		return -ENODEV;
+	if (function->group == fake->vfio_owned_group)
+		return -EINVAL;
+	device_lock(function);
+	if (!*function->driver)
+		device_attach(fake, function);
+	return 0;
+}
+
+static int write_override(struct fake_function *function, const char *value)
+{
+	if (!*value)
+		return 0; /* a write of zero bytes never reaches the kernel */
+	if (strlen(value) >= sizeof(function->override))
+		return -EINVAL;
+	device_lock(function);
+	snprintf(function->override, sizeof(function->override), "%.*s", (int)strcspn(value, "\n"),
+		value);
+	return 0;
+}
+
+static struct fake_id *find_new_id(struct fake_driver *driver, const struct fake_id *id)
+{
+	for (size_t i = 0; i < driver->new_id_count; i++) {
+		if (driver->new_ids[i].vendor == id->vendor &&
+			driver->new_ids[i].device == id->device)
+			return &driver->new_ids[i];
+	}
+	return NULL;
+}
+
+static int write_id(struct fake *fake, struct fake_driver *driver, const char *value, bool add)
+{
+	struct fake_id id = {0};
+	struct fake_id *known;
+
+	if (sscanf(value, "%x %x", &id.vendor, &id.device) != 2)
+		return -EINVAL;
+	known = find_new_id(driver, &id);
+	if (add && known)
+		return -EEXIST;
+	if (!add && !known)
+		return -ENODEV;
+	if (!add) {
+		*known = driver->new_ids[--driver->new_id_count];
+		return 0;
+	}
+	if (driver->new_id_count == FAKE_IDS)
+		return -ENOMEM;
+	driver->new_ids[driver->new_id_count++] = id;
+	driver_attach(fake, driver);
+	return 0;
+}
+
+/* ---- paths */
+
+/* Splits "PREFIX/NAME/LEAF"; LEAF is "" for the folder itself. */
+static bool split(const char *path, const char *prefix, char *name, size_t size, const char **leaf)
+{
+	size_t length = strlen(prefix);
+	size_t part;
+
+	if (strncmp(path, prefix, length) != 0 || path[length] != '/')
+		return false;
+	path += length + 1;
+	part = strcspn(path, "/");
+	if (part == 0 || part >= size)
+		return false;
+	memcpy(name, path, part);
+	name[part] = '\0';
+	*leaf = path[part] ? path + part + 1 : "";
+	return true;
+}
+
+static struct fake_function *function_of(struct fake *fake, const char *path, const char **leaf)
+{
+	char name[PCI_PATH_SIZE];
+
+	return split(path, DEVICES, name, sizeof(name), leaf) ? fake_function(fake, name) : NULL;
+}
+
+static struct fake_driver *driver_of(struct fake *fake, const char *path, const char **leaf)
+{
+	char name[PCI_PATH_SIZE];
+	struct fake_driver *driver =
+		split(path, DRIVERS, name, sizeof(name), leaf) ? fake_driver(fake, name) : NULL;
+
+	return driver && driver->registered ? driver : NULL;
+}
+
+static int format_attribute(struct fake *fake, struct fake_function *function, const char *leaf,
+	char *text, size_t size)
+{
+	const struct {
+		const char *name;
+		unsigned int value;
+		int digits;
+	} ids[] = {
+		{"vendor", function->vendor, 4},
+		{"device", function->device, 4},
+		{"subsystem_vendor", function->subsystem_vendor, 4},
+		{"subsystem_device", function->subsystem_device, 4},
+		{"class", function->class_code << 8, 6},
+	};
+
+	for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]); i++) {
+		if (strcmp(leaf, ids[i].name) == 0)
+			return snprintf(text, size, "0x%0*x", ids[i].digits, ids[i].value);
+	}
+	if (strcmp(leaf, "driver_override") == 0) {
+		if (fake->linux_6_1)
+			device_lock(function);
+		return snprintf(
+			text, size, "%s", *function->override ? function->override : "(null)");
+	}
+	if (strcmp(leaf, "power_state") == 0 && *function->power_state)
+		return snprintf(text, size, "%s", function->power_state);
+	if (strcmp(leaf, "boot_vga") == 0 && function->class_code == 0x0300)
+		return snprintf(text, size, "%d", function->boot_vga);
+	if (strcmp(leaf, "config") == 0)
+		return snprintf(text, size, "%s",
+			function->dead ? "\xff\xff\xff\xff\xff\xff" : "\xde\x10\x04\x27\x07\x04");
+	return -ENOENT;
+}
+
+static ssize_t fake_read(void *context, const char *path, char *buffer, size_t size)
+{
+	struct fake *fake = context;
+	struct fake_function *function;
+	const char *leaf;
+	char text[256];
+	int length = begin(fake);
+
+	if (length < 0)
+		return length;
+	function = function_of(fake, path, &leaf);
+	length = function ? format_attribute(fake, function, leaf, text, sizeof(text)) : -ENOENT;
+	if (length < 0)
+		return end(fake, length);
+	if ((size_t)length >= size) {
+		memcpy(buffer, text, size);
+		return end(fake, -EFBIG);
+	}
+	memcpy(buffer, text, (size_t)length + 1);
+	return end(fake, length);
+}
+
+static int write_path(struct fake *fake, const char *path, const char *value)
+{
+	struct fake_function *function;
+	struct fake_driver *driver;
+	const char *leaf;
+
+	if (strcmp(path, "sys/bus/pci/drivers_probe") == 0)
+		return write_drivers_probe(fake, value);
+	function = function_of(fake, path, &leaf);
+	if (function && strcmp(leaf, "driver_override") == 0)
+		return write_override(function, value);
+	driver = driver_of(fake, path, &leaf);
+	if (driver && strcmp(leaf, "unbind") == 0)
+		return write_unbind(fake, driver, value);
+	if (driver && strcmp(leaf, "bind") == 0)
+		return write_bind(fake, driver, value);
+	if (driver && strcmp(leaf, "new_id") == 0)
+		return write_id(fake, driver, value, true);
+	if (driver && strcmp(leaf, "remove_id") == 0)
+		return write_id(fake, driver, value, false);
+	return -ENOENT;
+}
+
+static int fake_write(void *context, const char *path, const char *value)
+{
+	struct fake *fake = context;
+	int r = begin(fake);
+
+	if (r < 0)
+		return r;
+	note(fake, path, value);
+	return end(fake, write_path(fake, path, value));
+}
+
+static int fill_link(const struct fake_function *function, const struct fake_driver *driver,
+	const char *leaf, char *buffer, size_t size)
+{
+	const char *name = "";
+	char group[24];
+
+	snprintf(group, sizeof(group), "%ld", function ? function->group : -1);
+	if (function && strcmp(leaf, "driver") == 0)
+		name = function->driver;
+	else if (function && function->group >= 0 && strcmp(leaf, "iommu_group") == 0)
+		name = group;
+	else if (driver && strcmp(leaf, "module") == 0)
+		name = driver->module;
+	if (!*name)
+		return -ENOENT;
+	return (size_t)snprintf(buffer, size, "%s", name) < size ? 0 : -ENAMETOOLONG;
+}
+
+static int fake_link(void *context, const char *path, char *buffer, size_t size)
+{
+	struct fake *fake = context;
+	struct fake_function *function;
+	struct fake_driver *driver = NULL;
+	const char *leaf = "";
+	int r = begin(fake);
+
+	if (r < 0)
+		return r;
+	function = function_of(fake, path, &leaf);
+	if (!function)
+		driver = driver_of(fake, path, &leaf);
+	return end(fake, fill_link(function, driver, leaf, buffer, size));
+}
+
+static int compare_names(const void *left, const void *right)
+{
+	return strcmp(*(char *const *)left, *(char *const *)right);
+}
+
+static int list_devices(const struct fake *fake, struct names *ret)
+{
+	struct names names = {0};
+
+	for (size_t i = 0; i < fake->function_count; i++)
+		cr_assert_eq(names_add(&names, fake->functions[i].address), 0);
+	if (names.count)
+		qsort(names.names, names.count, sizeof(*names.names), compare_names);
+	*ret = names;
+	return 0;
+}
+
+static int list_path(struct fake *fake, const char *path, struct names *ret)
+{
+	const struct fake_function *function;
+	const char *leaf = "";
+
+	if (strcmp(path, DEVICES) == 0)
+		return list_devices(fake, ret);
+	function = function_of(fake, path, &leaf);
+	if (function &&
+		(strcmp(leaf, "") == 0 || (function->bridge && strcmp(leaf, "pci_bus") == 0))) {
+		*ret = (struct names){0};
+		return 0;
+	}
+	if (driver_of(fake, path, &leaf) && strcmp(leaf, "") == 0) {
+		*ret = (struct names){0};
+		return 0;
+	}
+	return -ENOENT;
+}
+
+static int fake_list(void *context, const char *path, struct names *ret)
+{
+	struct fake *fake = context;
+	int r = begin(fake);
+
+	return r < 0 ? r : end(fake, list_path(fake, path, ret));
+}
+
+/* ---- modules */
+
+static int check_module(struct fake *fake, const char *name, struct error *error)
+{
+	const struct fake_module *module = fake_module(fake, name);
+
+	if (!module)
+		return error_set(error, -ENOENT, "load the module %s: there is none", name);
+	if (module->state == FAKE_BLOCKED)
+		return error_set(error, -EPERM, "load the module %s: modprobe.d forbids it", name);
+	return 0;
+}
+
+static int load_module(struct fake *fake, const char *name, struct error *error)
+{
+	struct fake_module *module = fake_module(fake, name);
+	int r = check_module(fake, name, error);
+
+	if (r < 0 || module->state == FAKE_LOADED)
+		return r;
+	note(fake, "module", module->name);
+	module->state = FAKE_LOADED;
+	for (size_t i = 0; i < fake->driver_count; i++) {
+		if (!same_module(fake->drivers[i].module, name))
+			continue;
+		fake->drivers[i].registered = true;
+		driver_attach(fake, &fake->drivers[i]);
+	}
+	return 0;
+}
+
+static int fake_module_load(void *context, const char *name, struct error *error)
+{
+	struct fake *fake = context;
+	int r = begin(fake);
+
+	if (r < 0)
+		return error_set_errno(error, r, "load the module %s", name);
+	return end(fake, load_module(fake, name, error));
+}
+
+static int fake_module_check(void *context, const char *name, struct error *error)
+{
+	struct fake *fake = context;
+	int r = begin(fake);
+
+	if (r < 0)
+		return error_set_errno(error, r, "look for the module %s", name);
+	return end(fake, check_module(fake, name, error));
+}
+
+static int fake_module_unload(void *context, const char *name, struct error *error)
+{
+	(void)context;
+	return error_set(error, -EOPNOTSUPP, "unload the module %s: not here", name);
+}
+
+static int no_device(void *context, const char *path, dev_t *ret)
+{
+	(void)path, (void)ret;
+	return begin(context) < 0 ? -EIO : -ENODEV;
+}
+
+static void no_wait(void *context, const char *path, unsigned int milliseconds)
+{
+	(void)context, (void)path, (void)milliseconds;
+}
+
+static const struct kernel_ops fake_ops = {
+	.read = fake_read,
+	.write = fake_write,
+	.link = fake_link,
+	.list = fake_list,
+	.device_number = no_device,
+	.module_load = fake_module_load,
+	.module_check = fake_module_check,
+	.module_unload = fake_module_unload,
+	.descriptor_device = no_device,
+	.wait_close = no_wait,
+};
+
+struct kernel fake_kernel(struct fake *fake)
+{
+	return (struct kernel){.ops = &fake_ops, .context = fake};
+}
+
+char *fake_describe(const struct fake *fake)
+{
+	char *text = NULL;
+	size_t length;
+	FILE *stream = open_memstream(&text, &length);
+
+	cr_assert_not_null(stream);
+	for (size_t i = 0; i < fake->function_count; i++)
+		fprintf(stream, "%s driver=%s override=%s\n", fake->functions[i].address,
+			fake->functions[i].driver, fake->functions[i].override);
+	for (size_t i = 0; i < fake->driver_count; i++) {
+		for (size_t k = 0; k < fake->drivers[i].new_id_count; k++)
+			fprintf(stream, "%s new_id=%04x %04x\n", fake->drivers[i].name,
+				fake->drivers[i].new_ids[k].vendor,
+				fake->drivers[i].new_ids[k].device);
+	}
+	fclose(stream);
+	return text;
+}

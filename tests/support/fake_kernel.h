@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+#include "kmod-helper/kernel.h"
+#include "kmod-helper/pci.h"
+#include <signal.h>
+
+/*
+ * A kernel behind struct kernel_ops for the unit tests: PCI functions, drivers and modules with the
+ * rules of drivers/base and drivers/pci (facts of Documentation/ABI/testing/sysfs-bus-pci). It
+ * lives in shared memory, because the executor's child acts on it and the test looks at it.
+ */
+
+#define FAKE_FUNCTIONS 24
+#define FAKE_DRIVERS 16
+#define FAKE_MODULES 16
+#define FAKE_IDS 8
+#define FAKE_WRITES_SIZE 16384
+
+struct fake_id {
+	unsigned int vendor, device; /* 0: any */
+	unsigned int class_code;     /* upper two bytes; 0: any */
+};
+
+struct fake_function {
+	char address[PCI_ADDRESS_SIZE];
+	unsigned int vendor, device, subsystem_vendor, subsystem_device;
+	unsigned int class_code; /* as pci_function's: 0x0300 */
+	long group;
+	bool bridge;
+	char driver[PCI_DRIVER_SIZE];
+	char override[PCI_DRIVER_SIZE];
+	char power_state[16];
+	bool boot_vga;
+	bool dead;   /* config space reads ff */
+	bool locked; /* a remove() sleeps with the device's lock */
+};
+
+struct fake_driver {
+	char name[PCI_DRIVER_SIZE];
+	char module[PCI_DRIVER_SIZE]; /* "": built in */
+	bool registered;
+	struct fake_id ids[FAKE_IDS]; /* those it was built with */
+	size_t id_count;
+	struct fake_id new_ids[FAKE_IDS];
+	size_t new_id_count;
+	int probe_error;	     /* negative errno: every probe fails with it */
+	unsigned int remove_ms;	     /* remove() takes that long */
+	volatile bool remove_sleeps; /* remove() does not come back while this is set */
+};
+
+enum fake_module_state {
+	FAKE_LOADABLE,
+	FAKE_BLOCKED, /* by modprobe.d */
+	FAKE_LOADED,
+};
+
+struct fake_module {
+	char name[PCI_DRIVER_SIZE];
+	enum fake_module_state state;
+};
+
+/* What happens at the operation number @at, counted from 1; 0: never. */
+enum fake_event_kind {
+	FAKE_FAIL,	 /* it fails with @status, and changes nothing */
+	FAKE_KILL,	 /* the process @pid is killed, then the operation goes on */
+	FAKE_KILL_SELF,	 /* the process that asked for it is killed before it takes effect */
+	FAKE_KILL_AFTER, /* the same, after it took effect */
+	FAKE_STOP,	 /* @stop is set, then the operation goes on */
+};
+
+struct fake_event {
+	enum fake_event_kind kind;
+	unsigned int at;
+	int status;
+	pid_t pid;
+};
+
+struct fake {
+	struct fake_function functions[FAKE_FUNCTIONS];
+	size_t function_count;
+	struct fake_driver drivers[FAKE_DRIVERS]; /* probed in this order, as registered */
+	size_t driver_count;
+	struct fake_module modules[FAKE_MODULES];
+	size_t module_count;
+	long vfio_owned_group; /* somebody has it open through VFIO; -1: none */
+	bool linux_6_1;	       /* driver_override of a locked device hangs the reader, too */
+	unsigned int operations;
+	struct fake_event event;
+	volatile sig_atomic_t stop;
+	char writes[FAKE_WRITES_SIZE]; /* "PATH = VALUE\n" of every write and load that took effect
+					*/
+	size_t write_length;
+};
+
+struct fake *fake_new(void);
+void fake_free(struct fake *fake);
+struct kernel fake_kernel(struct fake *fake);
+
+/* A host with two identical cards of three functions (display nouveau, audio snd_hda_intel, USB
+ * xhci_hcd) at 01:00 (group 15, with its root port) and 02:00 (group 16), a NIC (e1000e) at 03:00.0
+ * in group 17; vfio-pci is a module that is not loaded yet. */
+void fake_fill(struct fake *fake);
+
+struct fake_function *fake_function(struct fake *fake, const char *address);
+struct fake_driver *fake_driver(struct fake *fake, const char *name);
+struct fake_module *fake_module(struct fake *fake, const char *name);
+struct fake_function *fake_add_function(struct fake *fake, const char *address,
+	unsigned int class_code, long group, const char *driver);
+struct fake_driver *fake_add_driver(struct fake *fake, const char *name, const char *module);
+
+/* Binding as it is now, to be compared: every function's driver and override, every dynamic id. The
+ * text is malloced. */
+char *fake_describe(const struct fake *fake);
+
+/* The writes so far; starts anew, the count of operations too, and forgets the event. */
+void fake_restart(struct fake *fake);

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "handover.h"
+
+#include "kmod-helper/binding.h"
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+
+static const struct operation *const tables[] = {binding_operations, NULL};
+
+void handover_init(struct handover *handover)
+{
+	*handover = (struct handover){.fake = fake_new()};
+	fake_fill(handover->fake);
+	scratch_init(&handover->scratch);
+	handover->kernel = fake_kernel(handover->fake);
+	handover->executor = (struct executor){
+		.root = &handover->scratch.root,
+		.kernel = &handover->kernel,
+		.tables = tables,
+		.stop = &handover->fake->stop,
+	};
+	handover->before = fake_describe(handover->fake);
+}
+
+void handover_done(struct handover *handover)
+{
+	free(handover->before);
+	scratch_done(&handover->scratch);
+	fake_free(handover->fake);
+}
+
+void handover_plan(struct handover *handover, struct loan *ret)
+{
+	static const struct plan_want wants[] = {
+		{.address = "0000:01:00.0", .target = "vfio-pci"},
+		{.address = "0000:01:00.1", .target = "vfio-pci"},
+		{.address = "0000:01:00.2", .target = "vfio-pci"},
+	};
+	struct pci_functions host = {0};
+	struct plan plan = {0};
+	const struct plan_request request = {.host = &host, .wants = wants, .want_count = 3};
+
+	cr_assert_eq(pci_scan(&handover->kernel, &host, NULL), 0);
+	cr_assert_eq(plan_take(&handover->kernel, &request, &plan, NULL), 0);
+	cr_assert_eq(plan.blocker_count, 0u);
+	loan_init(ret, VM_104);
+	ret->write_deadline_ms = 10000;
+	ret->slow_write_deadline_ms = 20000;
+	cr_assert_eq(plan_record(&plan, ret), 0);
+	plan_done(&plan);
+	pci_functions_done(&host);
+	fake_restart(handover->fake);
+}
+
+void handover_expect_home(struct handover *handover, const char *when)
+{
+	char *now = fake_describe(handover->fake);
+
+	cr_expect_str_eq(
+		now, handover->before, "%s:\n%s\ninstead of\n%s", when, now, handover->before);
+	free(now);
+}
+
+void handover_adopt_orphans(void)
+{
+	cr_assert_eq(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
+}
+
+void handover_await_orphans(void)
+{
+	while (waitpid(-1, NULL, 0) > 0 || errno == EINTR)
+		;
+}

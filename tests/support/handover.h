@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+#include "fake_kernel.h"
+#include "kmod-helper/executor.h"
+#include "kmod-helper/plan.h"
+#include "scratch.h"
+
+#define VM_104                                                                                     \
+	(&(const struct loan_owner){                                                               \
+		.kind = LOAN_OWNER_VM,                                                             \
+		.vmid = 104,                                                                       \
+	})
+
+/* A fake host (fake_fill), a folder for loans, and an executor that works on both. */
+struct handover {
+	struct fake *fake;
+	struct scratch scratch;
+	struct kernel kernel;
+	struct executor executor;
+	char *before; /* fake_describe at the beginning */
+};
+
+void handover_init(struct handover *handover);
+void handover_done(struct handover *handover);
+
+/* A new loan of VM 104 with the plan that takes the card 01:00; the fake starts to count anew. */
+void handover_plan(struct handover *handover, struct loan *ret);
+
+/* Fails the test unless every function is bound as it was at the beginning. */
+void handover_expect_home(struct handover *handover, const char *when);
+
+/* Waits until the orphans of a killed caller have ended. handover_adopt_orphans comes first. */
+void handover_adopt_orphans(void);
+void handover_await_orphans(void);

@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "kmod-helper/binding.h"
+#include "tests/support/handover.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#define AUDIO "0000:01:00.1"
+
+static struct fake *fake;
+static struct kernel kernel;
+
+static void init(void)
+{
+	fake = fake_new();
+	fake_fill(fake);
+	fake_driver(fake, "vfio-pci")->registered = true;
+	fake_module(fake, "vfio-pci")->state = FAKE_LOADED;
+	kernel = fake_kernel(fake);
+}
+
+static void done(void)
+{
+	fake_free(fake);
+}
+
+TestSuite(binding, .init = init, .fini = done);
+
+static const struct operation *operation(const char *name)
+{
+	const struct operation *found = binding_operations;
+
+	while (found->name && strcmp(found->name, name) != 0)
+		found++;
+	cr_assert_not_null(found->name, "%s", name);
+	return found;
+}
+
+static struct step step_of(const char *argument, const char *original)
+{
+	struct step step = {.subject = AUDIO};
+
+	snprintf(step.argument, sizeof(step.argument), "%s", argument);
+	snprintf(step.original, sizeof(step.original), "%s", original);
+	return step;
+}
+
+static int apply(const char *name, struct step step, struct error *error)
+{
+	return operation(name)->apply(&kernel, &step, error);
+}
+
+static int undo(const char *name, struct step step, struct error *error)
+{
+	return operation(name)->undo(&kernel, &step, error);
+}
+
+static struct fake_function *audio(void)
+{
+	return fake_function(fake, AUDIO);
+}
+
+Test(binding, override_is_written_once_and_read_back)
+{
+	cr_expect_eq(apply("override", step_of("vfio-pci", ""), NULL), 0);
+	cr_expect_eq(apply("override", step_of("vfio-pci", ""), NULL), 0);
+	cr_expect_str_eq(
+		fake->writes, "sys/bus/pci/devices/" AUDIO "/driver_override = vfio-pci\n");
+}
+
+Test(binding, override_is_cleared_by_a_newline_because_nothing_else_reaches_the_kernel)
+{
+	strcpy(audio()->override, "vfio-pci");
+	cr_expect_eq(undo("override", step_of("vfio-pci", ""), NULL), 0);
+	cr_expect_str_eq(audio()->override, "");
+}
+
+Test(binding, an_override_that_cannot_be_read_back_is_an_error)
+{
+	struct error error = {0};
+
+	fake->event = (struct fake_event){.kind = FAKE_FAIL, .at = 3, .status = -EIO};
+	cr_expect_eq(apply("override", step_of("vfio-pci", ""), &error), -EIO);
+	cr_expect_not_null(strstr(error.message, AUDIO), "%s", error.message);
+}
+
+Test(binding, unbind_of_a_function_without_a_driver_is_done_already)
+{
+	audio()->driver[0] = '\0';
+	cr_expect_eq(apply("unbind", step_of("snd_hda_intel", ""), NULL), 0);
+	cr_expect_str_eq(fake->writes, "");
+}
+
+Test(binding, unbind_from_a_driver_that_it_is_not_on_is_refused)
+{
+	struct error error = {0};
+
+	strcpy(audio()->driver, "pci-stub");
+	cr_expect_eq(apply("unbind", step_of("snd_hda_intel", ""), &error), -EBUSY);
+	cr_expect_not_null(strstr(error.message, "pci-stub"), "%s", error.message);
+	cr_expect_str_eq(fake->writes, "");
+}
+
+Test(binding, bind_that_the_probe_file_hides_tells_the_drivers_own_error)
+{
+	struct error error = {0};
+
+	audio()->driver[0] = '\0';
+	strcpy(audio()->override, "vfio-pci");
+	fake_driver(fake, "vfio-pci")->probe_error = -ENOTTY;
+	cr_expect_eq(apply("bind", step_of("vfio-pci", ""), &error), -ENOTTY);
+	cr_expect_not_null(strstr(error.message, "vfio-pci/bind"), "%s", error.message);
+}
+
+Test(binding, bind_without_a_match_is_an_error_though_the_kernel_says_nothing)
+{
+	audio()->driver[0] = '\0';
+	strcpy(audio()->override, "some-other");
+	cr_expect_eq(apply("bind", step_of("vfio-pci", ""), NULL), -ENODEV);
+}
+
+Test(binding, bind_that_another_driver_won_names_it)
+{
+	struct error error = {0};
+
+	audio()->driver[0] = '\0';
+	cr_expect_eq(apply("bind", step_of("vfio-pci", ""), &error), -EBUSY);
+	cr_expect_not_null(strstr(error.message, "snd_hda_intel"), "%s", error.message);
+}
+
+Test(binding, bind_to_what_it_is_on_writes_nothing)
+{
+	strcpy(audio()->driver, "vfio-pci");
+	cr_expect_eq(apply("bind", step_of("vfio-pci", ""), NULL), 0);
+	cr_expect_str_eq(fake->writes, "");
+}
+
+Test(binding, a_host_driver_is_not_bound_while_vfio_owns_the_group)
+{
+	audio()->driver[0] = '\0';
+	fake->vfio_owned_group = 15;
+	fake_driver(fake, "snd_hda_intel")->probe_error = -EBUSY;
+	cr_expect_eq(undo("unbind", step_of("snd_hda_intel", "snd_hda_intel"), NULL), -EBUSY);
+}
+
+Test(binding, undo_of_bind_lets_another_driver_alone)
+{
+	cr_expect_eq(undo("bind", step_of("vfio-pci", ""), NULL), 0);
+	cr_expect_str_eq(audio()->driver, "snd_hda_intel");
+	cr_expect_str_eq(fake->writes, "");
+}
+
+Test(binding, undo_of_unbind_wins_against_a_new_id_of_proxmox)
+{
+	struct fake_driver *vfio = fake_driver(fake, "vfio-pci");
+
+	vfio->new_ids[vfio->new_id_count++] = (struct fake_id){.vendor = 0x10de, .device = 0x22bb};
+	audio()->driver[0] = '\0';
+	cr_expect_eq(undo("unbind", step_of("snd_hda_intel", "snd_hda_intel"), NULL), 0);
+	cr_expect_str_eq(audio()->driver, "snd_hda_intel");
+}
+
+Test(binding, undo_of_unbind_loads_the_module_the_driver_came_from)
+{
+	audio()->driver[0] = '\0';
+	strcpy(fake_driver(fake, "snd_hda_intel")->module, "snd_other");
+	strcpy(fake_module(fake, "snd_hda_intel")->name, "snd_other");
+	fake_module(fake, "snd_other")->state = FAKE_LOADABLE;
+	fake_driver(fake, "snd_hda_intel")->registered = false;
+	cr_expect_eq(undo("unbind", step_of("snd_hda_intel", "snd_other"), NULL), 0);
+	cr_expect_str_eq(audio()->driver, "snd_hda_intel");
+	cr_expect_not_null(strstr(fake->writes, "module = snd_other"));
+}
+
+Test(binding, undo_of_unbind_says_which_driver_has_it_now)
+{
+	struct error error = {0};
+
+	strcpy(audio()->driver, "pci-stub");
+	cr_expect_eq(undo("unbind", step_of("snd_hda_intel", ""), &error), -EBUSY);
+	cr_expect_not_null(strstr(error.message, "pci-stub"), "%s", error.message);
+}
+
+Test(binding, an_id_of_proxmox_is_removed_and_its_absence_is_no_error)
+{
+	struct fake_driver *vfio = fake_driver(fake, "vfio-pci");
+
+	vfio->new_ids[vfio->new_id_count++] = (struct fake_id){.vendor = 0x10de, .device = 0x22bb};
+	cr_expect_eq(undo("id", step_of("10de 22bb", ""), NULL), 0);
+	cr_expect_eq(vfio->new_id_count, 0u);
+	cr_expect_eq(undo("id", step_of("10de 22bb", ""), NULL), 0);
+	vfio->registered = false;
+	cr_expect_eq(undo("id", step_of("10de 22bb", ""), NULL), 0);
+}
+
+Test(binding, load_of_a_module_that_brings_no_such_driver_is_an_error)
+{
+	struct step step = {.subject = "snd_hda_intel", .argument = "no-such-driver"};
+	struct error error = {0};
+
+	cr_expect_eq(operation("load")->apply(&kernel, &step, &error), -ENOENT);
+	cr_expect_not_null(strstr(error.message, "no-such-driver"), "%s", error.message);
+}
+
+Test(binding, ucsi_of_nvidia_gets_the_slow_deadline)
+{
+	const struct loan loan = {.write_deadline_ms = 30000, .slow_write_deadline_ms = 240000};
+	struct step slow = step_of("nvidia-gpu", ""), usual = step_of("nvidia", "");
+
+	cr_expect_eq(binding_deadline_ms(&slow, &loan), 240000u);
+	cr_expect_eq(binding_deadline_ms(&usual, &loan), 30000u);
+}
