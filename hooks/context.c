@@ -19,7 +19,8 @@ static void write_entry(void *data, const struct log_entry *entry)
 	char vmid[32] = "";
 
 	if (entry->priority <= context->log_level)
-		dprintf(context->log_fd, "gpu-ferry: %s\n", entry->text);
+		dprintf(entry->priority <= LOG_WARNING ? STDERR_FILENO : STDOUT_FILENO,
+			"gpu-ferry: %s\n", entry->text);
 	if (!context->root.live || entry->priority > LOG_INFO)
 		return;
 	if (context->vmid)

@@ -26,7 +26,6 @@ struct context {
 	struct kernel kernel;
 	struct log log;
 	int log_level;	/* the least urgent priority that is shown: LOG_WARNING with -q, LOG_DEBUG with -v */
-	int log_fd;	/* where the lines go: stdout in a task log, else stderr */
 	unsigned int vmid; /* for the journal; 0: none */
 	enum output_format output;
 	bool dry_run;

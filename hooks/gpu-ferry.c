@@ -201,7 +201,7 @@ static int fail(int status, const struct error *error)
 
 int main(int count, char **arguments)
 {
-	struct context context = {.log_level = LOG_INFO, .log_fd = STDERR_FILENO};
+	struct context context = {.log_level = LOG_INFO};
 	const struct command *command = NULL;
 	struct call call = {0};
 	struct error error = {0};

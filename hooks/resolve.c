@@ -7,6 +7,7 @@
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/executor.h"
 #include <errno.h>
+#include <stdint.h>
 #include <string.h>
 #include <time.h>
 
@@ -241,13 +242,16 @@ static enum blocker_code blocker_of(int status)
 int resolved_block(const struct resolved *resolved, struct plan *plan)
 {
 	const struct choice *choice = &resolved->choice;
-	size_t before = plan->blocker_count;
+	size_t before = plan->blocker_count; /* SIZE_MAX: choice->error is told elsewhere */
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < choice->count; i++) {
 		const struct choice_entry *entry = &choice->entries[i];
 
-		if (entry->error.status < 0)
+		/* that another VM has the one choice there is, the plan finds in more detail */
+		if (entry->error.status == -EBUSY && entry->chosen >= 0)
+			before = SIZE_MAX;
+		else if (entry->error.status < 0)
 			r = plan_block(plan, blocker_of(entry->error.status), "hostpci%u: %s",
 				entry->index, entry->error.message);
 	}

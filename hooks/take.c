@@ -44,6 +44,13 @@ static bool is_gone(struct context *context, const struct loan *loan)
 		guest_is_gone(&context->root, &context->kernel, loan->owner.vmid);
 }
 
+/* One line for a card, not one for each of its functions. */
+static bool is_repeated(const struct plan *plan, size_t index)
+{
+	return index > 0 && pci_same_card(plan->functions[index].now.address,
+				    plan->functions[index - 1].now.address);
+}
+
 static int block_reserved(struct context *context, const struct take_request *request,
 	const struct loans *loans, const struct plan_function *function, struct plan *plan)
 {
@@ -53,7 +60,8 @@ static int block_reserved(struct context *context, const struct take_request *re
 
 	if (foreign && function->loan.use != LOAN_BORROWED && !is_gone(context, foreign)) {
 		loan_owner_format(&foreign->owner, name, sizeof(name));
-		return plan_block(plan, BLOCKER_RESERVED, "%s is lent (%s) since %s", address, name,
+		return plan_block(plan, BLOCKER_RESERVED,
+			"%s is lent (%s, on %s) since %s", address, name, function->now.driver,
 			foreign->since);
 	}
 	return 0;
@@ -68,7 +76,8 @@ static int block_reservations(struct context *context, const struct take_request
 
 	for (size_t i = 0; r == 0 && i < plan->function_count; i++) {
 		const char *address = plan->functions[i].now.address;
-		unsigned int vmid = plan->functions[i].loan.use == LOAN_ALTERNATIVE ?
+		unsigned int vmid = plan->functions[i].loan.use == LOAN_ALTERNATIVE ||
+				is_repeated(plan, i) ?
 			0 :
 			reservation_owner(&reservations, &context->root, address, own, time(NULL),
 				NULL);
@@ -130,7 +139,8 @@ int take_plan(struct context *context, const struct take_request *request,
 	int r = plan_take(&context->kernel, &plan_request, plan, error);
 
 	for (size_t i = 0; r == 0 && i < plan->function_count; i++) {
-		if (plan->functions[i].loan.use == LOAN_ALTERNATIVE)
+		if (plan->functions[i].loan.use == LOAN_ALTERNATIVE ||
+			is_repeated(plan, i))
 			continue;
 		r = block_reserved(context, request, loans, &plan->functions[i], plan);
 		if (r < 0)

@@ -114,7 +114,7 @@ static int require_driver(const struct kernel *kernel, const char *driver, const
 		return 0;
 	r = kernel->ops->module_load(kernel->context, *module ? module : driver, error);
 	if (r < 0)
-		return r;
+		return error_wrap(error, r, "load the driver %s", driver);
 	if (!pci_driver_exists(kernel, driver))
 		return error_set(error, -ENOENT,
 			"load the driver %s: the module %s is in, and brings no such PCI driver",

@@ -350,8 +350,10 @@ static int undo_all(const struct executor *executor, struct worker *worker, stru
 			r = undo_step(executor, worker, loan, i, &why);
 		if (r == 0)
 			continue;
-		log_step(executor->log, LOG_ERR, subject, loan->steps.items[i].operation, "%s",
-			why.message);
+		/* the first is the caller's to report */
+		if (first)
+			log_step(executor->log, LOG_ERR, subject, loan->steps.items[i].operation,
+				"%s", why.message);
 		if (names_add(&failed, subject) < 0)
 			return error_set_errno(error, -ENOMEM, "give the devices back");
 		if (first == 0 && error)

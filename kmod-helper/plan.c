@@ -2,6 +2,7 @@
 #include "plan.h"
 
 #include "base/cleanup.h"
+#include "host_use.h"
 #include <errno.h>
 #include <stdarg.h>
 #include <string.h>
@@ -68,20 +69,26 @@ static bool is_allowed(const struct plan_request *request, const char *address)
 	return false;
 }
 
-/* The want whose group the function is in: what brings a function along that nobody asked for. */
+/* The want whose group the function is in: what brings a function along that nobody asked for; one that is
+ * no alternative counts first. */
 static const struct plan_want *find_group_want(const struct plan_request *request,
 	const struct pci_function *function, bool same_card)
 {
+	const struct plan_want *found = NULL;
+
 	for (size_t i = 0; i < request->want_count; i++) {
 		const struct plan_want *want = &request->wants[i];
 		const struct pci_function *wanted = pci_find(request->host, want->address);
 
 		if (!wanted || wanted->iommu_group != function->iommu_group)
 			continue;
-		if (!same_card || pci_same_card(want->address, function->address))
+		if (same_card && !pci_same_card(want->address, function->address))
+			continue;
+		if (!want->alternative)
 			return want;
+		found = found ? found : want;
 	}
-	return NULL;
+	return found;
 }
 
 static bool is_hand_lent(const struct plan_request *request, const char *address)
@@ -127,7 +134,9 @@ static enum loan_use judge_use(const struct plan_request *request, const struct 
 {
 	if (want->alternative)
 		return LOAN_ALTERNATIVE;
-	if (is_hand_lent(request, function->now.address))
+	/* on another driver by hand it is nothing for a VM: that is for the caller to refuse */
+	if (is_hand_lent(request, function->now.address) &&
+		strcmp(function->now.driver, function->loan.target) == 0)
 		return LOAN_BORROWED;
 	/* on its target before we came: Proxmox and its owner set it up like that at boot */
 	if (strcmp(function->loan.home_driver, function->loan.target) == 0)
@@ -197,6 +206,9 @@ static int add_members(const struct kernel *kernel, const struct plan_request *r
 		const struct pci_function *now = &request->host->items[i];
 		const struct plan_want *want = find_want(request, now->address);
 
+		/* another choice of a mapping, in the chosen one's group: it goes along */
+		if (want && want->alternative && now->iommu_group != PCI_NO_GROUP)
+			want = find_group_want(request, now, false);
 		if (!want && !now->bridge && now->iommu_group != PCI_NO_GROUP) {
 			want = find_group_want(request, now, true);
 			if (!want)
@@ -218,6 +230,7 @@ static int check_function(const struct kernel *kernel, const struct plan_request
 	const struct plan_function *function, struct plan *plan)
 {
 	const struct pci_function *now = &function->now;
+	char text[256];
 
 	if (now->bridge)
 		return plan_block(plan, BLOCKER_CONFIG,
@@ -228,13 +241,20 @@ static int check_function(const struct kernel *kernel, const struct plan_request
 			"IOMMU) and, on Intel with a kernel before 6.8, with intel_iommu=on",
 			now->address);
 	/* a stuck driver's function is not touched; what is on vfio-pci already may sleep */
-	if (is_overdue(request, now->address) || function->loan.use != LOAN_TAKEN)
+	if (is_overdue(request, now->address) || function->loan.use != LOAN_TAKEN ||
+		strcmp(now->driver, function->loan.target) == 0)
 		return 0;
 	if (request->refuse_boot_display && now->boot_display)
 		return plan_block(plan, BLOCKER_BOOT_DISPLAY,
 			"%s is the display that this host booted with, and boot_display = \"refuse\" "
 			"is set",
 			now->address);
+	if (!is_allowed(request, now->address) &&
+		host_use_find(kernel, now->address, text, sizeof(text)))
+		return plan_block(plan, BLOCKER_HELD,
+			"%s is in use by the host: %s; if the VM is to have it all the same, name it in "
+			"`allow` in /etc/gpu-ferry/gpu-ferry.conf",
+			now->address, text);
 	if (strcmp(now->power_state, "D3cold") != 0 && pci_is_dead(kernel, now->address))
 		return plan_block(plan, BLOCKER_DEAD,
 			"%s does not answer (its configuration space reads ff): it fell off the bus; "
@@ -263,7 +283,8 @@ static int check_driver(const struct kernel *kernel, const char *driver, struct 
 	if (pci_driver_exists(kernel, driver))
 		return 0;
 	if (kernel->ops->module_check(kernel->context, driver, &error) < 0)
-		return plan_block(plan, BLOCKER_NO_DRIVER, "%s", error.message);
+		return plan_block(plan, BLOCKER_NO_DRIVER, "the driver %s is not to be had: %s",
+			driver, error.message);
 	return 0;
 }
 

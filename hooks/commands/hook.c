@@ -79,7 +79,6 @@ int command_hook(struct context *context, char **arguments, struct error *error)
 		r = context_require_live(context, error);
 		if (r < 0)
 			return r;
-		context->log_fd = STDOUT_FILENO;
 		context_catch_signals();
 		r = phases[i].run(context, context->vmid, error);
 		return r < 0 ? error_wrap(error, r, "%s of VM %u", arguments[1], context->vmid) : 0;

@@ -65,7 +65,7 @@ static void print_devices(const struct choice *choice)
 			printf(" (mediated: left alone)");
 		if (entry->hostpci.keep_driver)
 			printf(" (driver=keep)");
-		puts(entry->error.status < 0 ? " (cannot be resolved)" : "");
+		puts(entry->chosen < 0 ? " (cannot be resolved)" : "");
 		if (entry->notice)
 			printf("    Proxmox will refuse it: %s\n", entry->notice);
 	}

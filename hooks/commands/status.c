@@ -9,16 +9,17 @@
 #include <errno.h>
 #include <string.h>
 
-/* The state as it is now: what a killed process left behind is owed, and an overdue write may have
- * come back. */
+/* The state as it is now: what a gone VM still has, or a killed process left behind, is owed. */
 static enum loan_state current_state(const struct context *context, const struct loan *loan)
 {
-	if (loan->state == LOAN_LENT || !context->root.live || loan_is_busy(&context->root, loan))
+	bool gone;
+
+	if (!context->root.live || loan_is_busy(&context->root, loan))
 		return loan->state;
-	if (loan->owner.kind == LOAN_OWNER_VM &&
-		!guest_is_gone(&context->root, &context->kernel, loan->owner.vmid))
-		return loan->state;
-	return LOAN_OWED;
+	if (loan->owner.kind == LOAN_OWNER_HAND)
+		return loan->state == LOAN_LENT ? LOAN_LENT : LOAN_OWED;
+	gone = guest_is_gone(&context->root, &context->kernel, loan->owner.vmid);
+	return gone ? LOAN_OWED : loan->state;
 }
 
 static bool is_taken(const struct loan_function *function)
@@ -147,6 +148,27 @@ static int print_table(const struct context *context, const struct loans *loans,
 	return table_print(&table, error);
 }
 
+static int judge(const struct context *context, const struct loans *loans, const char *filter,
+	struct error *error)
+{
+	size_t owed = 0;
+
+	for (size_t i = 0; i < loans->count; i++) {
+		enum loan_state state = current_state(context, &loans->items[i]);
+
+		owed += is_asked_for(&loans->items[i], filter) &&
+			(state == LOAN_OWED || state == LOAN_OVERDUE);
+	}
+	if (loans->unreadable.status < 0) {
+		*error = loans->unreadable;
+		return loans->unreadable.status;
+	}
+	if (owed)
+		return error_set(error, -EBUSY,
+			"%zu loans are still to be returned: gpu-ferry reconcile", owed);
+	return 0;
+}
+
 /* What only a person can mend is said once, on stderr. */
 static void explain_stuck(const struct context *context, const struct loans *loans)
 {
@@ -181,9 +203,5 @@ int command_status(struct context *context, char **arguments, struct error *erro
 	r = context->output == OUTPUT_TEXT ? print_table(context, &loans, arguments[0], error) :
 					     print_json(context, &loans, arguments[0], error);
 	explain_stuck(context, &loans);
-	if (r == 0 && loans.unreadable.status < 0) {
-		*error = loans.unreadable;
-		return loans.unreadable.status;
-	}
-	return r;
+	return r < 0 ? r : judge(context, &loans, arguments[0], error);
 }

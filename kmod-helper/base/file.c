@@ -39,10 +39,15 @@ static int open_in_root(const struct root *root, const char *path, int flags, mo
 	struct open_how how = {
 		.flags = (unsigned int)flags | O_CLOEXEC,
 		.mode = mode,
-		.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS,
+		.resolve = root->live ? 0 : RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS,
 	};
-	long fd = syscall(SYS_openat2, root->fd, path, &how, sizeof(how));
+	long fd;
 
+	/* a rename or mount anywhere makes the walk inside a root uncertain, so that it is to be
+	 * tried again (openat2(2)) */
+	do {
+		fd = syscall(SYS_openat2, root->fd, path, &how, sizeof(how));
+	} while (fd < 0 && errno == EAGAIN && how.resolve);
 	return fd < 0 ? -errno : (int)fd;
 }
 
