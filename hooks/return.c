@@ -120,10 +120,12 @@ static void tell_static(struct context *context, const struct loan *loan)
 
 int loan_settle(struct context *context, struct loan *loan, struct error *error)
 {
-	if (loan->state == LOAN_OVERDUE)
+	const struct step *stuck = loan_find_stuck(loan, NULL);
+
+	if (stuck)
 		return error_set(error, -EBUSY,
 			"%s is overdue: process %d still waits in its driver (gpu-ferry status %s)",
-			loan->child_subject, (int)loan->child, loan->child_subject);
+			stuck->subject, (int)stuck->child, stuck->subject);
 	if (loan_await(&context->root, loan, loan->write_deadline_ms) < 0)
 		return error_set(error, -EBUSY,
 			"process %d, left by a hook that was killed, is still at work",
@@ -183,7 +185,7 @@ int return_loan(struct context *context, const struct loan_owner *owner, struct 
 
 bool loan_is_due(struct context *context, const struct loan *loan)
 {
-	if (loan_is_busy(&context->root, loan))
+	if (loan_is_busy(&context->root, loan) || loan_find_stuck(loan, NULL))
 		return false;
 	if (loan->owner.kind == LOAN_OWNER_HAND)
 		return loan->state != LOAN_LENT;

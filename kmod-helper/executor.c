@@ -125,12 +125,9 @@ static int worker_start(const struct executor *executor, struct worker *worker, 
 		return error_set_errno(error, -errno, "start the process that moves the devices");
 	}
 	*worker = (struct worker){.pid = pid, .fd = pair[0]};
-	/* a stuck child's name must not be lost to the one that tidies up after it */
-	if (loan->state != LOAN_OVERDUE) {
-		loan->child = pid;
-		if (process_start_time(executor->root, pid, &loan->child_start_time) < 0)
-			loan->child_start_time = 0;
-	}
+	loan->child = pid;
+	if (process_start_time(executor->root, pid, &loan->child_start_time) < 0)
+		loan->child_start_time = 0;
 	return 0;
 }
 
@@ -173,12 +170,14 @@ static void describe(const struct step *step, enum direction direction, char *bu
 			step->subject);
 }
 
-static int overdue(struct worker *worker, struct loan *loan, const struct step *step,
+static int overdue(struct worker *worker, struct loan *loan, struct step *step,
 	const char *what, unsigned int deadline_ms, struct error *error)
 {
 	loan->state = LOAN_OVERDUE;
-	loan->child = worker->pid;
-	snprintf(loan->child_subject, sizeof(loan->child_subject), "%s", step->subject);
+	step->state = STEP_STUCK;
+	step->child = loan->child;
+	step->child_start_time = loan->child_start_time;
+	loan->child = 0;
 	/* it stays behind with its end of the socket; ours closes, so that it ends after the write */
 	close(worker->fd);
 	worker->fd = -1;
@@ -188,7 +187,7 @@ static int overdue(struct worker *worker, struct loan *loan, const struct step *
 }
 
 static int run_step(const struct executor *executor, struct worker *worker, struct loan *loan,
-	const struct step *step, enum direction direction, struct error *error)
+	struct step *step, enum direction direction, struct error *error)
 {
 	struct request request = {.direction = direction, .step = *step};
 	unsigned int deadline_ms = binding_deadline_ms(step, loan);
@@ -281,9 +280,7 @@ int executor_apply(const struct executor *executor, struct loan *loan, struct er
 	if (r == 0)
 		r = apply_all(executor, &worker, loan, error);
 	worker_end(&worker);
-	/* not by r: a driver's probe may answer with -ETIMEDOUT, too */
-	if (loan->state != LOAN_OVERDUE)
-		loan->child = 0;
+	loan->child = 0;
 	return r;
 }
 
@@ -318,17 +315,11 @@ static int undo_step(const struct executor *executor, struct worker *worker, str
 	return 0;
 }
 
-/* Its write sleeps in the kernel: another one would only queue up behind it. */
-static bool is_stuck(const struct loan *loan, const char *subject)
-{
-	return loan->state == LOAN_OVERDUE && strcmp(loan->child_subject, subject) == 0;
-}
-
-static int stuck_error(const struct loan *loan, struct error *error)
+static int stuck_error(const struct step *step, struct error *error)
 {
 	return error_set(error, -EBUSY,
 		"%s is owed: process %d still waits in its driver (gpu-ferry status %s)",
-		loan->child_subject, (int)loan->child, loan->child_subject);
+		step->subject, (int)step->child, step->subject);
 }
 
 static int undo_all(const struct executor *executor, struct worker *worker, struct loan *loan,
@@ -340,12 +331,14 @@ static int undo_all(const struct executor *executor, struct worker *worker, stru
 	for (size_t i = loan->steps.count; i-- > 0;) {
 		struct error why = {0};
 		const char *subject = loan->steps.items[i].subject;
+		const struct step *stuck = loan_find_stuck(loan, subject);
 		int r;
 
 		if ((address && strcmp(subject, address) != 0) || is_listed(&failed, subject))
 			continue;
-		if (is_stuck(loan, subject))
-			r = stuck_error(loan, &why);
+		/* behind a write that sleeps in the kernel another one would only queue up */
+		if (stuck)
+			r = stuck_error(stuck, &why);
 		else
 			r = undo_step(executor, worker, loan, i, &why);
 		if (r == 0)
@@ -370,7 +363,6 @@ int executor_undo(const struct executor *executor, struct loan *loan, const char
 	int r = undo_all(executor, &worker, loan, address, error);
 
 	worker_end(&worker);
-	if (loan->state != LOAN_OVERDUE)
-		loan->child = 0;
+	loan->child = 0;
 	return r;
 }

@@ -16,7 +16,7 @@
 
 static const char *const state_names[] = {"taking", "lent", "returning", "owed", "overdue"};
 static const char *const use_names[] = {"taken", "alternative", "borrowed", "static"};
-static const char *const step_names[] = {"planned", "started", "done"};
+static const char *const step_names[] = {"planned", "started", "done", "stuck"};
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -254,6 +254,26 @@ static int parse_function(struct json_object *object, struct loan_function *ret,
 	return 0;
 }
 
+/* null, or {"pid", "start_time"}: with the start time a pid names one process for ever. */
+static int parse_child(struct json_object *object, pid_t *ret_pid,
+	unsigned long long *ret_start_time, struct error *error)
+{
+	struct json_object *child = json_object_object_get(object, "child");
+	int64_t pid, start;
+	int r;
+
+	if (!child)
+		return 0;
+	r = get_number(child, "pid", 1, INT_MAX, &pid, error);
+	if (r == 0)
+		r = get_number(child, "start_time", 0, INT64_MAX, &start, error);
+	if (r == 0) {
+		*ret_pid = (pid_t)pid;
+		*ret_start_time = (unsigned long long)start;
+	}
+	return r;
+}
+
 static int parse_step(struct json_object *object, struct step *ret, struct error *error)
 {
 	unsigned int state = 0;
@@ -269,7 +289,9 @@ static int parse_step(struct json_object *object, struct step *ret, struct error
 			0 ||
 		(r = get_text(object, "original", ret->original, sizeof(ret->original), error)) <
 			0 ||
-		(r = get_choice(object, "state", step_names, COUNT(step_names), &state, error)) < 0)
+		(r = get_choice(object, "state", step_names, COUNT(step_names), &state, error)) <
+			0 ||
+		(r = parse_child(object, &ret->child, &ret->child_start_time, error)) < 0)
 		return r;
 	ret->state = (enum step_state)state;
 	ret->record = json_object_get(object);
@@ -294,24 +316,6 @@ static int parse_lists(struct json_object *object, struct loan *loan, struct err
 		r = parse_step(json_object_array_get_idx(list, i), &step, error);
 		if (r == 0 && !steps_add(&loan->steps, &step))
 			r = -ENOMEM;
-	}
-	return r;
-}
-
-static int parse_child(struct json_object *object, struct loan *loan, struct error *error)
-{
-	struct json_object *child = json_object_object_get(object, "child");
-	int64_t pid, start;
-	int r;
-
-	if (!child)
-		return 0;
-	if ((r = get_number(child, "pid", 1, INT_MAX, &pid, error)) == 0 &&
-		(r = get_number(child, "start_time", 0, INT64_MAX, &start, error)) == 0 &&
-		(r = get_text(child, "subject", loan->child_subject, sizeof(loan->child_subject),
-			 error)) == 0) {
-		loan->child = (pid_t)pid;
-		loan->child_start_time = (unsigned long long)start;
 	}
 	return r;
 }
@@ -346,7 +350,7 @@ static int parse_fields(struct json_object *object, struct loan *loan, struct er
 		(r = get_choice(object, "state", state_names, COUNT(state_names), &state, error)) <
 			0 ||
 		(r = get_text(object, "since", loan->since, sizeof(loan->since), error)) < 0 ||
-		(r = parse_child(object, loan, error)) < 0)
+		(r = parse_child(object, &loan->child, &loan->child_start_time, error)) < 0)
 		return r;
 	loan->state = (enum loan_state)state;
 	return parse_lists(object, loan, error);
@@ -420,6 +424,18 @@ static struct json_object *format_function(const struct loan_function *function)
 	return object;
 }
 
+static struct json_object *format_child(pid_t pid, unsigned long long start_time)
+{
+	struct json_object *object;
+
+	if (!pid)
+		return NULL;
+	object = json_object_new_object();
+	put_number(object, "pid", pid);
+	put_number(object, "start_time", (int64_t)start_time);
+	return object;
+}
+
 static struct json_object *format_step(const struct step *step)
 {
 	struct json_object *object = record_copy(step->record);
@@ -429,19 +445,7 @@ static struct json_object *format_step(const struct step *step)
 	put_text(object, "argument", step->argument);
 	put_text(object, "original", step->original);
 	put_text(object, "state", step_names[step->state]);
-	return object;
-}
-
-static struct json_object *format_child(const struct loan *loan)
-{
-	struct json_object *object;
-
-	if (!loan->child)
-		return NULL;
-	object = json_object_new_object();
-	put_number(object, "pid", loan->child);
-	put_number(object, "start_time", (int64_t)loan->child_start_time);
-	put_text(object, "subject", loan->child_subject);
+	json_object_object_add(object, "child", format_child(step->child, step->child_start_time));
 	return object;
 }
 
@@ -458,7 +462,7 @@ static struct json_object *format_loan(const struct loan *loan)
 	put_number(object, "write_deadline_ms", loan->write_deadline_ms);
 	put_number(object, "slow_write_deadline_ms", loan->slow_write_deadline_ms);
 	put_number(object, "return_wait_ms", loan->return_wait_ms);
-	json_object_object_add(object, "child", format_child(loan));
+	json_object_object_add(object, "child", format_child(loan->child, loan->child_start_time));
 	for (size_t i = 0; i < loan->function_count; i++)
 		json_object_array_add(functions, format_function(&loan->functions[i]));
 	for (size_t i = 0; i < loan->steps.count; i++)
@@ -498,6 +502,17 @@ int loan_write(const struct root *root, const struct loan *loan, struct error *e
 	return r < 0 ? error_wrap(error, r, "record the loan") : 0;
 }
 
+const struct step *loan_find_stuck(const struct loan *loan, const char *address)
+{
+	for (size_t i = 0; i < loan->steps.count; i++) {
+		const struct step *step = &loan->steps.items[i];
+
+		if (step->state == STEP_STUCK && (!address || strcmp(step->subject, address) == 0))
+			return step;
+	}
+	return NULL;
+}
+
 bool loan_is_busy(const struct root *root, const struct loan *loan)
 {
 	return loan->child && process_is_alive(root, loan->child, loan->child_start_time);
@@ -526,6 +541,22 @@ int loan_remove(const struct root *root, const struct loan_owner *owner, struct 
 	return file_remove(root, path, error);
 }
 
+/* A write may have come back when nobody was left to say so. */
+static void notice_returned(const struct root *root, struct loan *loan)
+{
+	for (size_t i = 0; i < loan->steps.count; i++) {
+		struct step *step = &loan->steps.items[i];
+
+		if (step->state != STEP_STUCK ||
+			process_is_alive(root, step->child, step->child_start_time))
+			continue;
+		step->state = STEP_STARTED;
+		step->child = 0;
+	}
+	if (loan->state == LOAN_OVERDUE && !loan_find_stuck(loan, NULL))
+		loan->state = LOAN_OWED;
+}
+
 static int read_file(const struct root *root, const char *path, struct loan *ret,
 	struct error *error)
 {
@@ -545,9 +576,8 @@ static int read_file(const struct root *root, const char *path, struct loan *ret
 		return error_set(error, -EBADMSG,
 			"read the loan /%s: it names another owner than its file's name", path);
 	}
-	/* the write has come back, and nobody was left to say so */
-	if (ret->state == LOAN_OVERDUE && root->live && !loan_is_busy(root, ret))
-		ret->state = LOAN_OWED;
+	if (root->live)
+		notice_returned(root, ret);
 	return 0;
 }
 

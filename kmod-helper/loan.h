@@ -63,9 +63,8 @@ struct loan {
 	size_t function_count;
 	struct steps steps; /* in the order of the handover; a return undoes them backwards */
 	unsigned int write_deadline_ms, slow_write_deadline_ms, return_wait_ms;
-	pid_t child; /* the process that writes into drivers; 0: none */
+	pid_t child; /* the process that writes into drivers now; 0: none */
 	unsigned long long child_start_time;
-	char child_subject[STEP_TEXT_SIZE]; /* what an overdue child's write is about */
 	struct json_object *record;
 };
 
@@ -105,8 +104,11 @@ int loan_remove(const struct root *root, const struct loan_owner *owner, struct 
 int loan_read(const struct root *root, const struct loan_owner *owner, struct loan *ret,
 	struct error *error);
 
+/* The step of @address (any, when NULL) whose write has not come back; NULL when there is none. */
+const struct step *loan_find_stuck(const struct loan *loan, const char *address);
+
 /* True while the process of this loan's last handover or return lives: a killed hook's child finishes
- * the write in hand, an overdue one sleeps in a driver. */
+ * the write in hand. Stuck steps are not counted. */
 bool loan_is_busy(const struct root *root, const struct loan *loan);
 /* Waits for that process to end. 0 or -EBUSY past the deadline. */
 int loan_await(const struct root *root, const struct loan *loan, unsigned int deadline_ms);

@@ -147,11 +147,7 @@ static enum loan_use judge_use(const struct plan_request *request, const struct 
 static bool is_overdue(const struct plan_request *request, const char *address)
 {
 	for (size_t i = 0; request->loans && i < request->loans->count; i++) {
-		const char *stuck = request->loans->items[i].state == LOAN_OVERDUE ?
-			request->loans->items[i].child_subject :
-			NULL;
-
-		if (stuck && strcmp(stuck, address) == 0)
+		if (loan_find_stuck(&request->loans->items[i], address))
 			return true;
 	}
 	return false;

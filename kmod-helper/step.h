@@ -2,6 +2,7 @@
 #pragma once
 
 #include <stddef.h>
+#include <sys/types.h>
 
 /*
  * A step of a plan: an operation's name and its arguments, nothing else, so that a plan can be
@@ -15,6 +16,7 @@ enum step_state {
 	STEP_PLANNED, /* recorded, not begun */
 	STEP_STARTED, /* begun: whether it took effect must be read from the kernel */
 	STEP_DONE,
+	STEP_STUCK, /* its write has not come back: @child sleeps in the driver */
 };
 
 struct json_object;
@@ -26,6 +28,8 @@ struct step {
 	char original[STEP_TEXT_SIZE]; /* what its undoing puts back */
 	char why[STEP_TEXT_SIZE];      /* for the person; not recorded */
 	enum step_state state;
+	pid_t child; /* STEP_STUCK only */
+	unsigned long long child_start_time;
 	struct json_object *record; /* as read from the loan, fields unknown to us included */
 };
 

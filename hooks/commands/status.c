@@ -14,7 +14,8 @@ static enum loan_state current_state(const struct context *context, const struct
 {
 	bool gone;
 
-	if (!context->root.live || loan_is_busy(&context->root, loan))
+	if (!context->root.live || loan_is_busy(&context->root, loan) ||
+		loan_find_stuck(loan, NULL))
 		return loan->state;
 	if (loan->owner.kind == LOAN_OWNER_HAND)
 		return loan->state == LOAN_LENT ? LOAN_LENT : LOAN_OWED;
@@ -173,14 +174,14 @@ static int judge(const struct context *context, const struct loans *loans, const
 static void explain_stuck(const struct context *context, const struct loans *loans)
 {
 	for (size_t i = 0; i < loans->count; i++) {
-		const struct loan *loan = &loans->items[i];
+		const struct step *stuck = loan_find_stuck(&loans->items[i], NULL);
 
-		if (loan->state == LOAN_OVERDUE)
-			log_step(&context->log, LOG_WARNING, loan->child_subject, NULL,
+		if (stuck)
+			log_step(&context->log, LOG_WARNING, stuck->subject, NULL,
 				"%s is overdue: process %d waits in its driver. It comes home by "
 				"`gpu-ferry reconcile` once whoever uses it has ended; an ordinary "
 				"reboot may hang: `sync; echo b > /proc/sysrq-trigger` does not",
-				loan->child_subject, (int)loan->child);
+				stuck->subject, (int)stuck->child);
 	}
 }
 

@@ -72,9 +72,10 @@ static void forget_unseen(struct watch *watch)
 static int sleep_of_living(struct watch *watch, const struct loan *loan, struct pollfd *polled)
 {
 	const struct context *context = watch->context;
-	pid_t pid = loan->child;
+	const struct step *stuck = loan_find_stuck(loan, NULL);
+	pid_t pid = stuck ? stuck->child : loan->child;
 
-	if (loan->owner.kind == LOAN_OWNER_VM && !loan_is_busy(&context->root, loan))
+	if (!stuck && loan->owner.kind == LOAN_OWNER_VM && !loan_is_busy(&context->root, loan))
 		pid = guest_pid(&context->kernel, loan->owner.vmid);
 	if (!pid)
 		return loan->owner.kind == LOAN_OWNER_HAND ? -1 : STARTING_MS;

@@ -22,6 +22,8 @@ static struct loan loan;
 
 static void init(void)
 {
+	/* criterion's own .timeout leaks its timer, which the leak sanitizer tells */
+	alarm(120);
 	handover_init(&handover);
 	handover_plan(&handover, &loan);
 }
@@ -32,7 +34,7 @@ static void done(void)
 	handover_done(&handover);
 }
 
-TestSuite(executor, .init = init, .fini = done, .timeout = 120);
+TestSuite(executor, .init = init, .fini = done);
 
 static void begin_anew(void)
 {
@@ -81,6 +83,16 @@ static void read_loan_again(void)
 	loan_done(&loan);
 	cr_assert_eq(
 		loan_read(&handover.scratch.root, VM_104, &loan, &error), 0, "%s", error.message);
+}
+
+/* What loan_read does on a live root once /proc says that the children have ended. */
+static void notice_returned(void)
+{
+	loan.state = LOAN_OWED;
+	for (size_t i = 0; i < loan.steps.count; i++) {
+		if (loan.steps.items[i].state == STEP_STUCK)
+			loan.steps.items[i].state = STEP_STARTED;
+	}
 }
 
 Test(executor, takes_consumers_first_and_the_display_last_by_override_alone)
@@ -559,9 +571,9 @@ Test(executor, a_stuck_remove_is_given_up_at_its_deadline_and_named)
 	cr_expect_geq(took, 200u);
 	cr_expect_lt(took, 3000u, "%llu ms", took);
 	cr_expect_eq(loan.state, LOAN_OVERDUE);
-	cr_expect_str_eq(loan.child_subject, "0000:01:00.2");
+	cr_assert_not_null(loan_find_stuck(&loan, "0000:01:00.2"));
 	cr_expect_not_null(strstr(error.message, "0000:01:00.2"), "%s", error.message);
-	child = loan.child;
+	child = loan_find_stuck(&loan, NULL)->child;
 	cr_assert_gt(child, 0);
 	cr_expect_eq(kill(child, 0), 0);
 	wake("xhci_hcd");
@@ -572,14 +584,17 @@ Test(executor, a_stuck_child_holds_nothing_of_its_caller)
 {
 	struct pollfd polled = {.events = POLLIN};
 	int pair[2];
+	pid_t child;
 
 	/* a descriptor that a child would inherit over an exec, too */
 	cr_assert_eq(pipe(pair), 0);
 	stick("snd_hda_intel");
 	cr_assert_eq(apply(), -ETIMEDOUT);
-	cr_expect_eq(kill(loan.child, 0), 0);
-	cr_expect_neq(getpgid(loan.child), getpgrp());
-	cr_expect_eq(getsid(loan.child), loan.child);
+	cr_assert_not_null(loan_find_stuck(&loan, NULL));
+	child = loan_find_stuck(&loan, NULL)->child;
+	cr_expect_eq(kill(child, 0), 0);
+	cr_expect_neq(getpgid(child), getpgrp());
+	cr_expect_eq(getsid(child), child);
 	close(pair[1]);
 	polled.fd = pair[0];
 	cr_expect_eq(poll(&polled, 1, 1000), 1, "the child holds the pipe");
@@ -603,7 +618,7 @@ Test(executor, a_stuck_function_is_owed_the_others_go_home_and_it_follows_when_i
 	cr_expect_str_eq(driver_of("0000:01:00.1"), "snd_hda_intel");
 	cr_expect_str_eq(driver_of("0000:01:00.0"), "nouveau");
 	cr_expect_eq(loan.state, LOAN_OVERDUE);
-	cr_expect_neq(loan.child, 0);
+	cr_expect_not_null(loan_find_stuck(&loan, "0000:01:00.2"));
 	for (size_t i = 0; i < loan.steps.count; i++)
 		cr_expect(strcmp(loan.steps.items[i].subject, "0000:01:00.2") == 0 ||
 			strcmp(loan.steps.items[i].operation, "load") == 0);
@@ -612,9 +627,9 @@ Test(executor, a_stuck_function_is_owed_the_others_go_home_and_it_follows_when_i
 	wake("xhci_hcd");
 	read_loan_again();
 	cr_expect_eq(loan.state, LOAN_OVERDUE);
-	cr_expect_str_eq(loan.child_subject, "0000:01:00.2");
+	cr_expect_not_null(loan_find_stuck(&loan, "0000:01:00.2"));
 	/* as loan_read finds it on a live root, where /proc says that the child has ended */
-	loan.state = LOAN_OWED;
+	notice_returned();
 	expect_undone("the stuck function came free");
 }
 
@@ -626,7 +641,7 @@ Test(executor, a_remove_that_sticks_in_the_return_is_owed_and_the_others_go_home
 	cr_expect_lt(executor_undo(&handover.executor, &loan, NULL, NULL), 0);
 	cr_expect_eq(loan.state, LOAN_OVERDUE);
 	wake("vfio-pci");
-	loan.state = LOAN_OWED;
+	notice_returned();
 	loan.write_deadline_ms = 10000;
 	expect_undone("vfio-pci let go");
 }
@@ -634,7 +649,7 @@ Test(executor, a_remove_that_sticks_in_the_return_is_owed_and_the_others_go_home
 /* Two of one card, each held by somebody: neither may be written to again while it sleeps. Off
  * until a loan can name more than one child: the second overwrites the first one's pid and subject.
  */
-Test(executor, two_stuck_functions_are_both_left_alone, .disabled = true)
+Test(executor, two_stuck_functions_are_both_left_alone)
 {
 	unsigned long long begin;
 

@@ -237,15 +237,6 @@ Test(plan, a_foreign_member_on_vfio_pci_already_stays_there)
 	cr_expect_eq(planned("0000:04:00.0")->use, LOAN_STATIC);
 }
 
-/* Design, handover 3: "Functions asked for get the same storage and network checks." Off: no such
- * check is there yet. */
-Test(plan, a_disk_controller_in_use_that_is_asked_for_is_refused_unless_allowed, .disabled = true)
-{
-	fake_add_function(handover.fake, "0000:05:00.0", 0x0106, 18, "ahci");
-	take("0000:05:00.0");
-	cr_expect_geq(plan.blocker_count, 1u);
-}
-
 /* ---- checks */
 
 Test(plan, without_a_group_there_is_no_iommu)
@@ -423,7 +414,11 @@ Test(plan, an_overdue_function_is_not_looked_at_and_refused)
 	const struct plan_want one = want("0000:01:00.0");
 
 	other.state = LOAN_OVERDUE;
-	strcpy(other.child_subject, "0000:01:00.2");
+	cr_assert_not_null(steps_add(&other.steps,
+		&(struct step){.operation = "unbind",
+			.subject = "0000:01:00.2",
+			.state = STEP_STUCK,
+			.child = 77}));
 	/* on Linux 6.1 reading its driver_override would hang */
 	handover.fake->linux_6_1 = true;
 	fake_function(handover.fake, "0000:01:00.2")->locked = true;
@@ -448,7 +443,7 @@ Test(plan, alternatives_are_recorded_and_not_moved)
 
 /* Proxmox takes the chosen one's whole group, the other choice with it. Off: it is only recorded
  * now, and Proxmox's new_id moves it, the twins of its id included. */
-Test(plan, an_alternative_in_the_chosen_ones_group_goes_with_it, .disabled = true)
+Test(plan, an_alternative_in_the_chosen_ones_group_goes_with_it)
 {
 	struct plan_want wants[] = {want("0000:01:00.0"), want("0000:02:00.0")};
 
