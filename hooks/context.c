@@ -82,7 +82,7 @@ int context_require_live(const struct context *context, struct error *error)
 			"%s changes the host: under --root it only works with --dry-run",
 			context->command);
 	if (geteuid() != 0)
-		return error_set(error, -EPERM, "%s changes the host: run it as root",
-			context->command);
+		return error_set(
+			error, -EPERM, "%s changes the host: run it as root", context->command);
 	return 0;
 }

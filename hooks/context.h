@@ -10,7 +10,8 @@
 #include <signal.h>
 #include <stdbool.h>
 
-/* The status of an error that means: called wrongly. An errno that no system call of ours returns. */
+/* The status of an error that means: called wrongly. An errno that no system call of ours returns.
+ */
 #define USAGE (-EBADRQC)
 
 /* What every command of the program is given: the host it works on, and how it is to speak. */
@@ -25,7 +26,8 @@ struct context {
 	struct root root;
 	struct kernel kernel;
 	struct log log;
-	int log_level;	/* the least urgent priority that is shown: LOG_WARNING with -q, LOG_DEBUG with -v */
+	int log_level; /* the least urgent priority that is shown: LOG_WARNING with -q, LOG_DEBUG
+			  with -v */
 	unsigned int vmid; /* for the journal; 0: none */
 	enum output_format output;
 	bool dry_run;
@@ -45,5 +47,6 @@ void context_close(struct context *context);
 /* Signal dispositions may be inherited from the caller: reset, and stop_requested installed. */
 void context_catch_signals(void);
 
-/* Refuses what would change something when the root is not the live one, or without root's rights. */
+/* Refuses what would change something when the root is not the live one, or without root's rights.
+ */
 int context_require_live(const struct context *context, struct error *error);

@@ -11,8 +11,8 @@
 #include <string.h>
 #include <time.h>
 
-/* The VMs that a mapping ties together, all locked; ascending, so that two of us never wait for each
- * other. */
+/* The VMs that a mapping ties together, all locked; ascending, so that two of us never wait for
+ * each other. */
 struct circle {
 	struct context *context;
 	struct loans loans; /* read after the locks */
@@ -89,13 +89,13 @@ static int circle_open(struct circle *circle, struct error *error)
 
 static unsigned int reserved_by(const struct circle *circle, const char *address)
 {
-	return reservation_owner(&circle->reservations, &circle->context->root, address, 0,
-		time(NULL), NULL);
+	return reservation_owner(
+		&circle->reservations, &circle->context->root, address, 0, time(NULL), NULL);
 }
 
 /* Proxmox reserves the functions of the entry; the rest of their group goes with them. */
-static unsigned int group_reserved_by(const struct circle *circle, const struct loan *loan,
-	long iommu_group)
+static unsigned int group_reserved_by(
+	const struct circle *circle, const struct loan *loan, long iommu_group)
 {
 	for (size_t i = 0; i < loan->function_count; i++) {
 		unsigned int vmid;
@@ -109,8 +109,8 @@ static unsigned int group_reserved_by(const struct circle *circle, const struct 
 	return 0;
 }
 
-static struct loan *find_taker(struct circle *circle, const struct loan *except,
-	const char *address)
+static struct loan *find_taker(
+	struct circle *circle, const struct loan *except, const char *address)
 {
 	for (size_t i = 0; i < circle->loans.count; i++) {
 		struct loan *loan = &circle->loans.items[i];
@@ -127,7 +127,8 @@ static int save(struct circle *circle, struct loan *loan, struct error *error)
 	return loan_write(&circle->context->root, loan, error);
 }
 
-/* @to gets what @from prepared; @from keeps it as an alternative, with the home that was recorded. */
+/* @to gets what @from prepared; @from keeps it as an alternative, with the home that was recorded.
+ */
 static int hand_over(struct circle *circle, struct loan *from, struct loan *to, const char *address,
 	struct error *error)
 {
@@ -195,8 +196,8 @@ static int adopt(struct circle *circle, struct loan *loan, struct loan_function 
 	return save(circle, loan, error);
 }
 
-static int give_up(struct circle *circle, struct loan *loan, const char *address,
-	struct error *error)
+static int give_up(
+	struct circle *circle, struct loan *loan, const char *address, struct error *error)
 {
 	struct context *context = circle->context;
 	const struct executor executor = {
@@ -207,8 +208,8 @@ static int give_up(struct circle *circle, struct loan *loan, const char *address
 	};
 	int r;
 
-	log_step(&context->log, LOG_INFO, address, NULL, "%s was not chosen: it goes home",
-		address);
+	log_step(
+		&context->log, LOG_INFO, address, NULL, "%s was not chosen: it goes home", address);
 	r = executor_undo(&executor, loan, address, error);
 	if (r < 0)
 		return r;
@@ -217,16 +218,15 @@ static int give_up(struct circle *circle, struct loan *loan, const char *address
 }
 
 /* What this VM has reserved is what its QEMU got. */
-static int settle_function(struct circle *circle, struct loan *loan, const char *address,
-	struct error *error)
+static int settle_function(
+	struct circle *circle, struct loan *loan, const char *address, struct error *error)
 {
 	struct loan_function *function = loan_find(loan, address);
 	unsigned int vmid = group_reserved_by(circle, loan, function->iommu_group);
 	struct loan *other = vmid ? find_loan(circle, vmid) : NULL;
 
 	if (vmid == loan->owner.vmid)
-		return function->use == LOAN_ALTERNATIVE ? adopt(circle, loan, function, error) :
-							   0;
+		return function->use == LOAN_ALTERNATIVE ? adopt(circle, loan, function, error) : 0;
 	if (function->use != LOAN_TAKEN)
 		return 0;
 	if (other && loan_find(other, address))

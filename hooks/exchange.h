@@ -4,9 +4,9 @@
 #include "context.h"
 
 /*
- * post-start: Proxmox chooses among a mapping's alternatives after pre-start. Compares what the loan
- * prepared with what QEMU got (the reservations), and puts right what differs: what another VM had
- * prepared changes owners with ours, what Proxmox bound itself is adopted, what QEMU did not take goes
- * home. Does nothing for a VM without alternatives.
+ * post-start: Proxmox chooses among a mapping's alternatives after pre-start. Compares what the
+ * loan prepared with what QEMU got (the reservations), and puts right what differs: what another VM
+ * had prepared changes owners with ours, what Proxmox bound itself is adopted, what QEMU did not
+ * take goes home. Does nothing for a VM without alternatives.
  */
 int exchange_alternatives(struct context *context, unsigned int vmid, struct error *error);

@@ -78,8 +78,7 @@ static bool is_swtpm(const struct kernel *kernel, pid_t pid)
 	char path[64], text[64];
 
 	snprintf(path, sizeof(path), "proc/%d/comm", (int)pid);
-	return kernel_read(kernel, path, text, sizeof(text)) > 0 &&
-		strncmp(text, "swtpm", 5) == 0;
+	return kernel_read(kernel, path, text, sizeof(text)) > 0 && strncmp(text, "swtpm", 5) == 0;
 }
 
 static pid_t pid_of_scope(const struct kernel *kernel, unsigned int vmid)

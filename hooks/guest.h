@@ -6,9 +6,9 @@
 
 /*
  * Is a VM there? A VM is running while a live process is its QEMU: the pid in
- * /run/qemu-server/VMID.pid (PVE/QemuServer/Helpers.pm, vm_running_locally), or anything but swtpm in
- * qemu.slice/VMID.scope. It is gone when it is not running and nobody holds its config's lock, which
- * Proxmox holds from before pre-start until after post-start, sometimes for minutes.
+ * /run/qemu-server/VMID.pid (PVE/QemuServer/Helpers.pm, vm_running_locally), or anything but swtpm
+ * in qemu.slice/VMID.scope. It is gone when it is not running and nobody holds its config's lock,
+ * which Proxmox holds from before pre-start until after post-start, sometimes for minutes.
  */
 bool guest_is_running(const struct kernel *kernel, unsigned int vmid);
 bool guest_is_gone(const struct root *root, const struct kernel *kernel, unsigned int vmid);

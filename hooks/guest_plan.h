@@ -5,8 +5,8 @@
 #include "resolve.h"
 #include "take.h"
 
-/* A VM's handover in full: its config, what it means on this host, and the plan. `plan` prints it and
- * pre-start runs it. */
+/* A VM's handover in full: its config, what it means on this host, and the plan. `plan` prints it
+ * and pre-start runs it. */
 struct guest_plan {
 	struct pci_functions host;
 	struct loans loans;
@@ -15,9 +15,9 @@ struct guest_plan {
 	struct plan plan;
 };
 
-/* All but the plan, in which only what Proxmox would die with stands as a blocker. @ret must be zeroed;
- * free with guest_plan_done also on failure. Settings are read only when the VM asks for devices.
- * 0, or the errors of vm_config_read and settings_read. */
+/* All but the plan, in which only what Proxmox would die with stands as a blocker. @ret must be
+ * zeroed; free with guest_plan_done also on failure. Settings are read only when the VM asks for
+ * devices. 0, or the errors of vm_config_read and settings_read. */
 int guest_plan_resolve(struct context *context, unsigned int vmid, const char *migrated_from,
 	struct guest_plan *ret, struct error *error);
 

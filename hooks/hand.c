@@ -58,8 +58,8 @@ static int add_mapping(struct context *context, const char *name, struct hand_de
 	if (r == 0)
 		r = mappings_read(&context->root, &mappings, error);
 	if (r == 0)
-		r = mapping_find(&mappings, name, node, lookup_device, &lookup, &alternatives,
-			error);
+		r = mapping_find(
+			&mappings, name, node, lookup_device, &lookup, &alternatives, error);
 	if (r == -ENOENT)
 		return error_set(error, USAGE,
 			"'%s' is no PCI address (2b:00, 2b:00.0 or 0000:2b:00.0), and no resource "
@@ -70,16 +70,16 @@ static int add_mapping(struct context *context, const char *name, struct hand_de
 	return r;
 }
 
-static int add_argument(struct context *context, const char *argument,
-	struct hand_devices *devices, struct error *error)
+static int add_argument(struct context *context, const char *argument, struct hand_devices *devices,
+	struct error *error)
 {
 	char device[PCI_ADDRESS_SIZE];
 
 	if (pci_device_parse(argument, device, sizeof(device)) < 0)
 		return add_mapping(context, argument, devices, error);
 	if (!add_matches(device, devices))
-		return error_set(error, -ENODEV, "%s is not there (see gpu-ferry list --all)",
-			argument);
+		return error_set(
+			error, -ENODEV, "%s is not there (see gpu-ferry list --all)", argument);
 	return 0;
 }
 
@@ -93,8 +93,8 @@ static int compare_groups(const void *left, const void *right)
 	return (a > b) - (a < b);
 }
 
-int hand_devices_find(struct context *context, char **arguments, struct hand_devices *ret,
-	struct error *error)
+int hand_devices_find(
+	struct context *context, char **arguments, struct hand_devices *ret, struct error *error)
 {
 	int r;
 

@@ -18,6 +18,6 @@ struct hand_devices {
 /* USAGE when an argument is no DEVICE, -ENODEV when it is not there,
  * and mapping_find's errors. @ret must be
  * zeroed; free with hand_devices_done also on failure. */
-int hand_devices_find(struct context *context, char **arguments, struct hand_devices *ret,
-	struct error *error);
+int hand_devices_find(
+	struct context *context, char **arguments, struct hand_devices *ret, struct error *error);
 void hand_devices_done(struct hand_devices *devices);

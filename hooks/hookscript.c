@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
 /*
- * What `qm set --hookscript` names. Proxmox runs it at every start and stop of the VM, so it is small:
- * libc and the VM config reader. It ends at once when there is nothing to ferry, else gpu-ferry does
- * the work: `gpu-ferry hook VMID PHASE`.
+ * What `qm set --hookscript` names. Proxmox runs it at every start and stop of the VM, so it is
+ * small: libc and the VM config reader. It ends at once when there is nothing to ferry, else
+ * gpu-ferry does the work: `gpu-ferry hook VMID PHASE`.
  */
 
 #include "conf/cluster.h"
@@ -28,8 +28,8 @@ static const char *const phase_names[PHASE_COUNT] = {
 
 #define EXIT_USAGE 2
 
-static int parse_arguments(int count, char **arguments, unsigned int *ret_vmid,
-	enum phase *ret_phase)
+static int parse_arguments(
+	int count, char **arguments, unsigned int *ret_vmid, enum phase *ret_phase)
 {
 	if (count != 3) {
 		fprintf(stderr,
@@ -81,7 +81,8 @@ static int wants_devices(unsigned int vmid, struct error *error)
 	return vm_config_has_hostpci(&config) && !vm_config_is_template(&config);
 }
 
-/* Only pre-start looks at the config: later phases go by the loan, whatever the config says by now. */
+/* Only pre-start looks at the config: later phases go by the loan, whatever the config says by now.
+ */
 static int is_needed(unsigned int vmid, enum phase phase, struct error *error)
 {
 	if (phase == PRE_STOP)
@@ -128,8 +129,8 @@ int main(int count, char **arguments)
 		return EXIT_SUCCESS;
 	find_program(program, sizeof(program));
 	execv(program,
-		(char *const[]){(char[]){"gpu-ferry"}, (char[]){"hook"}, arguments[1], arguments[2],
-			NULL});
+		(char *const[]){
+			(char[]){"gpu-ferry"}, (char[]){"hook"}, arguments[1], arguments[2], NULL});
 	fprintf(stderr, "gpu-ferry: run %s: %s\n", program, strerror(errno));
 	return EXIT_FAILURE;
 }

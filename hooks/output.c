@@ -16,9 +16,9 @@ static int flush(struct error *error)
 
 int output_json(const struct context *context, struct json_object *object, struct error *error)
 {
-	int flags = context->output == OUTPUT_JSON_PRETTY ?
-		JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE :
-		JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE;
+	int flags = context->output == OUTPUT_JSON_PRETTY
+		? JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE
+		: JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE;
 	const char *text = json_object_to_json_string_ext(object, flags);
 
 	if (text)
@@ -51,8 +51,8 @@ void json_add_owner(struct json_object *object, const char *key, const struct lo
 
 		value = json_object_new_object();
 		json_add_text(value, "kind", is_vm ? "vm" : "hand");
-		json_object_object_add(value, "vmid",
-			is_vm ? json_object_new_int64(owner->vmid) : NULL);
+		json_object_object_add(
+			value, "vmid", is_vm ? json_object_new_int64(owner->vmid) : NULL);
 	}
 	json_object_object_add(object, key, value);
 }

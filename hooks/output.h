@@ -7,7 +7,8 @@
 
 /* Data goes to stdout: JSON with stable field names, or a table for people. */
 
-/* Prints and frees @object in the context's JSON format. 0, or -EIO when stdout does not take it. */
+/* Prints and frees @object in the context's JSON format. 0, or -EIO when stdout does not take it.
+ */
 int output_json(const struct context *context, struct json_object *object, struct error *error);
 
 void json_add_text(struct json_object *object, const char *key, const char *text);

@@ -16,8 +16,8 @@ static struct json_object *format_function(const struct plan_function *function)
 	long group = function->now.iommu_group;
 
 	json_add_text(object, "address", function->now.address);
-	json_object_object_add(object, "iommu_group",
-		group == PCI_NO_GROUP ? NULL : json_object_new_int64(group));
+	json_object_object_add(
+		object, "iommu_group", group == PCI_NO_GROUP ? NULL : json_object_new_int64(group));
 	json_add_text_or_null(object, "driver", function->now.driver);
 	json_add_text(object, "target", function->loan.target);
 	return object;

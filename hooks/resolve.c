@@ -30,8 +30,8 @@ static bool has_attribute(struct context *context, const char *address, const ch
 }
 
 /* "": the file is not there; sysfs writes "0x1458". */
-static void read_id_text(struct context *context, const char *address, const char *name, char *ret,
-	size_t size)
+static void read_id_text(
+	struct context *context, const char *address, const char *name, char *ret, size_t size)
 {
 	char path[PCI_PATH_SIZE], text[8];
 	ssize_t length;
@@ -91,13 +91,13 @@ static int check_free(void *data, const char *address, struct error *error)
 			return error_set(error, -EBUSY, "%s is lent (VM %u) since %s", address,
 				loan->owner.vmid, loan->since);
 	}
-	return reservation_check(&around->reservations, &context->root, address, around->vmid,
-		time(NULL), error);
+	return reservation_check(
+		&around->reservations, &context->root, address, around->vmid, time(NULL), error);
 }
 
 /* Mappings, and the node's name that they are looked up with, are read only where one is named. */
-static int read_mappings(const struct vm_config *config, struct surroundings *around,
-	struct error *error)
+static int read_mappings(
+	const struct vm_config *config, struct surroundings *around, struct error *error)
 {
 	const struct root *root = &around->lookup.context->root;
 	bool named = false;
@@ -114,8 +114,8 @@ static int read_mappings(const struct vm_config *config, struct surroundings *ar
 	return r < 0 ? r : mappings_read(root, &around->mappings, error);
 }
 
-static int add_want(struct resolved *resolved, const char *address, const struct choice_entry *entry,
-	bool alternative)
+static int add_want(struct resolved *resolved, const char *address,
+	const struct choice_entry *entry, bool alternative)
 {
 	struct plan_want *grown =
 		reallocarray(resolved->wants, resolved->want_count + 1, sizeof(*grown));
@@ -257,7 +257,6 @@ int resolved_block(const struct resolved *resolved, struct plan *plan)
 	}
 	/* what is wrong with no entry alone: a device assigned more than once */
 	if (r == 0 && plan->blocker_count == before && choice->error.status < 0)
-		r = plan_block(plan, blocker_of(choice->error.status), "%s",
-			choice->error.message);
+		r = plan_block(plan, blocker_of(choice->error.status), "%s", choice->error.message);
 	return r;
 }

@@ -19,8 +19,9 @@ struct resolved {
 
 /*
  * Reads the config of @vmid and resolves every hostpci entry against @host. A function that another
- * VM has reserved or borrowed counts as taken. What Proxmox would refuse stands in ret->choice, not in
- * the return value. @migrated_from: PVE_MIGRATED_FROM or NULL. 0 or the errors of vm_config_read.
+ * VM has reserved or borrowed counts as taken. What Proxmox would refuse stands in ret->choice, not
+ * in the return value. @migrated_from: PVE_MIGRATED_FROM or NULL. 0 or the errors of
+ * vm_config_read.
  */
 int resolve_guest(struct context *context, unsigned int vmid, const char *migrated_from,
 	const struct pci_functions *host, const struct loans *loans, struct resolved *ret,

@@ -135,8 +135,8 @@ int loan_settle(struct context *context, struct loan *loan, struct error *error)
 }
 
 /* What others did while we waited for the lock or for the group counts: read again once locked. */
-static int return_locked(struct context *context, const struct loan_owner *owner,
-	struct error *error)
+static int return_locked(
+	struct context *context, const struct loan_owner *owner, struct error *error)
 {
 	cleanup(loan_done) struct loan loan = {0};
 	int r = loan_read(&context->root, owner, &loan, error);
@@ -206,7 +206,8 @@ int return_gone(struct context *context, const struct loan_owner *except, unsign
 		struct error why = {0};
 		int r;
 
-		if ((except && loan_owner_equal(&loan->owner, except)) || !loan_is_due(context, loan))
+		if ((except && loan_owner_equal(&loan->owner, except)) ||
+			!loan_is_due(context, loan))
 			continue;
 		count++;
 		r = return_loan(context, &loan->owner, &why);

@@ -12,9 +12,10 @@
 #define LOAN_LOCK_MS 10000
 
 /*
- * Gives back what the loan of @owner has: waits, bounded, until no VFIO user has any group of it open,
- * then undoes its steps backwards; what is left is owed, and stays in the loan. 0 when all is home
- * (also when there is no loan), -EBUSY when a user or another process kept it, or the first error.
+ * Gives back what the loan of @owner has: waits, bounded, until no VFIO user has any group of it
+ * open, then undoes its steps backwards; what is left is owed, and stays in the loan. 0 when all is
+ * home (also when there is no loan), -EBUSY when a user or another process kept it, or the first
+ * error.
  */
 int return_loan(struct context *context, const struct loan_owner *owner, struct error *error);
 

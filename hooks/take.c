@@ -24,8 +24,8 @@ static const struct loan *find_own(const struct loans *loans, const struct loan_
 }
 
 /* The loan of somebody else that the function is in, its alternatives not counted. */
-static const struct loan *find_foreign(const struct loans *loans, const struct loan_owner *owner,
-	const char *address)
+static const struct loan *find_foreign(
+	const struct loans *loans, const struct loan_owner *owner, const char *address)
 {
 	for (size_t i = 0; i < loans->count; i++) {
 		const struct loan *loan = &loans->items[i];
@@ -47,8 +47,9 @@ static bool is_gone(struct context *context, const struct loan *loan)
 /* One line for a card, not one for each of its functions. */
 static bool is_repeated(const struct plan *plan, size_t index)
 {
-	return index > 0 && pci_same_card(plan->functions[index].now.address,
-				    plan->functions[index - 1].now.address);
+	return index > 0 &&
+		pci_same_card(
+			plan->functions[index].now.address, plan->functions[index - 1].now.address);
 }
 
 static int block_reserved(struct context *context, const struct take_request *request,
@@ -60,9 +61,8 @@ static int block_reserved(struct context *context, const struct take_request *re
 
 	if (foreign && function->loan.use != LOAN_BORROWED && !is_gone(context, foreign)) {
 		loan_owner_format(&foreign->owner, name, sizeof(name));
-		return plan_block(plan, BLOCKER_RESERVED,
-			"%s is lent (%s, on %s) since %s", address, name, function->now.driver,
-			foreign->since);
+		return plan_block(plan, BLOCKER_RESERVED, "%s is lent (%s, on %s) since %s",
+			address, name, function->now.driver, foreign->since);
 	}
 	return 0;
 }
@@ -76,23 +76,24 @@ static int block_reservations(struct context *context, const struct take_request
 
 	for (size_t i = 0; r == 0 && i < plan->function_count; i++) {
 		const char *address = plan->functions[i].now.address;
-		unsigned int vmid = plan->functions[i].loan.use == LOAN_ALTERNATIVE ||
-				is_repeated(plan, i) ?
-			0 :
-			reservation_owner(&reservations, &context->root, address, own, time(NULL),
-				NULL);
+		unsigned int vmid =
+			plan->functions[i].loan.use == LOAN_ALTERNATIVE || is_repeated(plan, i)
+			? 0
+			: reservation_owner(
+				  &reservations, &context->root, address, own, time(NULL), NULL);
 
-		if (vmid && plan_block(plan, BLOCKER_RESERVED,
-				    "%s is reserved by VM %u "
-				    "(/run/qemu-server/pci-id-reservations)",
-				    address, vmid) < 0)
+		if (vmid &&
+			plan_block(plan, BLOCKER_RESERVED,
+				"%s is reserved by VM %u "
+				"(/run/qemu-server/pci-id-reservations)",
+				address, vmid) < 0)
 			r = error_set_errno(error, -ENOMEM, "plan the handover");
 	}
 	return r;
 }
 
-static int find_held(struct context *context, const struct plan *plan, struct holders *ret,
-	struct error *error)
+static int find_held(
+	struct context *context, const struct plan *plan, struct holders *ret, struct error *error)
 {
 	auto_free const char **addresses = calloc(plan->function_count + 1, sizeof(*addresses));
 	size_t count = 0;
@@ -139,8 +140,7 @@ int take_plan(struct context *context, const struct take_request *request,
 	int r = plan_take(&context->kernel, &plan_request, plan, error);
 
 	for (size_t i = 0; r == 0 && i < plan->function_count; i++) {
-		if (plan->functions[i].loan.use == LOAN_ALTERNATIVE ||
-			is_repeated(plan, i))
+		if (plan->functions[i].loan.use == LOAN_ALTERNATIVE || is_repeated(plan, i))
 			continue;
 		r = block_reserved(context, request, loans, &plan->functions[i], plan);
 		if (r < 0)
@@ -181,14 +181,15 @@ static int lock_groups(struct context *context, const struct take_request *reque
 }
 
 /* The card of a gone VM that still owes its return goes straight over: the owner is rewritten, the
- * homes are kept. First into our loan, then out of theirs: a death between the two loses nothing. */
+ * homes are kept. First into our loan, then out of theirs: a death between the two loses nothing.
+ */
 static int inherit(struct context *context, struct loans *loans, const struct plan *plan,
 	struct loan *loan, struct error *error)
 {
 	for (size_t i = 0; i < plan->function_count; i++) {
 		const char *address = plan->functions[i].now.address;
-		struct loan *from = (struct loan *)(uintptr_t)find_foreign(loans, &loan->owner,
-			address);
+		struct loan *from =
+			(struct loan *)(uintptr_t)find_foreign(loans, &loan->owner, address);
 		char name[32];
 		int r;
 
@@ -201,8 +202,8 @@ static int inherit(struct context *context, struct loans *loans, const struct pl
 			return error_set_errno(error, r, "take over %s from %s", address, name);
 		r = loan_write(&context->root, loan, error);
 		if (r == 0)
-			r = from->function_count ? loan_write(&context->root, from, error) :
-						   loan_remove(&context->root, &from->owner, error);
+			r = from->function_count ? loan_write(&context->root, from, error)
+						 : loan_remove(&context->root, &from->owner, error);
 		if (r < 0)
 			return r;
 		log_step(&context->log, LOG_INFO, address, NULL, "%s comes straight from %s",
@@ -274,8 +275,8 @@ static int run_plan(struct context *context, const struct take_request *request,
 	return r;
 }
 
-static int take_locked(struct context *context, const struct take_request *request,
-	struct error *error)
+static int take_locked(
+	struct context *context, const struct take_request *request, struct error *error)
 {
 	cleanup(loans_done) struct loans loans = {0};
 	cleanup(plan_done) struct plan plan = {0};

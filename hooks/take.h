@@ -7,8 +7,9 @@
 #include "kmod-helper/plan.h"
 
 /*
- * Taking functions from the host, for a VM or by hand: the checks that need more than one function's
- * view, and the run with its undoing. What `plan` prints and the hook executes is the same plan.
+ * Taking functions from the host, for a VM or by hand: the checks that need more than one
+ * function's view, and the run with its undoing. What `plan` prints and the hook executes is the
+ * same plan.
  */
 
 struct take_request {
@@ -20,16 +21,17 @@ struct take_request {
 };
 
 /*
- * Plans the taking into @plan (which may hold blockers already) and adds blockers: reserved (another VM's loan or reservation), held (who uses the
- * functions now), overdue. Loans of gone VMs block nothing.
+ * Plans the taking into @plan (which may hold blockers already) and adds blockers: reserved
+ * (another VM's loan or reservation), held (who uses the functions now), overdue. Loans of gone VMs
+ * block nothing.
  */
 int take_plan(struct context *context, const struct take_request *request,
 	const struct loans *loans, struct plan *plan, struct error *error);
 
 /*
- * Takes: locks the loan and the groups, looks at the loans anew, plans, and runs the plan, recorded in
- * the owner's loan. With a blocker: -EBUSY and its message, nothing changed. On any later failure all
- * that the loan has is returned first, and the first error reported.
+ * Takes: locks the loan and the groups, looks at the loans anew, plans, and runs the plan, recorded
+ * in the owner's loan. With a blocker: -EBUSY and its message, nothing changed. On any later
+ * failure all that the loan has is returned first, and the first error reported.
  */
 int take_run(struct context *context, const struct take_request *request, struct error *error);
 

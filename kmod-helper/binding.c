@@ -27,8 +27,8 @@ static int write_driver_file(const struct kernel *kernel, const char *driver, co
 	return r < 0 ? error_set_errno(error, r, "write %s to /%s", value, path) : 0;
 }
 
-static int set_override(const struct kernel *kernel, const char *address, const char *driver,
-	struct error *error)
+static int set_override(
+	const struct kernel *kernel, const char *address, const char *driver, struct error *error)
 {
 	char path[PCI_PATH_SIZE], now[PCI_DRIVER_SIZE];
 	int r = pci_read_override(kernel, address, now, sizeof(now));
@@ -44,15 +44,15 @@ static int set_override(const struct kernel *kernel, const char *address, const 
 	if (r < 0)
 		return error_set_errno(error, r, "read back /%s", path);
 	if (strcmp(now, driver) != 0)
-		return error_set(error, -EIO, "read back /%s: it says '%s', not '%s'", path, now,
-			driver);
+		return error_set(
+			error, -EIO, "read back /%s: it says '%s', not '%s'", path, now, driver);
 	return 0;
 }
 
-/* drivers_probe succeeds even when nothing was bound: only the link tells, and only the driver's own
- * bind file says why not. */
-static int probe(const struct kernel *kernel, const char *address, const char *driver,
-	struct error *error)
+/* drivers_probe succeeds even when nothing was bound: only the link tells, and only the driver's
+ * own bind file says why not. */
+static int probe(
+	const struct kernel *kernel, const char *address, const char *driver, struct error *error)
 {
 	char now[PCI_DRIVER_SIZE];
 	int r = kernel_write(kernel, DRIVERS_PROBE, address);
@@ -66,21 +66,21 @@ static int probe(const struct kernel *kernel, const char *address, const char *d
 	if (strcmp(now, driver) == 0)
 		return 0;
 	if (*now)
-		return error_set(error, -EBUSY, "bind %s to %s: %s took it instead", address,
-			driver, now);
+		return error_set(
+			error, -EBUSY, "bind %s to %s: %s took it instead", address, driver, now);
 	why = write_driver_file(kernel, driver, "bind", address, error);
 	if (why < 0)
 		return why;
 	r = read_driver(kernel, address, now, sizeof(now), error);
 	if (r < 0 || strcmp(now, driver) == 0)
 		return r;
-	return error_set(error, -ENODEV, "bind %s to %s: the driver did not take it", address,
-		driver);
+	return error_set(
+		error, -ENODEV, "bind %s to %s: the driver did not take it", address, driver);
 }
 
 /* Leaves the function without a driver; fine when it has none, an error when @driver has it not. */
-static int release(const struct kernel *kernel, const char *address, const char *driver,
-	struct error *error)
+static int release(
+	const struct kernel *kernel, const char *address, const char *driver, struct error *error)
 {
 	char now[PCI_DRIVER_SIZE];
 	struct error ignored;
@@ -105,8 +105,8 @@ static int release(const struct kernel *kernel, const char *address, const char 
 	return r;
 }
 
-static int require_driver(const struct kernel *kernel, const char *driver, const char *module,
-	struct error *error)
+static int require_driver(
+	const struct kernel *kernel, const char *driver, const char *module, struct error *error)
 {
 	int r;
 
@@ -210,6 +210,6 @@ const struct operation binding_operations[] = {
 unsigned int binding_deadline_ms(const struct step *step, const struct loan *loan)
 {
 	/* i2c_nvidia_gpu ("nvidia-gpu") waits for its USB-C controller: three minutes were seen */
-	return strcmp(step->argument, "nvidia-gpu") == 0 ? loan->slow_write_deadline_ms :
-							   loan->write_deadline_ms;
+	return strcmp(step->argument, "nvidia-gpu") == 0 ? loan->slow_write_deadline_ms
+							 : loan->write_deadline_ms;
 }

@@ -12,7 +12,8 @@
  * unbind    takes the function from its home driver @argument; undone by binding it there again
  *           (module @original loaded first if need be), driver_override aimed at it meanwhile
  * bind      drivers_probe, driver @argument; undone by unbinding it from there
- * id        Proxmox's bind added "vendor device" (@argument) to vfio-pci's new_id; undone by remove_id
+ * id        Proxmox's bind added "vendor device" (@argument) to vfio-pci's new_id; undone by
+ * remove_id
  *
  * Undone backwards, unbind leaves the override on the home driver and override restores it.
  */

@@ -39,8 +39,8 @@ static const struct operation *find_operation(const struct executor *executor, c
 	return NULL;
 }
 
-static void serve_one(const struct executor *executor, const struct request *request,
-	struct error *reply)
+static void serve_one(
+	const struct executor *executor, const struct request *request, struct error *reply)
 {
 	const struct step *step = &request->step;
 	const struct operation *operation = find_operation(executor, step->operation);
@@ -147,9 +147,9 @@ static int worker_await(const struct worker *worker, unsigned int deadline_ms, s
 			return -errno;
 		if (ready == 0)
 			return -ETIMEDOUT;
-		return recv(worker->fd, reply, sizeof(*reply), 0) == (ssize_t)sizeof(*reply) ?
-			0 :
-			-EPIPE;
+		return recv(worker->fd, reply, sizeof(*reply), 0) == (ssize_t)sizeof(*reply)
+			? 0
+			: -EPIPE;
 	}
 }
 
@@ -170,15 +170,16 @@ static void describe(const struct step *step, enum direction direction, char *bu
 			step->subject);
 }
 
-static int overdue(struct worker *worker, struct loan *loan, struct step *step,
-	const char *what, unsigned int deadline_ms, struct error *error)
+static int overdue(struct worker *worker, struct loan *loan, struct step *step, const char *what,
+	unsigned int deadline_ms, struct error *error)
 {
 	loan->state = LOAN_OVERDUE;
 	step->state = STEP_STUCK;
 	step->child = loan->child;
 	step->child_start_time = loan->child_start_time;
 	loan->child = 0;
-	/* it stays behind with its end of the socket; ours closes, so that it ends after the write */
+	/* it stays behind with its end of the socket; ours closes, so that it ends after the write
+	 */
 	close(worker->fd);
 	worker->fd = -1;
 	return error_set(error, -ETIMEDOUT,
@@ -219,8 +220,8 @@ static int run_step(const struct executor *executor, struct worker *worker, stru
 	return 0;
 }
 
-static int check_steps(const struct executor *executor, const struct loan *loan,
-	struct error *error)
+static int check_steps(
+	const struct executor *executor, const struct loan *loan, struct error *error)
 {
 	for (size_t i = 0; i < loan->steps.count; i++) {
 		const struct step *step = &loan->steps.items[i];
@@ -228,8 +229,8 @@ static int check_steps(const struct executor *executor, const struct loan *loan,
 		int r = 0;
 
 		if (!operation)
-			return error_set(error, -ENOSYS, "the step '%s' is unknown",
-				step->operation);
+			return error_set(
+				error, -ENOSYS, "the step '%s' is unknown", step->operation);
 		if (step->state != STEP_DONE && operation->check)
 			r = operation->check(executor->kernel, step, error);
 		if (r < 0)

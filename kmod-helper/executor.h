@@ -9,10 +9,11 @@
 #include <signal.h>
 
 /*
- * The one executor. It runs the steps of a loan in a child, one request at a time over a socket pair,
- * and records the loan before the first step and after each one. A write into a driver can sleep for
- * ever; the child then stays behind alone, with no descriptor of the caller's, no lock, in a session
- * of its own, and the loan says so. When the caller dies, the child ends after the write in hand.
+ * The one executor. It runs the steps of a loan in a child, one request at a time over a socket
+ * pair, and records the loan before the first step and after each one. A write into a driver can
+ * sleep for ever; the child then stays behind alone, with no descriptor of the caller's, no lock,
+ * in a session of its own, and the loan says so. When the caller dies, the child ends after the
+ * write in hand.
  */
 struct executor {
 	const struct root *root;
@@ -24,16 +25,17 @@ struct executor {
 };
 
 /*
- * Applies the steps that are not done yet, in order. Returns 0; -EINTR when stopped; -ETIMEDOUT when a
- * write is past its deadline (the loan is LOAN_OVERDUE then and names the child); else the error of
- * the step that failed. Undoes nothing: that is executor_undo's.
+ * Applies the steps that are not done yet, in order. Returns 0; -EINTR when stopped; -ETIMEDOUT
+ * when a write is past its deadline (the loan is LOAN_OVERDUE then and names the child); else the
+ * error of the step that failed. Undoes nothing: that is executor_undo's.
  */
 int executor_apply(const struct executor *executor, struct loan *loan, struct error *error);
 
 /*
  * Undoes the steps backwards, those of @address only unless it is NULL. A step that is undone is
  * removed from the loan; after an error the other functions go on, and the failed one's remaining
- * steps stay in the loan. Returns 0 when nothing is left of what was asked for, else the first error.
+ * steps stay in the loan. Returns 0 when nothing is left of what was asked for, else the first
+ * error.
  */
 int executor_undo(const struct executor *executor, struct loan *loan, const char *address,
 	struct error *error);

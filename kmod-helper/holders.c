@@ -71,8 +71,8 @@ static bool is_link(const struct kernel *kernel, const char *path)
 
 /* Every `dev` attribute below a function is a node of its. Links lead elsewhere, and another PCI
  * address below a bridge is another function. */
-static int collect_nodes(const struct kernel *kernel, const char *path, unsigned int depth,
-	struct nodes *nodes)
+static int collect_nodes(
+	const struct kernel *kernel, const char *path, unsigned int depth, struct nodes *nodes)
 {
 	cleanup(names_done) struct names names = {0};
 	char child[512], text[32];
@@ -97,24 +97,42 @@ static int collect_nodes(const struct kernel *kernel, const char *path, unsigned
 	return r;
 }
 
+/* The number after @prefix in @text, followed by @end; 0 when there is none. */
+static unsigned int number_after(const char *text, const char *prefix, char end)
+{
+	const char *found = strstr(text, prefix);
+	unsigned long long number;
+	char digits[16];
+	size_t length;
+
+	if (!found)
+		return 0;
+	found += strlen(prefix);
+	length = strspn(found, "0123456789");
+	if (length >= sizeof(digits) || found[length] != end)
+		return 0;
+	memcpy(digits, found, length);
+	digits[length] = '\0';
+	return parse_unsigned(digits, 10, VMID_MAX, &number) < 0 ? 0 : (unsigned int)number;
+}
+
 /* /proc/PID/cgroup: "0::/lxc/105/…" or "0::/qemu.slice/104.scope" */
 static void read_guest(const struct kernel *kernel, struct holder *holder)
 {
 	char path[64], text[1024];
-	const char *found;
 
 	snprintf(path, sizeof(path), "proc/%d/cgroup", (int)holder->pid);
 	if (kernel_read(kernel, path, text, sizeof(text)) < 0)
 		return;
-	if ((found = strstr(text, "/lxc/")) && sscanf(found, "/lxc/%9u", &holder->guest) == 1)
+	if ((holder->guest = number_after(text, "/lxc/", '/')) ||
+		(holder->guest = number_after(text, "/lxc/", '\0')))
 		holder->kind = HOLDER_CONTAINER;
-	else if ((found = strstr(text, "qemu.slice/")) &&
-		sscanf(found, "qemu.slice/%9u.scope", &holder->guest) == 1)
+	else if ((holder->guest = number_after(text, "qemu.slice/", '.')))
 		holder->kind = HOLDER_VM;
 }
 
-static int add_holder(const struct kernel *kernel, struct holders *holders, pid_t pid,
-	const char *node)
+static int add_holder(
+	const struct kernel *kernel, struct holders *holders, pid_t pid, const char *node)
 {
 	struct holder *grown = reallocarray(holders->items, holders->count + 1, sizeof(*grown));
 	struct holder *holder;
@@ -142,13 +160,13 @@ static const struct node *find_node(const struct nodes *nodes, dev_t device)
 	return NULL;
 }
 
-static int look_at_process(const struct kernel *kernel, const char *pid, const struct nodes *nodes,
-	struct holders *holders)
+static int look_at_process(
+	const struct kernel *kernel, pid_t pid, const struct nodes *nodes, struct holders *holders)
 {
 	cleanup(names_done) struct names names = {0};
 	char path[512];
 
-	snprintf(path, sizeof(path), "proc/%s/fd", pid);
+	snprintf(path, sizeof(path), "proc/%d/fd", (int)pid);
 	/* gone meanwhile, or another user's when we are not root */
 	if (kernel_list(kernel, path, &names) < 0)
 		return 0;
@@ -156,18 +174,18 @@ static int look_at_process(const struct kernel *kernel, const char *pid, const s
 		const struct node *node;
 		dev_t device;
 
-		snprintf(path, sizeof(path), "proc/%s/fd/%s", pid, names.names[i]);
+		snprintf(path, sizeof(path), "proc/%d/fd/%s", (int)pid, names.names[i]);
 		if (kernel->ops->descriptor_device(kernel->context, path, &device) < 0)
 			continue;
 		node = find_node(nodes, device);
 		if (node)
-			return add_holder(kernel, holders, (pid_t)atoi(pid), node->name);
+			return add_holder(kernel, holders, pid, node->name);
 	}
 	return 0;
 }
 
-static int find_holders(const struct kernel *kernel, const struct nodes *nodes,
-	struct holders *ret, struct error *error)
+static int find_holders(const struct kernel *kernel, const struct nodes *nodes, struct holders *ret,
+	struct error *error)
 {
 	cleanup(holders_done) struct holders holders = {0};
 	cleanup(names_done) struct names names = {0};
@@ -177,7 +195,7 @@ static int find_holders(const struct kernel *kernel, const struct nodes *nodes,
 		names = (struct names){0};
 	for (size_t i = 0; i < names.count; i++) {
 		if (parse_unsigned(names.names[i], 10, INT32_MAX, &pid) == 0 &&
-			look_at_process(kernel, names.names[i], nodes, &holders) < 0)
+			look_at_process(kernel, (pid_t)pid, nodes, &holders) < 0)
 			return error_set_errno(error, -ENOMEM, "look for holders in /proc");
 	}
 	*ret = holders;
@@ -196,14 +214,14 @@ int holders_of_functions(const struct kernel *kernel, const char *const *address
 		pci_path(addresses[i], "", path, sizeof(path));
 		path[strlen(path) - 1] = '\0';
 		if (collect_nodes(kernel, path, 0, &nodes) < 0)
-			return error_set_errno(error, -ENOMEM, "look for nodes of %s",
-				addresses[i]);
+			return error_set_errno(
+				error, -ENOMEM, "look for nodes of %s", addresses[i]);
 	}
 	return find_holders(kernel, &nodes, ret, error);
 }
 
-int holders_of_group(const struct kernel *kernel, long iommu_group, struct holders *ret,
-	struct error *error)
+int holders_of_group(
+	const struct kernel *kernel, long iommu_group, struct holders *ret, struct error *error)
 {
 	cleanup(nodes_done) struct nodes nodes = {0};
 	char path[64];

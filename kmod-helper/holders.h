@@ -6,8 +6,8 @@
 #include "pci.h"
 
 /*
- * Who uses a card now: processes with a descriptor on one of its device nodes. Nodes are compared by
- * device number, so that those made anew inside containers, and deleted ones, count.
+ * Who uses a card now: processes with a descriptor on one of its device nodes. Nodes are compared
+ * by device number, so that those made anew inside containers, and deleted ones, count.
  */
 
 enum holder_kind {
@@ -36,8 +36,8 @@ int holders_of_functions(const struct kernel *kernel, const char *const *address
 
 /* Who has /dev/vfio/GROUP open. Never opens it to look: a second open of a group fails, and could
  * make a starting VM fail. */
-int holders_of_group(const struct kernel *kernel, long iommu_group, struct holders *ret,
-	struct error *error);
+int holders_of_group(
+	const struct kernel *kernel, long iommu_group, struct holders *ret, struct error *error);
 
 /* Waits until nobody has the group open: woken when somebody closes it. 0, -EBUSY past the deadline
  * with the holders in the message, or -errno. */

@@ -7,10 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DEPTH_MAX 14 /* PCI function → USB controller → hubs → interface → host → target → block */
+#define DEPTH_MAX 14 /* PCI function → USB controller → hubs → interface → host → target → block \
+		      */
 #define MOUNTS_MAX (1u << 20)
 
-/* The mounted and swapped devices, read once: "8:1" of /proc/self/mountinfo, names of /proc/swaps. */
+/* The mounted and swapped devices, read once: "8:1" of /proc/self/mountinfo, names of /proc/swaps.
+ */
 struct storage {
 	char *mounts;
 	char *swaps;
@@ -32,7 +34,8 @@ static bool interface_is_up(const struct kernel *kernel, const char *path)
 		(strtoul(text, NULL, 16) & IFF_UP);
 }
 
-static bool network_is_used(const struct kernel *kernel, const char *folder, char *text, size_t size)
+static bool network_is_used(
+	const struct kernel *kernel, const char *folder, char *text, size_t size)
 {
 	cleanup(names_done) struct names names = {0};
 	char path[800], file[1024];

@@ -99,8 +99,8 @@ static int machine_descriptor_device(void *context, const char *path, dev_t *ret
 	/* the magic links of /proc/PID/fd exist in the living /proc only */
 	if (!machine->root->live)
 		return -ENODEV;
-	return fstatat(machine->root->fd, path, &status, 0) < 0 ? -errno :
-								  device_of_status(&status, ret);
+	return fstatat(machine->root->fd, path, &status, 0) < 0 ? -errno
+								: device_of_status(&status, ret);
 }
 
 static int machine_modules(struct machine *machine, struct error *error)
@@ -139,7 +139,8 @@ static int machine_module_check(void *context, const char *name, struct error *e
 	struct machine *machine = context;
 	int r;
 
-	/* libkmod reads the running kernel's /proc/modules: of a captured tree it would tell lies */
+	/* libkmod reads the running kernel's /proc/modules: of a captured tree it would tell lies
+	 */
 	if (!machine->root->live)
 		return 0;
 	r = machine_modules(machine, error);

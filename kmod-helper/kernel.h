@@ -16,13 +16,15 @@
 struct kernel_ops {
 	/* As file_read_attribute(). */
 	ssize_t (*read)(void *context, const char *path, char *buffer, size_t size);
-	/* Writes an attribute in one write(2). It may block for as long as a driver likes. 0 or -errno. */
+	/* Writes an attribute in one write(2). It may block for as long as a driver likes. 0 or
+	 * -errno. */
 	int (*write)(void *context, const char *path, const char *value);
 	/* The last component of a link's target. 0 or -errno. */
 	int (*link)(void *context, const char *path, char *buffer, size_t size);
 	/* The names in a folder, sorted. 0 or -errno. */
 	int (*list)(void *context, const char *path, struct names *ret);
-	/* The device number of a node in /dev. 0 or -errno; -ENODEV if the file is no device node. */
+	/* The device number of a node in /dev. 0 or -errno; -ENODEV if the file is no device node.
+	 */
 	int (*device_number)(void *context, const char *path, dev_t *ret);
 	/* Loads a module by name with its dependencies, as modprobe does, the blacklist respected.
 	 * 0 (also when it is there already or built in), -EPERM when modprobe.d forbids it, -ENOENT
@@ -32,10 +34,11 @@ struct kernel_ops {
 	int (*module_check)(void *context, const char *name, struct error *error);
 	/* 0 (also when it is not loaded), -EBUSY when something uses it. */
 	int (*module_unload)(void *context, const char *name, struct error *error);
-	/* The device number behind /proc/PID/fd/FD, as stat sees it through the link: nodes made anew
-	 * in containers and deleted ones count. 0 or -errno. */
+	/* The device number behind /proc/PID/fd/FD, as stat sees it through the link: nodes made
+	 * anew in containers and deleted ones count. 0 or -errno. */
 	int (*descriptor_device)(void *context, const char *path, dev_t *ret);
-	/* Sleeps until the node at @path was closed by somebody, or until @milliseconds are over. */
+	/* Sleeps until the node at @path was closed by somebody, or until @milliseconds are over.
+	 */
 	void (*wait_close)(void *context, const char *path, unsigned int milliseconds);
 };
 
@@ -50,7 +53,8 @@ int kernel_link(const struct kernel *kernel, const char *path, char *buffer, siz
 int kernel_list(const struct kernel *kernel, const char *path, struct names *ret);
 bool kernel_has_folder(const struct kernel *kernel, const char *path);
 
-/* The running kernel when @root is live, else a captured tree that answers every change with -EROFS.
+/* The running kernel when @root is live, else a captured tree that answers every change with
+ * -EROFS.
  * @root must outlive it. Returns 0 or -ENOMEM. Close with kernel_close. */
 int kernel_open(const struct root *root, struct kernel *ret, struct error *error);
 void kernel_close(struct kernel *kernel);

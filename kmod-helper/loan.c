@@ -123,8 +123,8 @@ bool loan_owner_equal(const struct loan_owner *left, const struct loan_owner *ri
 {
 	if (left->kind != right->kind)
 		return false;
-	return left->kind == LOAN_OWNER_VM ? left->vmid == right->vmid :
-					     left->iommu_group == right->iommu_group;
+	return left->kind == LOAN_OWNER_VM ? left->vmid == right->vmid
+					   : left->iommu_group == right->iommu_group;
 }
 
 void loan_owner_format(const struct loan_owner *owner, char *buffer, size_t size)
@@ -145,8 +145,8 @@ static void owner_path(const struct loan_owner *owner, char *buffer, size_t size
 
 /* ---- reading: every getter leaves @error set and returns negative on a field of the wrong kind */
 
-static int get_text(struct json_object *object, const char *key, char *ret, size_t size,
-	struct error *error)
+static int get_text(
+	struct json_object *object, const char *key, char *ret, size_t size, struct error *error)
 {
 	struct json_object *value = json_object_object_get(object, key);
 	const char *text = value ? json_object_get_string(value) : "";
@@ -186,8 +186,8 @@ static int get_choice(struct json_object *object, const char *key, const char *c
 	return r < 0 ? r : error_set(error, -EBADMSG, "the field '%s' is unknown: '%s'", key, text);
 }
 
-static int get_array(struct json_object *object, const char *key, struct json_object **ret,
-	struct error *error)
+static int get_array(
+	struct json_object *object, const char *key, struct json_object **ret, struct error *error)
 {
 	struct json_object *value = json_object_object_get(object, key);
 
@@ -222,8 +222,8 @@ static int parse_owner(struct json_object *object, struct loan_owner *ret, struc
 	return 0;
 }
 
-static int parse_function(struct json_object *object, struct loan_function *ret,
-	struct error *error)
+static int parse_function(
+	struct json_object *object, struct loan_function *ret, struct error *error)
 {
 	char device[PCI_ADDRESS_SIZE];
 	unsigned int use = 0;
@@ -557,8 +557,8 @@ static void notice_returned(const struct root *root, struct loan *loan)
 		loan->state = LOAN_OWED;
 }
 
-static int read_file(const struct root *root, const char *path, struct loan *ret,
-	struct error *error)
+static int read_file(
+	const struct root *root, const char *path, struct loan *ret, struct error *error)
 {
 	const struct file_read_options options = {.max = LOAN_FILE_MAX, .require_owner = true};
 	auto_free char *text = NULL;

@@ -30,7 +30,7 @@ struct loan_owner {
 };
 
 enum loan_state {
-	LOAN_TAKING,	/* a handover is under way, or was killed */
+	LOAN_TAKING, /* a handover is under way, or was killed */
 	LOAN_LENT,
 	LOAN_RETURNING, /* a return is under way, or was killed */
 	LOAN_OWED,	/* a return failed in part: what is left is still to be returned */
@@ -83,8 +83,8 @@ struct loan_function *loan_find(const struct loan *loan, const char *address);
 /* Appends a copy. 0 or -ENOMEM. */
 int loan_add_function(struct loan *loan, const struct loan_function *function);
 
-/* Moves the function and its steps from one loan to another (exchange, or a gone VM's card that goes
- * straight over). 0 or -ENOMEM, then nothing has moved. */
+/* Moves the function and its steps from one loan to another (exchange, or a gone VM's card that
+ * goes straight over). 0 or -ENOMEM, then nothing has moved. */
 int loan_move_function(struct loan *from, struct loan *to, const char *address);
 
 /* Removes the function and its steps. */
@@ -107,14 +107,14 @@ int loan_read(const struct root *root, const struct loan_owner *owner, struct lo
 /* The step of @address (any, when NULL) whose write has not come back; NULL when there is none. */
 const struct step *loan_find_stuck(const struct loan *loan, const char *address);
 
-/* True while the process of this loan's last handover or return lives: a killed hook's child finishes
- * the write in hand. Stuck steps are not counted. */
+/* True while the process of this loan's last handover or return lives: a killed hook's child
+ * finishes the write in hand. Stuck steps are not counted. */
 bool loan_is_busy(const struct root *root, const struct loan *loan);
 /* Waits for that process to end. 0 or -EBUSY past the deadline. */
 int loan_await(const struct root *root, const struct loan *loan, unsigned int deadline_ms);
 
-/* Every loan. A file that cannot be read is told in ret->unreadable; that is for the caller to judge.
- * 0 (also when there is no folder) or -errno. */
+/* Every loan. A file that cannot be read is told in ret->unreadable; that is for the caller to
+ * judge. 0 (also when there is no folder) or -errno. */
 int loans_read(const struct root *root, struct loans *ret, struct error *error);
 void loans_done(struct loans *loans);
 

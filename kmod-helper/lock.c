@@ -26,12 +26,12 @@ static int open_lock(const struct root *root, const char *name, struct error *er
 	if (folder < 0)
 		return error_set_errno(error, folder, "open /" LOCK_FOLDER);
 	fd = openat(folder, name, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
-	return fd < 0 ? error_set_errno(error, -errno, "open the lock /" LOCK_FOLDER "/%s", name) :
-			fd;
+	return fd < 0 ? error_set_errno(error, -errno, "open the lock /" LOCK_FOLDER "/%s", name)
+		      : fd;
 }
 
-int lock_take(const struct root *root, const char *name, unsigned int deadline_ms,
-	struct error *error)
+int lock_take(
+	const struct root *root, const char *name, unsigned int deadline_ms, struct error *error)
 {
 	auto_close int fd = open_lock(root, name, error);
 	unsigned long long end = clock_milliseconds() + deadline_ms;

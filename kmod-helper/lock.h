@@ -7,16 +7,17 @@
 
 /*
  * Locks of gpu-ferry's own, in /run/gpu-ferry/locks: flock(2), let go by the kernel when the holder
- * ends. Taken in this order: the loan's VM ("vm-104"), groups by number ("group-15"). No lock is held
- * while waiting for holders, units or containers.
+ * ends. Taken in this order: the loan's VM ("vm-104"), groups by number ("group-15"). No lock is
+ * held while waiting for holders, units or containers.
  */
 
 /* Held by the watch while it runs. */
 #define WATCH_LOCK "watch"
 
-/* Waits at most @deadline_ms. Returns a descriptor to close, -EBUSY past the deadline, or -errno. */
-int lock_take(const struct root *root, const char *name, unsigned int deadline_ms,
-	struct error *error);
+/* Waits at most @deadline_ms. Returns a descriptor to close, -EBUSY past the deadline, or -errno.
+ */
+int lock_take(
+	const struct root *root, const char *name, unsigned int deadline_ms, struct error *error);
 
 /* True when somebody holds the lock. Never makes the folder or waits. */
 bool lock_is_held(const struct root *root, const char *name);

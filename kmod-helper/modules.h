@@ -26,8 +26,8 @@ int module_check(struct modules *modules, const char *name, struct error *error)
 
 /* The names of the modules that @alias ("pci:v000010DE…", or a module's name) resolves to, the
  * blacklist not applied. Empty when there are none. 0 or -errno. */
-int module_lookup(struct modules *modules, const char *alias, struct names *ret,
-	struct error *error);
+int module_lookup(
+	struct modules *modules, const char *alias, struct names *ret, struct error *error);
 
 /* Who uses a loaded module: the modules that hold it, and its reference count beyond those.
  * -ENOENT when it is not loaded. */

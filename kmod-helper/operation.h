@@ -7,8 +7,9 @@
 #include "step.h"
 
 /*
- * What a step's name means. The executor is given tables of these: kmod-helper supplies the kernel's
- * (binding.h), higher floors add theirs, so that this floor runs steps that it does not know.
+ * What a step's name means. The executor is given tables of these: kmod-helper supplies the
+ * kernel's (binding.h), higher floors add theirs, so that this floor runs steps that it does not
+ * know.
  *
  * apply and undo must be idempotent and look at the state themselves: after a kill nobody knows
  * whether a step took effect. They read back what they changed. Both run in the executor's child.

@@ -63,8 +63,8 @@ static bool is_bridge(const struct kernel *kernel, const char *address)
 	return kernel_has_folder(kernel, path);
 }
 
-static void read_function(const struct kernel *kernel, const char *address,
-	struct pci_function *ret)
+static void read_function(
+	const struct kernel *kernel, const char *address, struct pci_function *ret)
 {
 	*ret = (struct pci_function){
 		.vendor_id = (uint16_t)read_id(kernel, address, "vendor"),
@@ -77,8 +77,8 @@ static void read_function(const struct kernel *kernel, const char *address,
 	};
 	snprintf(ret->address, sizeof(ret->address), "%s", address);
 	pci_read_driver(kernel, address, ret->driver, sizeof(ret->driver));
-	if (read_attribute(kernel, address, "power_state", ret->power_state,
-		    sizeof(ret->power_state)) < 0)
+	if (read_attribute(
+		    kernel, address, "power_state", ret->power_state, sizeof(ret->power_state)) < 0)
 		ret->power_state[0] = '\0';
 	if (pci_is_display(ret))
 		ret->boot_display = read_flag(kernel, address, "boot_vga") ||

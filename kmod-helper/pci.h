@@ -21,12 +21,12 @@ struct pci_function {
 	char address[PCI_ADDRESS_SIZE]; /* "0000:01:00.0" */
 	uint16_t vendor_id, device_id;
 	uint16_t subsystem_vendor_id, subsystem_device_id;
-	uint16_t class_code;		/* base class and subclass: 0x0300 */
-	long iommu_group;		/* PCI_NO_GROUP: none, the IOMMU is off or does not cover it */
-	char driver[PCI_DRIVER_SIZE];	/* "" when none is bound */
-	char power_state[16];		/* "D0" … "D3cold"; "" when unknown */
-	bool boot_display;		/* the firmware drew its screen there */
-	bool bridge;			/* has a bus behind it: never lent */
+	uint16_t class_code; /* base class and subclass: 0x0300 */
+	long iommu_group;    /* PCI_NO_GROUP: none, the IOMMU is off or does not cover it */
+	char driver[PCI_DRIVER_SIZE]; /* "" when none is bound */
+	char power_state[16];	      /* "D0" … "D3cold"; "" when unknown */
+	bool boot_display;	      /* the firmware drew its screen there */
+	bool bridge;		      /* has a bus behind it: never lent */
 };
 
 struct pci_functions {
@@ -66,7 +66,8 @@ int pci_read_override(const struct kernel *kernel, const char *address, char *re
  * cannot be known. */
 bool pci_is_dead(const struct kernel *kernel, const char *address);
 
-/* The module of a driver; "" for a built-in one. 0 or -errno (-ENOENT: no such driver is loaded). */
+/* The module of a driver; "" for a built-in one. 0 or -errno (-ENOENT: no such driver is loaded).
+ */
 int pci_driver_module(const struct kernel *kernel, const char *driver, char *ret, size_t size);
 bool pci_driver_exists(const struct kernel *kernel, const char *driver);
 

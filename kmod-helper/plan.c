@@ -69,10 +69,10 @@ static bool is_allowed(const struct plan_request *request, const char *address)
 	return false;
 }
 
-/* The want whose group the function is in: what brings a function along that nobody asked for; one that is
- * no alternative counts first. */
-static const struct plan_want *find_group_want(const struct plan_request *request,
-	const struct pci_function *function, bool same_card)
+/* The want whose group the function is in: what brings a function along that nobody asked for; one
+ * that is no alternative counts first. */
+static const struct plan_want *find_group_want(
+	const struct plan_request *request, const struct pci_function *function, bool same_card)
 {
 	const struct plan_want *found = NULL;
 
@@ -116,17 +116,18 @@ static int find_home(const struct kernel *kernel, const struct plan_request *req
 		return 0;
 	}
 	snprintf(ret->address, sizeof(ret->address), "%s", now->address);
-	/* not the scan's word, where a link that could not be read looks like no driver: none would be
-	 * its home for good */
+	/* not the scan's word, where a link that could not be read looks like no driver: none would
+	 * be its home for good */
 	r = pci_read_driver(kernel, now->address, ret->home_driver, sizeof(ret->home_driver));
 	if (r < 0)
 		return r;
 	ret->iommu_group = now->iommu_group;
-	if (*ret->home_driver && pci_driver_module(kernel, ret->home_driver, ret->home_module,
-				    sizeof(ret->home_module)) < 0)
+	if (*ret->home_driver &&
+		pci_driver_module(
+			kernel, ret->home_driver, ret->home_module, sizeof(ret->home_module)) < 0)
 		ret->home_module[0] = '\0';
-	return pci_read_override(kernel, now->address, ret->driver_override,
-		sizeof(ret->driver_override));
+	return pci_read_override(
+		kernel, now->address, ret->driver_override, sizeof(ret->driver_override));
 }
 
 static enum loan_use judge_use(const struct plan_request *request, const struct plan_want *want,
@@ -175,26 +176,27 @@ static int add_function(const struct kernel *kernel, const struct plan_request *
 			"holds it and what frees it",
 			now->address, now->address);
 	if (find_home(kernel, request, now, &function->loan) < 0)
-		return plan_block(plan, BLOCKER_DEAD, "%s: its driver and driver_override cannot be read",
-			now->address);
+		return plan_block(plan, BLOCKER_DEAD,
+			"%s: its driver and driver_override cannot be read", now->address);
 	function->loan.use = judge_use(request, want, function);
 	return 0;
 }
 
-static int block_foreign(const struct pci_function *member, const struct plan_want *want,
-	struct plan *plan)
+static int block_foreign(
+	const struct pci_function *member, const struct plan_want *want, struct plan *plan)
 {
 	return plan_block(plan, BLOCKER_FOREIGN_MEMBER,
 		"%s (class %04x, %s) shares IOMMU group %ld with %s and is no part of that card: it "
 		"would go to the VM too; put the card into another slot, or name it in `allow` in "
 		"/etc/gpu-ferry/gpu-ferry.conf",
-		member->address, member->class_code,
-		*member->driver ? member->driver : "no driver", member->iommu_group, want->address);
+		member->address, member->class_code, *member->driver ? member->driver : "no driver",
+		member->iommu_group, want->address);
 }
 
-/* Every member of a group asked for, as Proxmox takes them: all but those with a bus behind them. */
-static int add_members(const struct kernel *kernel, const struct plan_request *request,
-	struct plan *plan)
+/* Every member of a group asked for, as Proxmox takes them: all but those with a bus behind them.
+ */
+static int add_members(
+	const struct kernel *kernel, const struct plan_request *request, struct plan *plan)
 {
 	int r = 0;
 
@@ -229,8 +231,8 @@ static int check_function(const struct kernel *kernel, const struct plan_request
 	char text[256];
 
 	if (now->bridge)
-		return plan_block(plan, BLOCKER_CONFIG,
-			"%s is a PCI bridge: vfio-pci takes none", now->address);
+		return plan_block(plan, BLOCKER_CONFIG, "%s is a PCI bridge: vfio-pci takes none",
+			now->address);
 	if (now->iommu_group == PCI_NO_GROUP)
 		return plan_block(plan, BLOCKER_NO_IOMMU,
 			"%s has no IOMMU group: switch the IOMMU on in the firmware (Intel VT-d, AMD "
@@ -302,8 +304,7 @@ static int add_step(struct steps *steps, struct step step, const char *why)
 	return steps_add(steps, &step) ? 0 : -ENOMEM;
 }
 
-int plan_add_steps(struct steps *steps, const struct loan_function *function,
-	enum step_state state)
+int plan_add_steps(struct steps *steps, const struct loan_function *function, enum step_state state)
 {
 	const char *address = function->address;
 	char why[STEP_TEXT_SIZE];

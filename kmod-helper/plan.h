@@ -47,8 +47,9 @@ struct plan {
 /* A function asked for. */
 struct plan_want {
 	char address[PCI_ADDRESS_SIZE];
-	char target[PCI_DRIVER_SIZE]; /* "vfio-pci", a variant driver, or any other (bind --driver) */
-	bool keep;		      /* driver=keep: a VFIO driver that it is on already is right */
+	char target[PCI_DRIVER_SIZE]; /* "vfio-pci", a variant driver, or any other (bind --driver)
+				       */
+	bool keep; /* driver=keep: a VFIO driver that it is on already is right */
 	/* another choice of a mapping: its home is recorded, nothing is done to it */
 	bool alternative;
 };
@@ -60,15 +61,16 @@ struct plan_request {
 	const char *const *allow; /* addresses that may be taken although the host may need them */
 	size_t allow_count;
 	bool refuse_boot_display;
-	const struct loan *own; /* a standing loan of the same owner, whose homes are kept; or NULL */
+	const struct loan
+		*own; /* a standing loan of the same owner, whose homes are kept; or NULL */
 	const struct loans *loans; /* all loans, the owner's included; or NULL */
 };
 
 /*
  * Resolves the wants to whole IOMMU groups and lists the steps, consumers (audio, USB) first and
- * displays last. What stands in the way becomes a blocker, not an error; other VMs' loans are not its
- * business, but functions lent by hand are borrowed and overdue ones are left alone, files that may
- * hang included. Adds to @plan, which is zeroed or holds blockers. 0 or -ENOMEM.
+ * displays last. What stands in the way becomes a blocker, not an error; other VMs' loans are not
+ * its business, but functions lent by hand are borrowed and overdue ones are left alone, files that
+ * may hang included. Adds to @plan, which is zeroed or holds blockers. 0 or -ENOMEM.
  */
 int plan_take(const struct kernel *kernel, const struct plan_request *request, struct plan *plan,
 	struct error *error);
@@ -84,5 +86,5 @@ int plan_record(const struct plan *plan, struct loan *loan);
 
 /* The three steps that take one function; for what Proxmox bound itself, the same with the state
  * STEP_DONE. 0 or -ENOMEM. */
-int plan_add_steps(struct steps *steps, const struct loan_function *function,
-	enum step_state state);
+int plan_add_steps(
+	struct steps *steps, const struct loan_function *function, enum step_state state);

@@ -6,8 +6,8 @@
 
 /*
  * A step of a plan: an operation's name and its arguments, nothing else, so that a plan can be
- * printed, recorded in a loan, executed, and undone by a later process that knows the operation only
- * by its name.
+ * printed, recorded in a loan, executed, and undone by a later process that knows the operation
+ * only by its name.
  */
 
 #define STEP_TEXT_SIZE 256

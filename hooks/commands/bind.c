@@ -40,8 +40,8 @@ static int next_portion(const struct context *context, const struct hand_devices
 	return 0;
 }
 
-static int print_plan(struct context *context, const struct take_request *request,
-	struct error *error)
+static int print_plan(
+	struct context *context, const struct take_request *request, struct error *error)
 {
 	cleanup(loans_done) struct loans loans = {0};
 	cleanup(plan_done) struct plan plan = {0};
@@ -73,8 +73,8 @@ static int bind_portion(struct context *context, const struct hand_devices *devi
 		.settings = settings,
 	};
 
-	return context->dry_run ? print_plan(context, &request, error) :
-				  take_run(context, &request, error);
+	return context->dry_run ? print_plan(context, &request, error)
+				: take_run(context, &request, error);
 }
 
 static void return_portions(struct context *context, const long *groups, size_t count)
@@ -82,8 +82,7 @@ static void return_portions(struct context *context, const long *groups, size_t 
 	struct error error = {0};
 
 	for (size_t i = 0; i < count; i++) {
-		const struct loan_owner owner = {
-			.kind = LOAN_OWNER_HAND, .iommu_group = groups[i]};
+		const struct loan_owner owner = {.kind = LOAN_OWNER_HAND, .iommu_group = groups[i]};
 
 		if (return_loan(context, &owner, &error) < 0)
 			log_write(&context->log, LOG_ERR, "%s", error.message);
@@ -97,8 +96,10 @@ static int bind_all(struct context *context, const struct hand_devices *devices,
 	auto_free long *done = calloc(devices->count + 1, sizeof(*done));
 	size_t done_count = 0;
 	size_t position = 0;
-	int r = done ? 0 : error_set_errno(error, -ENOMEM, "bind");
+	int r = 0;
 
+	if (!done)
+		return error_set_errno(error, -ENOMEM, "bind");
 	while (r == 0 && position < devices->count) {
 		struct portion portion = {0};
 		const struct loan_owner owner = {.kind = LOAN_OWNER_HAND,
@@ -113,7 +114,7 @@ static int bind_all(struct context *context, const struct hand_devices *devices,
 		if (r == 0 && !stood && !context->dry_run)
 			done[done_count++] = owner.iommu_group;
 	}
-	if (r < 0 && done)
+	if (r < 0)
 		return_portions(context, done, done_count);
 	return r;
 }

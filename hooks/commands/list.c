@@ -16,15 +16,15 @@ struct row {
 	char name[160];
 };
 
-static struct row make_row(const struct pci_function *function, const struct loans *loans,
-	struct device_names *names)
+static struct row make_row(
+	const struct pci_function *function, const struct loans *loans, struct device_names *names)
 {
 	const struct loan *loan = loans_find(loans, function->address);
 	struct row row = {
 		.function = function,
 		.loan = loan,
-		.home_driver = loan ? loan_find(loan, function->address)->home_driver :
-				      function->driver,
+		.home_driver =
+			loan ? loan_find(loan, function->address)->home_driver : function->driver,
 	};
 
 	device_name(names, function->vendor_id, function->device_id, row.name, sizeof(row.name));
@@ -52,14 +52,14 @@ static struct json_object *format_row(const struct row *row)
 	add_id(object, "subsystem_device_id", function->subsystem_device_id);
 	add_id(object, "class", function->class_code);
 	json_object_object_add(object, "iommu_group",
-		function->iommu_group == PCI_NO_GROUP ?
-			NULL :
-			json_object_new_int64(function->iommu_group));
+		function->iommu_group == PCI_NO_GROUP
+			? NULL
+			: json_object_new_int64(function->iommu_group));
 	json_add_text_or_null(object, "driver", function->driver);
 	json_add_text_or_null(object, "home_driver", row->home_driver);
 	json_add_owner(object, "lent_to", row->loan ? &row->loan->owner : NULL);
-	json_object_object_add(object, "boot_display",
-		json_object_new_boolean(function->boot_display));
+	json_object_object_add(
+		object, "boot_display", json_object_new_boolean(function->boot_display));
 	json_add_text_or_null(object, "power_state", function->power_state);
 	return object;
 }
@@ -104,7 +104,8 @@ static int add_row(struct table *table, const struct row *row)
 	return 0;
 }
 
-/* A GPU's audio and USB functions belong to the picture, a NIC does not: by default the displays. */
+/* A GPU's audio and USB functions belong to the picture, a NIC does not: by default the displays.
+ */
 static bool is_shown(const struct context *context, const struct pci_function *function)
 {
 	return context->all || pci_is_display(function);
@@ -159,8 +160,8 @@ int command_list(struct context *context, char **arguments, struct error *error)
 		return r;
 	if (loans.unreadable.status < 0)
 		log_write(&context->log, LOG_WARNING, "%s", loans.unreadable.message);
-	r = context->output == OUTPUT_TEXT ? print_table(context, &host, &loans, names, error) :
-					     print_json(context, &host, &loans, names, error);
+	r = context->output == OUTPUT_TEXT ? print_table(context, &host, &loans, names, error)
+					   : print_json(context, &host, &loans, names, error);
 	device_names_close(names);
 	return r;
 }

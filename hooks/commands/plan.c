@@ -24,8 +24,8 @@ static struct json_object *format_device(const struct choice_entry *entry)
 	json_add_number(object, "hostpci", entry->index);
 	json_object_object_add(object, "addresses", format_addresses(choice_addresses(entry)));
 	for (size_t i = 0; i < entry->alternatives.count; i++)
-		json_object_array_add(alternatives,
-			format_addresses(&entry->alternatives.lists[i]));
+		json_object_array_add(
+			alternatives, format_addresses(&entry->alternatives.lists[i]));
 	json_object_object_add(object, "alternatives", alternatives);
 	json_add_text_or_null(object, "mapping", entry->hostpci.mapping);
 	json_add_text_or_null(object, "mdev", entry->hostpci.mdev);
@@ -95,8 +95,8 @@ int command_plan(struct context *context, char **arguments, struct error *error)
 		return error_set(error, USAGE, "'%s' is no VMID (100 to 999999999)", arguments[0]);
 	r = guest_plan_make(context, vmid, NULL, &guest, error);
 	if (r == 0)
-		r = context->output == OUTPUT_TEXT ? print_text(vmid, &guest, error) :
-						     print_json(context, vmid, &guest, error);
+		r = context->output == OUTPUT_TEXT ? print_text(vmid, &guest, error)
+						   : print_json(context, vmid, &guest, error);
 	if (r < 0)
 		return error_wrap(error, r, "plan for VM %u", vmid);
 	if (guest.plan.blocker_count) {

@@ -79,8 +79,8 @@ static void add_owed(struct json_object *array, const struct loan *loan, enum lo
 		return;
 	for (size_t i = 0; i < loan->function_count; i++) {
 		if (loan->functions[i].use == LOAN_TAKEN)
-			json_object_array_add(array,
-				json_object_new_string(loan->functions[i].address));
+			json_object_array_add(
+				array, json_object_new_string(loan->functions[i].address));
 	}
 }
 
@@ -118,8 +118,8 @@ static int add_loan_rows(struct table *table, const struct loan *loan, enum loan
 		if (table_add(table, "%s", owner) < 0 ||
 			table_add(table, "%s", loan_state_name(state)) < 0 ||
 			table_add(table, "%s", function->address) < 0 ||
-			table_add(table, "%s", *function->home_driver ? function->home_driver :
-									"-") < 0 ||
+			table_add(table, "%s",
+				*function->home_driver ? function->home_driver : "-") < 0 ||
 			table_add(table, "%s", loan->since) < 0)
 			r = -ENOMEM;
 	}
@@ -137,8 +137,8 @@ static int print_table(const struct context *context, const struct loans *loans,
 		r = table_add(&table, "%s", heads[i]);
 	for (size_t i = 0; r == 0 && i < loans->count; i++) {
 		if (is_asked_for(&loans->items[i], filter))
-			r = add_loan_rows(&table, &loans->items[i],
-				current_state(context, &loans->items[i]));
+			r = add_loan_rows(
+				&table, &loans->items[i], current_state(context, &loans->items[i]));
 	}
 	if (r < 0)
 		return error_set_errno(error, r, "format the status");
@@ -196,13 +196,13 @@ int command_status(struct context *context, char **arguments, struct error *erro
 		return error_set(error, USAGE, "status takes one DEVICE or VMID");
 	if (arguments[0] && parse_vmid(arguments[0], &vmid) < 0 &&
 		pci_device_parse(arguments[0], device, sizeof(device)) < 0)
-		return error_set(error, USAGE, "'%s' is neither a VMID nor a PCI address",
-			arguments[0]);
+		return error_set(
+			error, USAGE, "'%s' is neither a VMID nor a PCI address", arguments[0]);
 	r = loans_read(&context->root, &loans, error);
 	if (r < 0)
 		return r;
-	r = context->output == OUTPUT_TEXT ? print_table(context, &loans, arguments[0], error) :
-					     print_json(context, &loans, arguments[0], error);
+	r = context->output == OUTPUT_TEXT ? print_table(context, &loans, arguments[0], error)
+					   : print_json(context, &loans, arguments[0], error);
 	explain_stuck(context, &loans);
 	return r < 0 ? r : judge(context, &loans, arguments[0], error);
 }

@@ -70,13 +70,13 @@ static int unbind_all(struct context *context, const struct hand_devices *device
 		const struct loan *loan = NULL;
 
 		r = find_loan(context, devices->functions[i], loans, &loan, error);
-		if (r < 0 || loan == last)
+		if (!loan || loan == last)
 			continue;
 		last = loan;
 		r = check_borrowers(context, loan, loans, error);
 		if (r == 0)
-			r = context->dry_run ? print_return(loan) :
-					       return_loan(context, &loan->owner, error);
+			r = context->dry_run ? print_return(loan)
+					     : return_loan(context, &loan->owner, error);
 	}
 	return r;
 }

@@ -15,19 +15,19 @@
 /*
  * The safety net: nobody calls post-stop after a start that failed, and on Proxmox VE 8 it can be
  * missing after a normal stop. gpu-ferry-watch.path starts this for as long as there is a loan. It
- * sleeps until a QEMU ends or a loan changes, gives post-stop the first turn, and then returns what a
- * gone VM owes. It ends with the last loan.
+ * sleeps until a QEMU ends or a loan changes, gives post-stop the first turn, and then returns what
+ * a gone VM owes. It ends with the last loan.
  */
 
-#define POST_STOP_MS 5000  /* what post-stop is left before we step in */
-#define STARTING_MS 1000   /* a VM's lock cannot be slept on */
+#define POST_STOP_MS 5000 /* what post-stop is left before we step in */
+#define STARTING_MS 1000  /* a VM's lock cannot be slept on */
 #define RETRY_MIN_MS 1000 /* a failed return is tried again, ever more seldom */
 #define RETRY_MAX_MS 60000
 
 /* What the watch knows of one loan; kept while the loan is there. */
 struct watched {
 	struct loan_owner owner;
-	unsigned long long due_at;  /* 0: not gone */
+	unsigned long long due_at; /* 0: not gone */
 	unsigned int retry_ms;
 	bool seen;
 };
@@ -123,7 +123,8 @@ static void drain(int notify)
 		;
 }
 
-/* One look at every loan, and the sleep after it. 1 while there are loans, 0 when there are none. */
+/* One look at every loan, and the sleep after it. 1 while there are loans, 0 when there are none.
+ */
 static int watch_once(struct watch *watch, struct error *error)
 {
 	cleanup(loans_done) struct loans loans = {0};
@@ -146,8 +147,8 @@ static int watch_once(struct watch *watch, struct error *error)
 		if (!watched)
 			return error_set_errno(error, -ENOMEM, "watch the loans");
 		watched->seen = true;
-		sleep_ms = shorter(sleep_ms,
-			look_after(watch, watched, &loans.items[i], &polled[i]));
+		sleep_ms =
+			shorter(sleep_ms, look_after(watch, watched, &loans.items[i], &polled[i]));
 	}
 	forget_unseen(watch);
 	if (!stop_requested)

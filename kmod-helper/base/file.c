@@ -134,8 +134,8 @@ static int check_file(const struct root *root, const char *path, const struct st
 	if (!S_ISREG(status->st_mode))
 		return error_set(error, -ENXIO, "read /%s: it is no regular file", path);
 	if ((unsigned long long)status->st_size > options->max)
-		return error_set(error, -EFBIG, "read /%s: it is larger than %zu bytes", path,
-			options->max);
+		return error_set(
+			error, -EFBIG, "read /%s: it is larger than %zu bytes", path, options->max);
 	if (options->require_owner && !is_safe(root, status))
 		return error_set(error, -EPERM,
 			"read /%s: refused, for it must be root's and writable by nobody else "
@@ -168,8 +168,8 @@ int file_read(const struct root *root, const char *path, const struct file_read_
 	if (length < 0)
 		return error_set_errno(error, (int)length, "read /%s", path);
 	if ((size_t)length > options->max)
-		return error_set(error, -EFBIG, "read /%s: it is larger than %zu bytes", path,
-			options->max);
+		return error_set(
+			error, -EFBIG, "read /%s: it is larger than %zu bytes", path, options->max);
 	text[length] = '\0';
 	if (options->require_text && !text_is_plain(text, (size_t)length))
 		return error_set(error, -EILSEQ, "read /%s: it holds bytes that are no text", path);

@@ -8,8 +8,8 @@
 
 /*
  * Every file is reached from a root descriptor with paths like "sys/bus/pci/devices" (no leading
- * slash). Links are resolved inside the root (openat2, RESOLVE_IN_ROOT), so that a captured tree can
- * never lead out of itself, and a file made unsafe on the way is noticed after it is open.
+ * slash). Links are resolved inside the root (openat2, RESOLVE_IN_ROOT), so that a captured tree
+ * can never lead out of itself, and a file made unsafe on the way is noticed after it is open.
  */
 struct root {
 	int fd;
@@ -17,7 +17,10 @@ struct root {
 	bool live;   /* "/" itself: changes are allowed */
 };
 
-#define ROOT_NONE {.fd = -1}
+#define ROOT_NONE                                                                                  \
+	{                                                                                          \
+		.fd = -1                                                                           \
+	}
 
 /* @path "/" gives the live root. Returns 0 or -errno of open/fstat. Close with root_close. */
 int root_open(const char *path, struct root *ret, struct error *error);
@@ -27,9 +30,9 @@ void root_close(struct root *root);
 int file_open(const struct root *root, const char *path, int flags);
 
 /* Reads a sysfs-like attribute of less than @size bytes; cuts one trailing newline and ends with
- * NUL. Returns the length or -errno; sets no message (absence is often no error). -EFBIG when it did
- * not fit: @buffer then holds its first @size bytes, unterminated (enough for a look at PCI config
- * space, whose reading costs by the byte). */
+ * NUL. Returns the length or -errno; sets no message (absence is often no error). -EFBIG when it
+ * did not fit: @buffer then holds its first @size bytes, unterminated (enough for a look at PCI
+ * config space, whose reading costs by the byte). */
 ssize_t file_read_attribute(const struct root *root, const char *path, char *buffer, size_t size);
 
 /* Writes @value in one write(2) to an existing file, no truncation: sysfs and procfs. -EIO when the
@@ -42,8 +45,9 @@ struct file_read_options {
 	bool require_text;  /* -EILSEQ unless text_is_plain() */
 };
 
-/* Reads a regular file whole, never blocking on a FIFO or a device: -EISDIR, -ENXIO (neither file nor
- * folder), -EFBIG, -EPERM, -EILSEQ or -errno of open/read. @ret_text is malloced and NUL-terminated. */
+/* Reads a regular file whole, never blocking on a FIFO or a device: -EISDIR, -ENXIO (neither file
+ * nor folder), -EFBIG, -EPERM, -EILSEQ or -errno of open/read. @ret_text is malloced and
+ * NUL-terminated. */
 int file_read(const struct root *root, const char *path, const struct file_read_options *options,
 	char **ret_text, size_t *ret_length, struct error *error);
 

@@ -4,8 +4,8 @@
 #include <syslog.h>
 
 /*
- * What a handover tells while it runs. The rooms below hooks/ only say it; the program decides where
- * it goes (the task log, the journal with fields).
+ * What a handover tells while it runs. The rooms below hooks/ only say it; the program decides
+ * where it goes (the task log, the journal with fields).
  */
 struct log_entry {
 	int priority;	    /* LOG_ERR … LOG_DEBUG */

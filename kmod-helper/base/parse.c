@@ -16,8 +16,8 @@ static int digit_value(char character)
 	return INT8_MAX;
 }
 
-int parse_unsigned(const char *text, unsigned int base, unsigned long long max,
-	unsigned long long *ret)
+int parse_unsigned(
+	const char *text, unsigned int base, unsigned long long max, unsigned long long *ret)
 {
 	unsigned long long value = 0;
 

@@ -9,8 +9,8 @@
 /* The whole of @text as an unsigned number in @base (10 or 16; no sign, no blanks, no prefix).
  * Returns 0, -EINVAL when it is no such number, -ERANGE when it is greater than @max.
  * @ret is untouched on failure. */
-int parse_unsigned(const char *text, unsigned int base, unsigned long long max,
-	unsigned long long *ret);
+int parse_unsigned(
+	const char *text, unsigned int base, unsigned long long max, unsigned long long *ret);
 
 /* A VMID as Proxmox takes it: ^[1-9][0-9]{2,8}$. Returns 0 or -EINVAL. */
 int parse_vmid(const char *text, unsigned int *ret_vmid);

@@ -1,0 +1,486 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# shellcheck shell=bash
+# The cases of run: each begins with a new tree of make_tree, and prints what golden/CASE has.
+
+vm_104='{"kind":"vm","vmid":104}'
+vm_105='{"kind":"vm","vmid":105}'
+
+# ---- list
+
+case_list() {
+	ferry list
+	ferry list --all
+	ferry list --output-format json-pretty
+	ferry list --output-format json
+}
+
+case_list_all_json() {
+	ferry list --all --output-format json-pretty
+}
+
+case_list_lent() {
+	on_vfio 0000:2b:00
+	loan vm-104 "$vm_104" lent "$(card_functions 0000:2b:00 15 taken)"
+	loan hand-16 '{"kind":"hand","iommu_group":16}' lent "$(card_functions 0000:2c:00 16 taken)"
+	on_vfio 0000:2c:00
+	ferry list
+	ferry list --output-format json-pretty
+}
+
+case_list_alternative_is_not_lent() {
+	loan vm-104 "$vm_104" lent "$(card_functions 0000:2c:00 16 alternative)"
+	ferry list
+}
+
+case_list_without_iommu() {
+	rm -r "$tree/sys/kernel/iommu_groups" "$tree/sys/class/iommu"
+	for function in "$tree"/sys/devices/pci0000:00/*; do rm "$function/iommu_group"; done
+	ferry list
+	ferry list --output-format json
+}
+
+# What a captured tree may lack: power_state is new in Linux 5.10, subsystem ids are not there always.
+case_list_with_files_missing() {
+	rm "$tree/$(function_path 0000:2b:00.0)"/{power_state,subsystem_vendor,config,boot_vga}
+	echo nonsense >"$tree/$(function_path 0000:2c:00.0)/class"
+	write sys/bus/pci/devices/nonsense ""
+	bound 0000:2c:00.1
+	ferry list --all
+}
+
+case_list_with_a_broken_loan() {
+	write run/gpu-ferry/loans/vm-104.json '{"schema":1'
+	ferry list
+}
+
+# ---- an empty tree
+
+case_empty_tree() {
+	rm -rf "${tree:?}"/*
+	ferry list
+	ferry list --all --output-format json
+	ferry status
+	ferry status --output-format json
+	ferry plan 104
+	ferry reconcile --dry-run
+}
+
+# ---- plan
+
+case_plan_card() {
+	config 104 "ostype: win11" "hostpci0: 0000:2b:00,pcie=1" "machine: q35"
+	ferry plan 104
+	ferry plan 104 --output-format json-pretty
+}
+
+# One function asked for: the whole group goes, as Proxmox takes it.
+case_plan_one_function() {
+	config 104 "hostpci0: 2b:00.0"
+	ferry plan 104
+}
+
+case_plan_list() {
+	config 104 "hostpci3: 2b:00.0;2b:00.1;2c:00"
+	driver vfio-pci vfio_pci
+	ferry plan 104
+	ferry plan 104 --output-format json-pretty
+}
+
+case_plan_no_hostpci() {
+	config 104 "ostype: l26" "memory: 2048" "[PENDING]" "hostpci0: 2b:00"
+	settings "no setting"
+	ferry plan 104
+	ferry plan 104 --output-format json
+}
+
+case_plan_mapping() {
+	mapping gpu "$(map_of 0000:2b:00 15)" "$(map_of 0000:2c:00 16)" "$(map_of 0000:41:00 18 pve2)"
+	config 104 "hostpci0: mapping=gpu"
+	ferry plan 104
+	ferry plan 104 --output-format json-pretty
+}
+
+case_plan_mapping_first_is_lent() {
+	prepare_first_is_lent
+	running 105 4242
+	ferry plan 104 --output-format json-pretty
+}
+
+prepare_first_is_lent() {
+	mapping gpu "$(map_of 0000:2b:00 15)" "$(map_of 0000:2c:00 16)"
+	config 104 "hostpci0: mapping=gpu"
+	on_vfio 0000:2b:00
+	loan vm-105 "$vm_105" lent "$(card_functions 0000:2b:00 15 taken)"
+}
+
+# VM 105 is gone: its card counts as free, and goes straight over.
+case_plan_mapping_first_is_owed_by_a_gone_vm() {
+	prepare_first_is_lent
+	ferry plan 104
+}
+
+case_plan_mapping_none_free() {
+	prepare_first_is_lent
+	running 105 4242
+	write run/qemu-server/pci-id-reservations "0000:2c:00.0 106 time:9999999999"
+	ferry plan 104
+	ferry plan 104 --output-format json-pretty
+}
+
+case_plan_mapping_does_not_fit() {
+	mapping gpu "id=10de:2204,iommugroup=15,node=pve1,path=0000:2b:00,subsystem-id=1458:37a9"
+	config 104 "hostpci0: mapping=gpu" "hostpci1: mapping=other"
+	ferry plan 104
+}
+
+case_plan_mdev() {
+	config 104 "hostpci0: 00:02.0,mdev=i915-GVTg_V5_4"
+	mkdir -p "$tree/$(function_path 0000:00:02.0)/mdev_supported_types"
+	settings "no setting"
+	ferry plan 104
+	ferry plan 104 --output-format json-pretty
+}
+
+case_plan_template() {
+	config 104 "template: 1" "hostpci0: 2b:00" "hostpci1: 99:00"
+	ferry plan 104
+	ferry plan 104 --output-format json
+}
+
+case_plan_keep() {
+	config 104 "hostpci0: 2b:00,driver=keep"
+	driver nvgrace-gpu-vfio-pci nvgrace_gpu_vfio_pci
+	driver vfio-pci vfio_pci
+	bound 0000:2b:00.0 nvgrace-gpu-vfio-pci
+	ferry plan 104 --output-format json-pretty
+}
+
+case_plan_missing_device() {
+	config 104 "hostpci0: 99:00"
+	ferry plan 104
+	ferry plan 104 --output-format json-pretty
+}
+
+case_plan_same_device_twice() {
+	config 104 "hostpci0: 2b:00" "hostpci1: 2b:00.1"
+	ferry plan 104
+}
+
+case_plan_bridge() {
+	config 104 "hostpci0: 00:01.0"
+	group 0000:00:01.0 3
+	ferry plan 104
+}
+
+case_plan_no_iommu() {
+	for function in 0 1 2 3; do group "0000:2b:00.$function"; done
+	config 104 "hostpci0: 2b:00.0"
+	ferry plan 104
+	ferry plan 104 --output-format json-pretty
+}
+
+case_plan_foreign_member() {
+	group 0000:03:00.0 15
+	config 104 "hostpci0: 2b:00"
+	ferry plan 104
+}
+
+case_plan_foreign_member_allowed() {
+	group 0000:03:00.0 15
+	config 104 "hostpci0: 2b:00"
+	settings 'vms = ( { vmid = 104; allow = [ "03:00.0" ]; } );'
+	ferry plan 104
+	settings 'vms = ( { vmid = 105; allow = [ "03:00.0" ]; } );'
+	ferry plan 104 -q
+}
+
+case_plan_dead_card() {
+	head -c 64 /dev/zero | tr '\0' '\377' >"$tree/$(function_path 0000:2b:00.0)/config"
+	config 104 "hostpci0: 2b:00"
+	ferry plan 104
+	write "$(function_path 0000:2b:00.0)/power_state" D3cold
+	ferry plan 104 --output-format json
+}
+
+case_plan_boot_display() {
+	config 104 "hostpci0: 00:02.0"
+	ferry plan 104
+	settings 'boot_display = "refuse";'
+	ferry plan 104
+}
+
+case_plan_reserved() {
+	config 104 "hostpci0: 2b:00"
+	write run/qemu-server/pci-id-reservations "0000:2b:00.0 106 time:9999999999"
+	ferry plan 104
+	write run/qemu-server/pci-id-reservations "0000:2b:00.0 106 time:1000000000" \
+		"0000:2b:00.1 104 time:9999999999"
+	ferry plan 104 --output-format json
+	running 106 4243
+	write run/qemu-server/pci-id-reservations "0000:2b:00.1 106 pid:4243"
+	ferry plan 104
+}
+
+case_plan_lent_to_a_running_vm() {
+	config 104 "hostpci0: 2b:00"
+	on_vfio 0000:2b:00
+	loan vm-105 "$vm_105" lent "$(card_functions 0000:2b:00 15 taken)"
+	running 105 4242
+	ferry plan 104
+	ferry plan 104 --output-format json-pretty
+}
+
+case_plan_lent_to_a_gone_vm() {
+	config 104 "hostpci0: 2b:00"
+	on_vfio 0000:2b:00
+	loan vm-105 "$vm_105" lent "$(card_functions 0000:2b:00 15 taken)"
+	ferry plan 104
+}
+
+case_plan_lent_by_hand() {
+	config 104 "hostpci0: 2b:00"
+	on_vfio 0000:2b:00
+	loan hand-15 '{"kind":"hand","iommu_group":15}' lent "$(card_functions 0000:2b:00 15 taken)"
+	ferry plan 104
+}
+
+case_plan_own_loan_stands() {
+	config 104 "hostpci0: 2b:00"
+	on_vfio 0000:2b:00
+	loan vm-104 "$vm_104" lent "$(card_functions 0000:2b:00 15 taken)"
+	running 104 4242
+	ferry plan 104
+	ferry plan 104 --output-format json-pretty
+}
+
+case_plan_static() {
+	config 104 "hostpci0: 2b:00"
+	on_vfio 0000:2b:00
+	ferry plan 104
+}
+
+case_plan_overdue() {
+	config 104 "hostpci0: 2b:00"
+	loan vm-105 "$vm_105" overdue "$(card_functions 0000:2b:00 15 taken)" \
+		'"child":{"pid":4244,"start_time":1,"subject":"0000:2b:00.1"}'
+	ferry plan 104
+}
+
+# pre-start refuses while a loan cannot be read, whosever it is: the plan must say so.
+case_plan_broken_loan() {
+	config 104 "hostpci0: 2b:00"
+	write run/gpu-ferry/loans/vm-105.json "{"
+	ferry plan 104
+}
+
+# Proxmox drops what it cannot read, and starts the VM without it.
+case_plan_invalid_lines() {
+	config 104 "hostpci0: 2B:00" "hostpci1: 2c:00,pci=1" "hostpci16: 2b:00" "hostpci2: " \
+		"ostype: win12" "nonsense"
+	ferry plan 104
+	ferry plan 104 --output-format json
+}
+
+case_plan_no_config() {
+	ferry plan 104
+	config 105 "memory: 1"
+	mv "$tree/etc/pve/nodes/pve1/qemu-server/105.conf" "$tree/etc/pve/nodes/pve2/qemu-server/"
+	ferry plan 105
+	mkdir "$tree/etc/pve/nodes/pve1/qemu-server/106.conf"
+	ferry plan 106
+	mkfifo "$tree/etc/pve/nodes/pve1/qemu-server/107.conf"
+	ferry plan 107
+	head -c 10485760 /dev/zero | tr '\0' '#' >"$tree/etc/pve/nodes/pve1/qemu-server/108.conf"
+	ferry plan 108
+	printf 'hostpci0: 2b:00\nname: \001\002\000\n' >"$tree/etc/pve/nodes/pve1/qemu-server/109.conf"
+	ferry plan 109
+	mkdir -p "$tree/etc/pve/nodes/pve1/lxc"
+	write etc/pve/nodes/pve1/lxc/110.conf "arch: amd64"
+	ferry plan 110
+}
+
+case_plan_settings() {
+	config 104 "hostpci0: 2b:00"
+	settings "write_deadline_seconds = 30;" "boot_dispaly = \"allow\";"
+	ferry plan 104
+	settings "" "" "write_deadline_seconds = 0;"
+	ferry plan 104
+	settings "write_deadline_seconds = \"30\";"
+	ferry plan 104
+	settings "boot_display = allow;"
+	ferry plan 104
+	settings 'boot_display = "allow";'
+	chmod 664 "$tree/etc/gpu-ferry/gpu-ferry.conf"
+	ferry plan 104
+	chmod 644 "$tree/etc/gpu-ferry/gpu-ferry.conf"
+	ferry plan 104 --output-format json
+}
+
+case_plan_is_nothing_but_read() {
+	config 104 "hostpci0: 2b:00"
+	find "$tree" -printf '%p %s %T@ %m\n' | sort >"$work/before"
+	ferry plan 104 --output-format json >/dev/null
+	ferry list >/dev/null
+	ferry status >/dev/null
+	find "$tree" -printf '%p %s %T@ %m\n' | sort | diff "$work/before" - && echo untouched
+}
+
+# Links are resolved inside the tree, never on the host that looks at it.
+case_plan_links_stay_inside() {
+	config 104 "hostpci0: 2b:00"
+	link etc/gpu-ferry/gpu-ferry.conf /etc/passwd
+	ferry plan 104 --output-format json
+	link etc/pve/qemu-server /etc/pve/nodes/pve1/qemu-server
+	link etc/gpu-ferry/gpu-ferry.conf ../../../../../../etc/shadow
+	ferry plan 104 --output-format json
+}
+
+case_plan_node_name() {
+	config 104 "hostpci0: mapping=gpu"
+	mapping gpu "$(map_of 0000:2b:00 15 pve1)" "$(map_of 0000:2c:00 16 elsewhere)"
+	rm "$tree/etc/pve/local"
+	ferry plan 104
+	write etc/hostname elsewhere
+	mv "$tree/etc/pve/nodes/pve1" "$tree/etc/pve/nodes/elsewhere"
+	ferry plan 104
+}
+
+# ---- status
+
+case_status() {
+	ferry status
+	ferry status --output-format json
+	on_vfio 0000:2b:00
+	loan vm-104 "$vm_104" lent \
+		"$(card_functions 0000:2b:00 15 taken),$(card_functions 0000:2c:00 16 alternative)"
+	ferry status
+	ferry status 104
+	ferry status 105
+	ferry status 2b:00
+	ferry status 2b:00.3
+	ferry status 41:00
+	ferry status --output-format json-pretty
+}
+
+case_status_owed_and_overdue() {
+	loan vm-104 "$vm_104" owed "$(loan_function 0000:2b:00.0 15 nouveau taken)"
+	loan hand-16 '{"kind":"hand","iommu_group":16}' overdue "$(card_functions 0000:2c:00 16 taken)" \
+		'"child":{"pid":4244,"start_time":1,"subject":"0000:2c:00.1"}'
+	ferry status
+	ferry status --output-format json-pretty
+}
+
+case_status_broken_loans() {
+	loan vm-104 "$vm_104" lent "$(loan_function 0000:2b:00.0 15 nouveau taken)"
+	write run/gpu-ferry/loans/vm-105.json "{"
+	ferry status
+	write run/gpu-ferry/loans/vm-105.json '{"schema":9}'
+	ferry status 104 --output-format json
+	rm "$tree/run/gpu-ferry/loans/vm-105.json"
+	chmod 666 "$tree/run/gpu-ferry/loans/vm-104.json"
+	ferry status
+}
+
+# ---- nothing is changed under --root
+
+case_captured_trees_are_not_changed() {
+	ferry bind 2b:00
+	ferry unbind 2b:00
+	ferry reconcile
+	ferry hook 104 pre-start
+	ferry bind 2b:00 --dry-run
+	ferry bind 99:00 --dry-run
+	ferry unbind 2b:00 --dry-run
+	ferry reconcile --dry-run
+}
+
+case_as_nobody() {
+	if [ "$(id -u)" != 0 ] || ! command -v setpriv >/dev/null; then
+		skip "needs root and setpriv"
+		return
+	fi
+	config 104 "hostpci0: 2b:00"
+	loan vm-104 "$vm_104" lent "$(card_functions 0000:2b:00 15 taken)"
+	on_vfio 0000:2b:00
+	call as=nobody gpu-ferry list --root "$tree"
+	call as=nobody gpu-ferry status --root "$tree"
+	call as=nobody gpu-ferry plan 104 --root "$tree"
+	call as=nobody gpu-ferry bind 2b:00
+	call as=nobody gpu-ferry unbind 2b:00
+	call as=nobody gpu-ferry hook 104 pre-start
+	chmod 000 "$tree/run/gpu-ferry/loans/vm-104.json"
+	call as=nobody gpu-ferry status --root "$tree"
+}
+
+# ---- how it is called
+
+case_usage() {
+	call gpu-ferry
+	call gpu-ferry nonsense
+	call gpu-ferry --nonsense
+	call gpu-ferry list --nonsense
+	call gpu-ferry list extra
+	call gpu-ferry list --output-format xml
+	call gpu-ferry list --output-format
+	call gpu-ferry list --root
+	call gpu-ferry list --root /nowhere
+	call gpu-ferry list --root /etc/hostname
+	call gpu-ferry plan
+	call gpu-ferry plan 104 105
+	for vmid in 99 0104 1e3 1000000000 "" "104 " -104 ١٠٤ 104x; do
+		call gpu-ferry plan -- "$vmid"
+	done
+	call gpu-ferry status 104 105
+	call gpu-ferry status nonsense
+	call gpu-ferry bind
+	call gpu-ferry unbind
+	call gpu-ferry bind nonsense
+	call gpu-ferry hook 104
+	call gpu-ferry hook 104 pre-start extra
+	call gpu-ferry hook 99 pre-start
+	call gpu-ferry hook 104 mid-start
+	call gpu-ferry reconcile extra
+}
+
+case_help() {
+	call gpu-ferry --help
+	call gpu-ferry -h plan
+	call gpu-ferry plan --help
+}
+
+case_version() {
+	call gpu-ferry --version | sed 's/gpu-ferry [0-9][0-9.~a-z+-]*$/gpu-ferry VERSION/'
+}
+
+case_output_that_cannot_be_written() {
+	local format
+	for format in text json; do
+		"$work/bin/gpu-ferry" list --root "$tree" --output-format "$format" >/dev/full
+		echo "[$?]"
+	done 2>&1
+}
+
+# ---- the hookscript's arguments (its work needs the live host)
+
+case_hookscript_usage() {
+	call hookscript
+	call hookscript 104
+	call hookscript 104 pre-start extra
+	for vmid in 99 0104 1e3 1000000000 "" "104 " " 104" 104x -104; do
+		call hookscript "$vmid" pre-start
+	done
+	for phase in "" start PRE-START "pre-start " migrate; do
+		call hookscript 104 "$phase"
+	done
+}
+
+case_hookscript_without_a_config() {
+	if [ -e /etc/pve ] || [ -e /run/gpu-ferry ]; then
+		skip "this is a Proxmox VE host"
+		return
+	fi
+	call hookscript 987654321 pre-start 2>&1 | sed "s|nodes/[^/]*/|nodes/NODE/|g"
+	call hookscript 987654321 pre-stop
+	call hookscript 987654321 post-start
+	call hookscript 987654321 post-stop
+}
