@@ -3,6 +3,7 @@
 
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/base/parse.h"
+#include "kmod-helper/base/process.h"
 #include "property.h"
 #include "text.h"
 #include <errno.h>
@@ -179,6 +180,19 @@ static bool folder_is_there(const struct root *root, const char *path)
 	return fd >= 0;
 }
 
+/* Beside Proxmox's own test: whatever lives in the VM's systemd scope holds its devices. */
+static bool is_in_scope(const struct root *root, pid_t pid, unsigned int vmid)
+{
+	unsigned long long start_time;
+	char path[64], text[1024], scope[64];
+
+	snprintf(path, sizeof(path), "proc/%ld/cgroup", (long)pid);
+	snprintf(scope, sizeof(scope), "qemu.slice/%u.scope", vmid);
+	return file_read_attribute(root, path, text, sizeof(text)) > 0 && strstr(text, scope) &&
+		process_start_time(root, pid, &start_time) == 0 &&
+		process_is_alive(root, pid, start_time);
+}
+
 static bool process_runs_vm(const struct root *root, pid_t pid, unsigned int vmid)
 {
 	struct file_read_options options = {.max = COMMAND_LINE_MAX_BYTES};
@@ -186,6 +200,8 @@ static bool process_runs_vm(const struct root *root, pid_t pid, unsigned int vmi
 	size_t length = 0;
 	char path[64];
 
+	if (is_in_scope(root, pid, vmid))
+		return true;
 	snprintf(path, sizeof(path), "proc/%ld/cmdline", (long)pid);
 	if (file_read(root, path, &options, &arguments, &length, NULL) == 0)
 		return length && is_qemu(arguments) && has_pidfile(arguments, length, vmid);

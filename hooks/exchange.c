@@ -4,6 +4,7 @@
 #include "conf/reservation.h"
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/executor.h"
+#include "kmod-helper/holders.h"
 #include "kmod-helper/lock.h"
 #include "kmod-helper/plan.h"
 #include "return.h"

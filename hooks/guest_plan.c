@@ -29,6 +29,9 @@ int guest_plan_resolve(struct context *context, unsigned int vmid, const char *m
 	if (r < 0 || vm_config_is_template(&ret->resolved.config))
 		return r;
 	r = resolved_block(&ret->resolved, &ret->plan);
+	/* it may have any device of this host */
+	if (r == 0 && ret->resolved.want_count && ret->loans.unreadable.status < 0)
+		r = plan_block(&ret->plan, BLOCKER_CONFIG, "%s", ret->loans.unreadable.message);
 	return r < 0 ? error_set_errno(error, r, "plan the handover") : 0;
 }
 

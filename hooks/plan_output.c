@@ -71,11 +71,14 @@ static int add_functions(struct table *table, const struct plan *plan)
 {
 	for (size_t i = 0; i < plan->function_count; i++) {
 		const struct plan_function *function = &plan->functions[i];
+		char group[32] = "no group";
 
 		if (!is_shown(function))
 			continue;
+		if (function->now.iommu_group != PCI_NO_GROUP)
+			snprintf(group, sizeof(group), "group %ld", function->now.iommu_group);
 		if (table_add(table, "  %s", function->now.address) < 0 ||
-			table_add(table, "group %ld", function->now.iommu_group) < 0 ||
+			table_add(table, "%s", group) < 0 ||
 			table_add(table, "%s", or_dash(function->now.driver)) < 0 ||
 			table_add(table, "-> %s", function->loan.target) < 0)
 			return -ENOMEM;

@@ -44,22 +44,24 @@ static bool is_gone(struct context *context, const struct loan *loan)
 		guest_is_gone(&context->root, &context->kernel, loan->owner.vmid);
 }
 
-/* One line for a card, not one for each of its functions. */
-static bool is_repeated(const struct plan *plan, size_t index)
+/* One line for a card, not one for each of its functions. @told: the last one that had a line. */
+static bool is_told(const char *told, const char *address)
 {
-	return index > 0 &&
-		pci_same_card(
-			plan->functions[index].now.address, plan->functions[index - 1].now.address);
+	return told && pci_same_card(told, address);
 }
 
 static int block_reserved(struct context *context, const struct take_request *request,
-	const struct loans *loans, const struct plan_function *function, struct plan *plan)
+	const struct loans *loans, const struct plan_function *function, const char **told,
+	struct plan *plan)
 {
 	const char *address = function->now.address;
 	const struct loan *foreign = find_foreign(loans, &request->owner, address);
 	char name[32];
 
+	if (is_told(*told, address) || function->loan.use == LOAN_ALTERNATIVE)
+		return 0;
 	if (foreign && function->loan.use != LOAN_BORROWED && !is_gone(context, foreign)) {
+		*told = address;
 		loan_owner_format(&foreign->owner, name, sizeof(name));
 		return plan_block(plan, BLOCKER_RESERVED, "%s is lent (%s, on %s) since %s",
 			address, name, function->now.driver, foreign->since);
@@ -72,21 +74,24 @@ static int block_reservations(struct context *context, const struct take_request
 {
 	cleanup(reservations_done) struct reservations reservations = {0};
 	unsigned int own = request->owner.kind == LOAN_OWNER_VM ? request->owner.vmid : 0;
+	const char *told = NULL;
 	int r = reservations_read(&context->root, &reservations, error);
 
 	for (size_t i = 0; r == 0 && i < plan->function_count; i++) {
 		const char *address = plan->functions[i].now.address;
-		unsigned int vmid =
-			plan->functions[i].loan.use == LOAN_ALTERNATIVE || is_repeated(plan, i)
-			? 0
-			: reservation_owner(
-				  &reservations, &context->root, address, own, time(NULL), NULL);
+		unsigned int vmid;
 
-		if (vmid &&
-			plan_block(plan, BLOCKER_RESERVED,
-				"%s is reserved by VM %u "
-				"(/run/qemu-server/pci-id-reservations)",
-				address, vmid) < 0)
+		if (plan->functions[i].loan.use == LOAN_ALTERNATIVE || is_told(told, address))
+			continue;
+		vmid = reservation_owner(
+			&reservations, &context->root, address, own, time(NULL), NULL);
+		if (!vmid)
+			continue;
+		told = address;
+		if (plan_block(plan, BLOCKER_RESERVED,
+			    "%s is reserved by VM %u "
+			    "(/run/qemu-server/pci-id-reservations)",
+			    address, vmid) < 0)
 			r = error_set_errno(error, -ENOMEM, "plan the handover");
 	}
 	return r;
@@ -137,12 +142,11 @@ int take_plan(struct context *context, const struct take_request *request,
 		.own = find_own(loans, &request->owner),
 		.loans = loans,
 	};
+	const char *told = NULL;
 	int r = plan_take(&context->kernel, &plan_request, plan, error);
 
 	for (size_t i = 0; r == 0 && i < plan->function_count; i++) {
-		if (plan->functions[i].loan.use == LOAN_ALTERNATIVE || is_repeated(plan, i))
-			continue;
-		r = block_reserved(context, request, loans, &plan->functions[i], plan);
+		r = block_reserved(context, request, loans, &plan->functions[i], &told, plan);
 		if (r < 0)
 			error_set_errno(error, r, "plan the handover");
 	}

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "binding.h"
 
+#include "base/cleanup.h"
+#include "holders.h"
 #include "pci.h"
 #include <errno.h>
 #include <stdio.h>
@@ -137,8 +139,27 @@ static int undo_override(const struct kernel *kernel, const struct step *step, s
 	return set_override(kernel, step->subject, step->original, error);
 }
 
+/* The last look before a write that can sleep for as long as somebody has the device open. */
+static int refuse_held(const struct holders *holders, const char *address, struct error *error)
+{
+	char text[512];
+
+	if (holders->count == 0)
+		return 0;
+	holders_format(holders, text, sizeof(text));
+	return error_set(error, -EBUSY, "unbind %s: it is in use by %s", address, text);
+}
+
 static int apply_unbind(const struct kernel *kernel, const struct step *step, struct error *error)
 {
+	cleanup(holders_done) struct holders holders = {0};
+	const char *address = step->subject;
+	int r = holders_of_functions(kernel, &address, 1, &holders, error);
+
+	if (r == 0)
+		r = refuse_held(&holders, address, error);
+	if (r < 0)
+		return r;
 	return release(kernel, step->subject, step->argument, error);
 }
 
@@ -176,10 +197,18 @@ static int apply_bind(const struct kernel *kernel, const struct step *step, stru
 /* Torn off only from the driver that we bound it to: anything else is not our doing. */
 static int undo_bind(const struct kernel *kernel, const struct step *step, struct error *error)
 {
+	cleanup(holders_done) struct holders holders = {0};
 	char now[PCI_DRIVER_SIZE];
 	int r = read_driver(kernel, step->subject, now, sizeof(now), error);
 
 	if (r < 0 || strcmp(now, step->argument) != 0)
+		return r;
+	if (pci_driver_is_vfio(now))
+		r = holders_of_group(kernel, pci_read_group(kernel, step->subject), &holders,
+			error);
+	if (r == 0)
+		r = refuse_held(&holders, step->subject, error);
+	if (r < 0)
 		return r;
 	return release(kernel, step->subject, step->argument, error);
 }

@@ -37,7 +37,7 @@ static uint32_t read_id(const struct kernel *kernel, const char *address, const 
 	return (uint32_t)value;
 }
 
-static long read_group(const struct kernel *kernel, const char *address)
+long pci_read_group(const struct kernel *kernel, const char *address)
 {
 	char path[PCI_PATH_SIZE], name[16];
 	unsigned long long group;
@@ -72,7 +72,7 @@ static void read_function(
 		.subsystem_vendor_id = (uint16_t)read_id(kernel, address, "subsystem_vendor"),
 		.subsystem_device_id = (uint16_t)read_id(kernel, address, "subsystem_device"),
 		.class_code = (uint16_t)(read_id(kernel, address, "class") >> 8),
-		.iommu_group = read_group(kernel, address),
+		.iommu_group = pci_read_group(kernel, address),
 		.bridge = is_bridge(kernel, address),
 	};
 	snprintf(ret->address, sizeof(ret->address), "%s", address);

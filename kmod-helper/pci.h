@@ -58,6 +58,9 @@ void pci_path(const char *address, const char *attribute, char *buffer, size_t s
 /* The driver bound now; "" when none. 0 or -errno. */
 int pci_read_driver(const struct kernel *kernel, const char *address, char *ret, size_t size);
 
+/* The IOMMU group's number, or PCI_NO_GROUP. */
+long pci_read_group(const struct kernel *kernel, const char *address);
+
 /* driver_override; "" when unset ("(null)" in sysfs) or not there. May hang while the function's
  * driver is stuck on Linux 6.1: look at the loans first. 0 or -errno. */
 int pci_read_override(const struct kernel *kernel, const char *address, char *ret, size_t size);

@@ -337,7 +337,8 @@ static int plan_function_steps(struct plan *plan, bool displays)
 	for (size_t i = 0; r == 0 && i < plan->function_count; i++) {
 		const struct plan_function *function = &plan->functions[i];
 
-		if (pci_is_display(&function->now) == displays &&
+		/* no address: it is overdue, and nothing of it was read */
+		if (*function->loan.address && pci_is_display(&function->now) == displays &&
 			function->loan.use == LOAN_TAKEN && !is_on_target(function))
 			r = plan_add_steps(&plan->steps, &function->loan, STEP_PLANNED);
 	}
@@ -403,9 +404,11 @@ int plan_record(const struct plan *plan, struct loan *loan)
 
 		if (!*function->address)
 			continue;
-		if (known)
+		/* what we moved stays ours: come straight from a gone VM's loan, it is on its
+		 * target already, which looks static */
+		if (known && (known->use != LOAN_TAKEN || function->use != LOAN_STATIC))
 			known->use = function->use;
-		else if (loan_add_function(loan, function) < 0)
+		if (!known && loan_add_function(loan, function) < 0)
 			return -ENOMEM;
 	}
 	for (size_t i = 0; i < plan->steps.count; i++)

@@ -76,7 +76,7 @@ static int sleep_of_living(struct watch *watch, const struct loan *loan, struct 
 	pid_t pid = stuck ? stuck->child : loan->child;
 
 	if (!stuck && loan->owner.kind == LOAN_OWNER_VM && !loan_is_busy(&context->root, loan))
-		pid = guest_pid(&context->kernel, loan->owner.vmid);
+		pid = guest_pid(&context->root, &context->kernel, loan->owner.vmid);
 	if (!pid)
 		return loan->owner.kind == LOAN_OWNER_HAND ? -1 : STARTING_MS;
 	polled->fd = (int)syscall(SYS_pidfd_open, pid, 0);

@@ -61,7 +61,7 @@ case_empty_tree() {
 	ferry list --all --output-format json
 	ferry status
 	ferry status --output-format json
-	ferry plan 104
+	ferry plan 104 2>&1 | sed 's|nodes/[^/]*/|nodes/NODE/|' # the kernel's word for the node
 	ferry reconcile --dry-run
 }
 
@@ -253,6 +253,30 @@ case_plan_own_loan_stands() {
 	ferry plan 104 --output-format json-pretty
 }
 
+# Another VM has one function only, and it is not the first of the card.
+case_plan_second_function_lent() {
+	config 104 "hostpci0: 2b:00"
+	driver vfio-pci vfio_pci
+	bound 0000:2b:00.1 vfio-pci
+	group 0000:2b:00.1 18
+	loan vm-105 "$vm_105" lent "$(loan_function 0000:2b:00.1 18 snd_hda_intel taken)"
+	running 105 4242
+	ferry plan 104
+}
+
+# A VM that is starting holds its lock and has no QEMU yet: it is not gone.
+case_plan_lent_to_a_starting_vm() {
+	config 104 "hostpci0: 2b:00"
+	on_vfio 0000:2b:00
+	loan vm-105 "$vm_105" lent "$(card_functions 0000:2b:00 15 taken)"
+	write var/lock/qemu-server/lock-105.conf ""
+	exec 7>"$tree/var/lock/qemu-server/lock-105.conf"
+	flock -x 7
+	ferry plan 104
+	exec 7>&-
+	ferry plan 104
+}
+
 case_plan_static() {
 	config 104 "hostpci0: 2b:00"
 	on_vfio 0000:2b:00
@@ -262,7 +286,7 @@ case_plan_static() {
 case_plan_overdue() {
 	config 104 "hostpci0: 2b:00"
 	loan vm-105 "$vm_105" overdue "$(card_functions 0000:2b:00 15 taken)" \
-		'"child":{"pid":4244,"start_time":1,"subject":"0000:2b:00.1"}'
+		"$(stuck_step 0000:2b:00.1 snd_hda_intel)"
 	ferry plan 104
 }
 
@@ -365,7 +389,7 @@ case_status() {
 case_status_owed_and_overdue() {
 	loan vm-104 "$vm_104" owed "$(loan_function 0000:2b:00.0 15 nouveau taken)"
 	loan hand-16 '{"kind":"hand","iommu_group":16}' overdue "$(card_functions 0000:2c:00 16 taken)" \
-		'"child":{"pid":4244,"start_time":1,"subject":"0000:2c:00.1"}'
+		"$(stuck_step 0000:2c:00.1 snd_hda_intel)"
 	ferry status
 	ferry status --output-format json-pretty
 }
@@ -405,8 +429,7 @@ case_as_nobody() {
 	call as=nobody gpu-ferry list --root "$tree"
 	call as=nobody gpu-ferry status --root "$tree"
 	call as=nobody gpu-ferry plan 104 --root "$tree"
-	call as=nobody gpu-ferry bind 2b:00
-	call as=nobody gpu-ferry unbind 2b:00
+	call as=nobody gpu-ferry reconcile
 	call as=nobody gpu-ferry hook 104 pre-start
 	chmod 000 "$tree/run/gpu-ferry/loans/vm-104.json"
 	call as=nobody gpu-ferry status --root "$tree"

@@ -107,11 +107,17 @@ card_functions() { # SLOT GROUP USE
 		"$(loan_function "$1.3" "$2" nvidia-gpu "$3")"
 }
 
-loan() { # NAME OWNER STATE FUNCTIONS [MORE]: NAME.json
+stuck_step() { # ADDRESS DRIVER: its unbind has not come back
+	printf '{"operation":"unbind","subject":"%s","argument":"%s","original":"%s","state":"stuck",' \
+		"$1" "$2" "$2"
+	printf '"child":{"pid":4244,"start_time":1}}'
+}
+
+loan() { # NAME OWNER STATE FUNCTIONS [STEPS]: NAME.json
 	write "run/gpu-ferry/loans/$1.json" \
 		"{\"schema\":1,\"owner\":$2,\"state\":\"$3\",\"since\":\"2026-01-02T03:04:05Z\"," \
 		"\"write_deadline_ms\":30000,\"slow_write_deadline_ms\":240000,\"return_wait_ms\":30000," \
-		"\"functions\":[$4],\"steps\":[]${5:+,$5}}"
+		"\"functions\":[$4],\"steps\":[${5:-}]}"
 }
 
 on_vfio() { # SLOT: as after a handover

@@ -424,6 +424,8 @@ Test(plan, an_overdue_function_is_not_looked_at_and_refused)
 	fake_function(handover.fake, "0000:01:00.2")->locked = true;
 	make((struct plan_request){.wants = &one, .want_count = 1, .loans = &loans});
 	expect_blocker(BLOCKER_OVERDUE, "0000:01:00.2");
+	for (size_t i = 0; i < plan.steps.count; i++)
+		cr_expect_str_not_empty(plan.steps.items[i].subject);
 }
 
 /* ---- alternatives */
@@ -491,4 +493,24 @@ Test(plan, no_failed_read_makes_a_plan_that_would_lose_a_home_driver)
 				function->loan.home_driver);
 		}
 	}
+}
+
+/* As take_locked does with the card of a VM that is gone: first into our loan, then recorded. */
+Test(plan, a_function_that_came_straight_from_another_loan_is_still_to_go_home)
+{
+	const struct loan_owner other = {.kind = LOAN_OWNER_VM, .vmid = 105};
+	cleanup(loan_done) struct loan from = make_loan(&other, "0000:01:00", LOAN_TAKEN);
+	cleanup(loan_done) struct loan own = {0};
+	const struct loans loans = {.items = &from, .count = 1};
+	const struct plan_want one = want("0000:01:00.0");
+
+	put_on_vfio("0000:01:00");
+	make((struct plan_request){.wants = &one, .want_count = 1, .loans = &loans});
+	expect_steps("");
+	loan_init(&own, VM_104);
+	cr_assert_eq(loan_move_function(&from, &own, "0000:01:00.0"), 0);
+	cr_assert_eq(plan_record(&plan, &own), 0);
+	cr_assert_not_null(loan_find(&own, "0000:01:00.0"));
+	cr_expect_eq(loan_find(&own, "0000:01:00.0")->use, LOAN_TAKEN);
+	cr_expect_str_eq(loan_find(&own, "0000:01:00.0")->home_driver, "nouveau");
 }
