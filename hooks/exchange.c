@@ -20,6 +20,7 @@ struct circle {
 	struct reservations reservations;
 	int *locks;
 	size_t lock_count;
+	struct loan *robbed; /* the VM whose prepared card this one got */
 };
 
 static void circle_done(struct circle *circle)
@@ -179,8 +180,10 @@ static int adopt(struct circle *circle, struct loan *loan, struct loan_function 
 	int r;
 
 	strcpy(address, function->address);
-	if (taker)
+	if (taker) {
+		circle->robbed = taker;
 		return hand_over(circle, taker, loan, address, error);
+	}
 	if (strcmp(function->home_driver, function->target) == 0) {
 		function->use = LOAN_STATIC;
 		return save(circle, loan, error);
@@ -219,16 +222,27 @@ static int give_up(
 }
 
 /* What this VM has reserved is what its QEMU got. */
-static int settle_function(
+static int settle_chosen(
+	struct circle *circle, struct loan *loan, const char *address, struct error *error)
+{
+	struct loan_function *function = loan_find(loan, address);
+
+	if (function->use != LOAN_ALTERNATIVE ||
+		group_reserved_by(circle, loan, function->iommu_group) != loan->owner.vmid)
+		return 0;
+	return adopt(circle, loan, function, error);
+}
+
+/* What was prepared and not chosen: another VM's that has it reserved, or that was left without the
+ * card we got and has yet to choose; else it goes home. */
+static int settle_rest(
 	struct circle *circle, struct loan *loan, const char *address, struct error *error)
 {
 	struct loan_function *function = loan_find(loan, address);
 	unsigned int vmid = group_reserved_by(circle, loan, function->iommu_group);
-	struct loan *other = vmid ? find_loan(circle, vmid) : NULL;
+	struct loan *other = vmid ? find_loan(circle, vmid) : circle->robbed;
 
-	if (vmid == loan->owner.vmid)
-		return function->use == LOAN_ALTERNATIVE ? adopt(circle, loan, function, error) : 0;
-	if (function->use != LOAN_TAKEN)
+	if (function->use != LOAN_TAKEN || vmid == loan->owner.vmid)
 		return 0;
 	if (other && loan_find(other, address))
 		return hand_over(circle, loan, other, address, error);
@@ -238,6 +252,8 @@ static int settle_function(
 
 static int settle(struct circle *circle, struct loan *loan, struct error *error)
 {
+	int (*const passes[])(struct circle *, struct loan *, const char *, struct error *) = {
+		settle_chosen, settle_rest};
 	cleanup(names_done) struct names addresses = {0};
 	int first = 0;
 
@@ -245,9 +261,10 @@ static int settle(struct circle *circle, struct loan *loan, struct error *error)
 		if (names_add(&addresses, loan->functions[i].address) < 0)
 			return error_set_errno(error, -ENOMEM, "compare the devices");
 	}
-	for (size_t i = 0; i < addresses.count; i++) {
+	for (size_t i = 0; i < 2 * addresses.count; i++) {
 		struct error why = {0};
-		int r = settle_function(circle, loan, addresses.names[i], &why);
+		int r = passes[i / addresses.count](
+			circle, loan, addresses.names[i % addresses.count], &why);
 
 		if (r < 0 && first == 0) {
 			first = r;

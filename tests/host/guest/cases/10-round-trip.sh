@@ -14,7 +14,6 @@ guest_sees() {
 	fail "the guest of VM $1 does not see $2"
 }
 
-limit_round_trip=120
 test_round_trip() {
 	assert_card_home "$card1"
 	assert_eq "$(nodes_of "$card1" | wc -l)" 4 "nodes of the card before"

@@ -65,7 +65,6 @@ test_third_vm_finds_both_alternatives_taken() {
 
 # While 104 is slow (its disks), 105 starts: the hook has lent card1 to 104 and card2 to 105, but
 # Proxmox gives card1 to 105, whose turn comes first, and card2 to 104.
-limit_starting_vms_swap_their_cards=120
 test_starting_vms_swap_their_cards() {
 	mapping gpu "$card1" "$card2"
 	vm_with_mapping 104 gpu

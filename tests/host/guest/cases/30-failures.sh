@@ -111,7 +111,6 @@ fail_half_way() {
 	assert_eq "$(loans)" '' "loans after"
 }
 
-limit_failure_half_way_is_undone=120
 test_failure_half_way_is_undone() {
 	fail_half_way /sys/bus/pci/drivers_probe 1
 	fail_half_way /sys/bus/pci/drivers_probe 2
