@@ -588,6 +588,9 @@ Test(executor, a_stuck_child_holds_nothing_of_its_caller)
 
 	/* a descriptor that a child would inherit over an exec, too */
 	cr_assert_eq(pipe(pair), 0);
+	/* one between the child's own descriptors, one above them */
+	high = fcntl(pair[1], F_DUPFD, 200);
+	cr_assert_geq(high, 200);
 	stick("snd_hda_intel");
 	cr_assert_eq(apply(), -ETIMEDOUT);
 	cr_assert_not_null(loan_find_stuck(&loan, NULL));
@@ -596,6 +599,7 @@ Test(executor, a_stuck_child_holds_nothing_of_its_caller)
 	cr_expect_neq(getpgid(child), getpgrp());
 	cr_expect_eq(getsid(child), child);
 	close(pair[1]);
+	close(high);
 	polled.fd = pair[0];
 	cr_expect_eq(poll(&polled, 1, 1000), 1, "the child holds the pipe");
 	cr_expect(polled.revents & POLLHUP);

@@ -61,6 +61,11 @@ assert_one_error() {
 	assert_one_line "$(printf '%s\n' "$1" | grep -v ' ms)$')"
 }
 
+# gpu-ferry's JSON. Its exit code says whether all is well: not what is asked here.
+json() {
+	gpu-ferry "$@" --output-format json 2>/dev/null || true
+}
+
 driver_of() {
 	local link
 	link=$(readlink "$pci/$1/driver") || link=none

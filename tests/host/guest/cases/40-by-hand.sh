@@ -3,7 +3,7 @@
 # bind, unbind, list, status, plan: a person does what the hook does.
 
 listed() {
-	gpu-ferry list --all --output-format json | jq -c --arg address "$1" '.[] | select(.address == $address)'
+	json list --all | jq -c --arg address "$1" '.[] | select(.address == $address)'
 }
 
 test_list_before_during_after() {
@@ -23,11 +23,11 @@ test_bind_and_unbind() {
 	assert_exit 0 gpu-ferry bind "$short1"
 	assert_card_lent "$card1"
 	assert_card_home "$card2"
-	assert_eq "$(gpu-ferry status --output-format json | jq -c '.loans | map([.owner, .state, (.functions | length)])')" \
+	assert_eq "$(json status | jq -c '.loans | map([.owner, .state, (.functions | length)])')" \
 		'[[{"kind":"hand","vmid":null},"lent",3]]'
-	assert_eq "$(gpu-ferry status --output-format json | jq -r '.loans[0].functions | sort_by(.address) | map(.home_driver) | join(" ")')" \
+	assert_eq "$(json status | jq -r '.loans[0].functions | sort_by(.address) | map(.home_driver) | join(" ")')" \
 		'bochs-drm snd_hda_intel xhci_hcd'
-	assert_match "$(gpu-ferry status --output-format json | jq -r '.loans[0].since')" '^20[0-9-]+T[0-9:.]+(Z|\+00:00)$'
+	assert_match "$(json status | jq -r '.loans[0].since')" '^20[0-9-]+T[0-9:.]+(Z|\+00:00)$'
 	assert_exit 0 gpu-ferry status
 	assert_exit 0 gpu-ferry unbind "$short1"
 	assert_card_home "$card1"
@@ -79,7 +79,7 @@ test_vm_borrows_card_lent_by_hand() {
 	assert_card_lent "$card1"
 	stop 104
 	assert_card_lent "$card1"
-	assert_eq "$(gpu-ferry status --output-format json | jq -c '.loans | map(.owner)')" '[{"kind":"hand","vmid":null}]'
+	assert_eq "$(json status | jq -c '.loans | map(.owner)')" '[{"kind":"hand","vmid":null}]'
 	assert_exit 0 gpu-ferry unbind "$short1"
 	assert_card_home "$card1"
 }

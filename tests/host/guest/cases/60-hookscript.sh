@@ -123,12 +123,12 @@ test_second_pre_start_bounces_nothing() {
 	vm_with_card 104 "$short1"
 	start 104 --holder
 	local before
-	before=$(gpu-ferry status --output-format json | jq -cS '.loans[0].functions')
+	before=$(json status | jq -cS '.loans[0].functions')
 	local marker
 	marker=$(dmesg | wc -l)
 	assert_exit 0 "$hook" 104 pre-start
 	assert_card_lent "$card1"
-	assert_eq "$(gpu-ferry status --output-format json | jq -cS '.loans[0].functions')" "$before" "the loan"
+	assert_eq "$(json status | jq -cS '.loans[0].functions')" "$before" "the loan"
 	! dmesg | tail -n "+$((marker + 1))" | grep "$card1" || fail "the card was touched"
 	stop 104
 	assert_card_home "$card1"
