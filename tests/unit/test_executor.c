@@ -583,7 +583,7 @@ Test(executor, a_stuck_remove_is_given_up_at_its_deadline_and_named)
 Test(executor, a_stuck_child_holds_nothing_of_its_caller)
 {
 	struct pollfd polled = {.events = POLLIN};
-	int pair[2];
+	int pair[2], high;
 	pid_t child;
 
 	/* a descriptor that a child would inherit over an exec, too */
