@@ -4,15 +4,20 @@
 #include "conf/reservation.h"
 #include "guest.h"
 #include "kmod-helper/base/cleanup.h"
+#include "kmod-helper/base/process.h"
 #include "kmod-helper/executor.h"
 #include "kmod-helper/holders.h"
 #include "kmod-helper/lock.h"
 #include "return.h"
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <string.h>
 #include <time.h>
 
 #define GROUP_LOCK_MS 5000
+#define UDEV_WAIT_MS 5000
+#define UDEV_LOOK_MS 20
 
 static const struct loan *find_own(const struct loans *loans, const struct loan_owner *owner)
 {
@@ -116,12 +121,34 @@ static int find_held(
 	return count ? holders_of_functions(&context->kernel, addresses, count, ret, error) : 0;
 }
 
+static bool udev_is_busy(const struct context *context)
+{
+	auto_close int fd = file_open(&context->root, "run/udev/queue", O_PATH);
+
+	return fd >= 0;
+}
+
+/* Rules open a device that has just come (alsactl restores the mixer's state): a card that came
+ * home a moment ago, as at qm reboot, is not in use for that. */
+static void await_udev(const struct context *context)
+{
+	unsigned long long end = clock_milliseconds() + UDEV_WAIT_MS;
+
+	while (udev_is_busy(context) && clock_milliseconds() < end && !stop_requested)
+		poll(NULL, 0, UDEV_LOOK_MS);
+}
+
 static int add_held(struct context *context, struct plan *plan, struct error *error)
 {
 	cleanup(holders_done) struct holders holders = {0};
 	char text[768];
 	int r = find_held(context, plan, &holders, error);
 
+	if (r == 0 && holders.count && context->root.live && udev_is_busy(context)) {
+		await_udev(context);
+		holders_done(&holders);
+		r = find_held(context, plan, &holders, error);
+	}
 	if (r < 0 || holders.count == 0)
 		return r;
 	holders_format(&holders, text, sizeof(text));
