@@ -51,29 +51,24 @@ static int set_override(
 	return 0;
 }
 
-/* drivers_probe succeeds even when nothing was bound: only the link tells, and only the driver's
- * own bind file says why not. */
+/* What drivers_probe answers says little: it succeeds even when nothing was bound. Only the link
+ * tells, and only the driver's own bind file says why not. */
 static int probe(
 	const struct kernel *kernel, const char *address, const char *driver, struct error *error)
 {
 	char now[PCI_DRIVER_SIZE];
-	int r = kernel_write(kernel, DRIVERS_PROBE, address);
-	int why;
+	int r;
 
-	if (r < 0 && r != -EINVAL)
-		return error_set_errno(error, r, "write %s to /" DRIVERS_PROBE, address);
+	(void)kernel_write(kernel, DRIVERS_PROBE, address);
 	r = read_driver(kernel, address, now, sizeof(now), error);
-	if (r < 0)
+	if (r < 0 || strcmp(now, driver) == 0)
 		return r;
-	if (strcmp(now, driver) == 0)
-		return 0;
 	if (*now)
 		return error_set(
 			error, -EBUSY, "bind %s to %s: %s took it instead", address, driver, now);
-	why = write_driver_file(kernel, driver, "bind", address, error);
-	if (why < 0)
-		return why;
-	r = read_driver(kernel, address, now, sizeof(now), error);
+	r = write_driver_file(kernel, driver, "bind", address, error);
+	if (r == 0)
+		r = read_driver(kernel, address, now, sizeof(now), error);
 	if (r < 0 || strcmp(now, driver) == 0)
 		return r;
 	return error_set(

@@ -555,7 +555,7 @@ static void stick(const char *driver)
 {
 	handover_adopt_orphans();
 	fake_driver(handover.fake, driver)->remove_sleeps = true;
-	loan.write_deadline_ms = 200;
+	loan.write_deadline_ms = 2000;
 }
 
 Test(executor, a_stuck_remove_is_given_up_at_its_deadline_and_named)
@@ -568,8 +568,8 @@ Test(executor, a_stuck_remove_is_given_up_at_its_deadline_and_named)
 	begin = clock_milliseconds();
 	cr_expect_eq(executor_apply(&handover.executor, &loan, &error), -ETIMEDOUT);
 	took = clock_milliseconds() - begin;
-	cr_expect_geq(took, 200u);
-	cr_expect_lt(took, 3000u, "%llu ms", took);
+	cr_expect_geq(took, 2000u);
+	cr_expect_lt(took, 30000u, "%llu ms", took);
 	cr_expect_eq(loan.state, LOAN_OVERDUE);
 	cr_assert_not_null(loan_find_stuck(&loan, "0000:01:00.2"));
 	cr_expect_not_null(strstr(error.message, "0000:01:00.2"), "%s", error.message);
@@ -618,7 +618,7 @@ Test(executor, a_stuck_function_is_owed_the_others_go_home_and_it_follows_when_i
 	begin = clock_milliseconds();
 	cr_expect_lt(executor_undo(&handover.executor, &loan, NULL, &error), 0,
 		"it is still owed, but the undo says that all is home");
-	cr_expect_lt(clock_milliseconds() - begin, 150u, "it waited for the stuck function");
+	cr_expect_lt(clock_milliseconds() - begin, 1900u, "it waited for the stuck function");
 	cr_expect_str_eq(driver_of("0000:01:00.1"), "snd_hda_intel");
 	cr_expect_str_eq(driver_of("0000:01:00.0"), "nouveau");
 	cr_expect_eq(loan.state, LOAN_OVERDUE);
@@ -663,7 +663,7 @@ Test(executor, two_stuck_functions_are_both_left_alone)
 	cr_assert_eq(loan.state, LOAN_OVERDUE);
 	begin = clock_milliseconds();
 	cr_expect_lt(executor_undo(&handover.executor, &loan, NULL, NULL), 0);
-	cr_expect_lt(clock_milliseconds() - begin, 150u,
+	cr_expect_lt(clock_milliseconds() - begin, 1900u,
 		"a function whose write sleeps was written to again");
 	wake("vfio-pci");
 }

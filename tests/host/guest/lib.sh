@@ -150,6 +150,13 @@ host_prepare() {
 	[ ! -e "$settings" ] || cp -a "$settings" /run/tests.settings
 }
 
+# Nothing of a test's files is left to the next one.
+host_clean() {
+	rm -rf /run/qemu-server/* /etc/pve/nodes/pve/qemu-server/* /etc/pve/mapping/* /etc/modprobe.d/test-* \
+		/var/lib/vz/snippets/test-*
+	[ ! -e /run/tests.settings ] || cp -a /run/tests.settings "$settings"
+}
+
 # Back to the beginning by the kernel's own means: a broken product must not spoil the next test.
 host_reset() {
 	local pid address home
@@ -158,9 +165,8 @@ host_reset() {
 		kill -9 "$pid"
 	done
 	systemctl stop gpu-ferry-watch.service
-	rm -rf /run/qemu-server/* /etc/pve/nodes/pve/qemu-server/* /etc/pve/mapping/* /etc/modprobe.d/test-* \
-		/run/modprobe.d/* /run/gpu-ferry/loans/* /var/lib/vz/snippets/test-*
-	[ ! -e /run/tests.settings ] || cp -a /run/tests.settings "$settings"
+	rm -rf /run/modprobe.d/* /run/gpu-ferry/loans/*
+	host_clean
 	modules_restore
 	# Removes what was left in new_id.
 	state >/dev/null
@@ -176,6 +182,7 @@ host_reset() {
 	done </run/tests.home
 	rmmod probefail slowdriver
 	udevadm settle
+	return 0
 }
 
 # vm_config VMID <<EOF: a VM with our hookscript.
@@ -256,7 +263,7 @@ module_hide() {
 
 modules_restore() {
 	local file
-	for file in $(find "/lib/modules/$(uname -r)/kernel/drivers/vfio" "/lib/modules/$(uname -r)/extra" -name '*.hidden'); do
+	find "/lib/modules/$(uname -r)" -name '*.hidden' | while read -r file; do
 		mv "$file" "${file%.hidden}"
 	done
 }

@@ -112,12 +112,25 @@ fail_half_way() {
 	assert_eq "$(loans)" '' "loans after"
 }
 
+# Files that only the way out writes: the undo, in a process of its own, must not fail as well. The
+# consumers go first, the GPU last.
 test_failure_half_way_is_undone() {
-	fail_half_way /sys/bus/pci/drivers_probe 1
-	fail_half_way /sys/bus/pci/drivers_probe 2
-	fail_half_way /sys/bus/pci/drivers_probe 3
+	fail_half_way /sys/bus/pci/drivers/snd_hda_intel/unbind 1
+	fail_half_way /sys/bus/pci/drivers/xhci_hcd/unbind 1
 	fail_half_way /sys/bus/pci/drivers/bochs-drm/unbind 1
-	fail_half_way "$(realpath "$pci/$card1.1")/driver_override" 1
+}
+
+# Nothing that needs drivers_probe works any more, the undo neither: that is owed, and comes home later.
+test_undo_that_fails_too_is_owed() {
+	vm_with_card 104 "$short1"
+	modprobe vfio-pci
+	assert_exit 1 strace -f -qq -o "$scratch/trace" -P /sys/bus/pci/drivers_probe -P /sys/bus/pci/drivers/vfio-pci/bind \
+		-P /sys/bus/pci/drivers/snd_hda_intel/bind -e trace=write -e inject=write:error=EIO "$hook" 104 pre-start
+	grep -q INJECTED "$scratch/trace" || fail "no write failed: this test tests nothing"
+	assert_match "$err" owed
+	assert_exit 0 gpu-ferry reconcile
+	assert_card_home "$card1"
+	assert_eq "$(loans)" '' "loans after"
 }
 
 test_device_that_is_not_there() {

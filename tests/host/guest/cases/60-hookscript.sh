@@ -4,7 +4,8 @@
 
 test_snippet_is_what_proxmox_accepts() {
 	[ -L "$hook" ] || fail "no symlink"
-	[ -f "$hook" ] && [ -x "$hook" ] || fail "no executable file behind the link"
+	[ -f "$hook" ] || fail "no file behind the link"
+	[ -x "$hook" ] || fail "not executable"
 }
 
 usage_error() {
