@@ -4,6 +4,7 @@
 
 #include "commands/commands.h"
 #include "context.h"
+#include "kmod-helper/base/parse.h"
 #include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
@@ -193,8 +194,9 @@ static int run(const struct command *command, const struct call *call, char **ar
 	return r;
 }
 
-static int fail(int status, const struct error *error)
+static int fail(int status, struct error *error)
 {
+	text_make_line(error->message);
 	fprintf(stderr, "gpu-ferry: %s\n", error->message);
 	return status == USAGE ? EXIT_USAGE : EXIT_FAILURE;
 }

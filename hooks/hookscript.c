@@ -28,29 +28,30 @@ static const char *const phase_names[PHASE_COUNT] = {
 
 #define EXIT_USAGE 2
 
-static int parse_arguments(
-	int count, char **arguments, unsigned int *ret_vmid, enum phase *ret_phase)
+static int parse_arguments(int count, char **arguments, unsigned int *ret_vmid,
+	enum phase *ret_phase, struct error *error)
 {
-	if (count != 3) {
-		fprintf(stderr,
-			"gpu-ferry: usage: hookscript VMID PHASE (as Proxmox VE calls it; see "
-			"gpu-ferry(8))\n");
-		return -EINVAL;
-	}
-	if (parse_vmid(arguments[1], ret_vmid) < 0) {
-		fprintf(stderr, "gpu-ferry: '%s' is no VMID (100 to 999999999)\n", arguments[1]);
-		return -EINVAL;
-	}
+	if (count != 3)
+		return error_set(error, -EINVAL,
+			"usage: hookscript VMID PHASE (as Proxmox VE calls it; see gpu-ferry(8))");
+	if (parse_vmid(arguments[1], ret_vmid) < 0)
+		return error_set(
+			error, -EINVAL, "'%s' is no VMID (100 to 999999999)", arguments[1]);
 	for (unsigned int i = 0; i < PHASE_COUNT; i++) {
 		if (strcmp(arguments[2], phase_names[i]) == 0) {
 			*ret_phase = (enum phase)i;
 			return 0;
 		}
 	}
-	fprintf(stderr,
-		"gpu-ferry: '%s' is no phase (pre-start, post-start, pre-stop or post-stop)\n",
-		arguments[2]);
-	return -EINVAL;
+	return error_set(error, -EINVAL,
+		"'%s' is no phase (pre-start, post-start, pre-stop or post-stop)", arguments[2]);
+}
+
+static int fail(int status, struct error *error)
+{
+	text_make_line(error->message);
+	fprintf(stderr, "gpu-ferry: %s\n", error->message);
+	return status;
 }
 
 static bool has_loan(unsigned int vmid)
@@ -116,14 +117,13 @@ int main(int count, char **arguments)
 	char program[PATH_MAX];
 	int r;
 
-	if (parse_arguments(count, arguments, &vmid, &phase) < 0)
-		return EXIT_USAGE;
+	if (parse_arguments(count, arguments, &vmid, &phase, &error) < 0)
+		return fail(EXIT_USAGE, &error);
 	r = is_needed(vmid, phase, &error);
 	if (r < 0) {
-		fprintf(stderr, "gpu-ferry: %s of VM %u: %s\n", phase_names[phase], vmid,
-			error.message);
+		error_wrap(&error, r, "%s of VM %u", phase_names[phase], vmid);
 		/* a container's GPU is the host's own: nothing to ferry */
-		return r == -EISNAM ? EXIT_SUCCESS : EXIT_FAILURE;
+		return fail(r == -EISNAM ? EXIT_SUCCESS : EXIT_FAILURE, &error);
 	}
 	if (r == 0)
 		return EXIT_SUCCESS;
@@ -131,6 +131,6 @@ int main(int count, char **arguments)
 	execv(program,
 		(char *const[]){
 			(char[]){"gpu-ferry"}, (char[]){"hook"}, arguments[1], arguments[2], NULL});
-	fprintf(stderr, "gpu-ferry: run %s: %s\n", program, strerror(errno));
-	return EXIT_FAILURE;
+	error_set_errno(&error, -errno, "run %s", program);
+	return fail(EXIT_FAILURE, &error);
 }

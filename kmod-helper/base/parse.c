@@ -103,6 +103,14 @@ bool text_is_plain(const char *text, size_t length)
 	return true;
 }
 
+void text_make_line(char *text)
+{
+	for (; *text; text++) {
+		if ((unsigned char)*text < 0x20 || *text == 0x7f)
+			*text = '?';
+	}
+}
+
 char *text_trim(char *text)
 {
 	static const char white[] = " \t\n\v\f\r";

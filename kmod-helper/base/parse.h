@@ -19,5 +19,8 @@ int parse_vmid(const char *text, unsigned int *ret_vmid);
  * white space. What is no UTF-8 is borne in comment lines only (older descriptions are Latin-1). */
 bool text_is_plain(const char *text, size_t length);
 
+/* Makes one line of what may hold somebody else's bytes: control characters become "?". */
+void text_make_line(char *text);
+
 /* Cuts trailing white space off, in place; returns the first character that is none. */
 char *text_trim(char *text);

@@ -650,9 +650,7 @@ Test(executor, a_remove_that_sticks_in_the_return_is_owed_and_the_others_go_home
 	expect_undone("vfio-pci let go");
 }
 
-/* Two of one card, each held by somebody: neither may be written to again while it sleeps. Off
- * until a loan can name more than one child: the second overwrites the first one's pid and subject.
- */
+/* Two of one card, each held by somebody: neither may be written to again while it sleeps. */
 Test(executor, two_stuck_functions_are_both_left_alone)
 {
 	unsigned long long begin;

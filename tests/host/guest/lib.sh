@@ -155,6 +155,7 @@ host_clean() {
 	rm -rf /run/qemu-server/* /etc/pve/nodes/pve/qemu-server/* /etc/pve/mapping/* /etc/modprobe.d/test-* \
 		/var/lib/vz/snippets/test-*
 	[ ! -e /run/tests.settings ] || cp -a /run/tests.settings "$settings"
+	modules_restore
 }
 
 # Back to the beginning by the kernel's own means: a broken product must not spoil the next test.
@@ -167,7 +168,6 @@ host_reset() {
 	systemctl stop gpu-ferry-watch.service
 	rm -rf /run/modprobe.d/* /run/gpu-ferry/loans/*
 	host_clean
-	modules_restore
 	# Removes what was left in new_id.
 	state >/dev/null
 	while read -r address home _; do
@@ -259,13 +259,16 @@ module_hide() {
 	local file
 	file=$(module_file "$1")
 	mv "$file" "$file.hidden"
+	echo "$file" >>/run/tests.hidden
 }
 
 modules_restore() {
 	local file
-	find "/lib/modules/$(uname -r)" -name '*.hidden' | while read -r file; do
-		mv "$file" "${file%.hidden}"
-	done
+	[ -e /run/tests.hidden ] || return 0
+	while read -r file; do
+		mv "$file.hidden" "$file"
+	done </run/tests.hidden
+	rm /run/tests.hidden
 }
 
 vfio_unload() {

@@ -56,7 +56,8 @@ test_driver_that_does_not_exist() {
 
 # probefail is the home driver of the USB function, and works when the card leaves.
 lend_with_probefail_at_home() {
-	modprobe probefail fail=0
+	modprobe probefail
+	echo 0 >/sys/module/probefail/parameters/fail
 	adopt "$card1.2" probefail
 	vm_with_card 104 "$short1"
 	start 104 --holder
