@@ -112,8 +112,8 @@ static void find_program(char *path, size_t size)
 int main(int count, char **arguments)
 {
 	struct error error = {0};
-	unsigned int vmid;
-	enum phase phase;
+	unsigned int vmid = 0;
+	enum phase phase = PRE_START;
 	char program[PATH_MAX];
 	int r;
 
