@@ -118,7 +118,8 @@ static struct loan *find_taker(
 		struct loan *loan = &circle->loans.items[i];
 		const struct loan_function *function = loan_find(loan, address);
 
-		if (loan != except && function && function->use == LOAN_TAKEN)
+		if (loan != except && loan->owner.kind == LOAN_OWNER_VM && function &&
+			function->use == LOAN_TAKEN)
 			return loan;
 	}
 	return NULL;
@@ -155,21 +156,15 @@ static int hand_over(struct circle *circle, struct loan *from, struct loan *to, 
 	return r;
 }
 
-/* Proxmox bound it through new_id, which catches every device of that id until it is removed. */
-static int add_id_step(struct circle *circle, struct loan *loan, const char *address)
+static bool is_lent_by_hand(const struct circle *circle, const char *address)
 {
-	static const char *const names[] = {"vendor", "device"};
-	char path[PCI_PATH_SIZE], text[2][16];
-	struct step step = {.operation = "id", .state = STEP_DONE};
+	for (size_t i = 0; i < circle->loans.count; i++) {
+		const struct loan *loan = &circle->loans.items[i];
 
-	for (unsigned int i = 0; i < 2; i++) {
-		pci_path(address, names[i], path, sizeof(path));
-		if (kernel_read(&circle->context->kernel, path, text[i], sizeof(text[i])) < 3)
-			return 0;
+		if (loan->owner.kind == LOAN_OWNER_HAND && loan_find(loan, address))
+			return true;
 	}
-	snprintf(step.subject, sizeof(step.subject), "%s", address);
-	snprintf(step.argument, sizeof(step.argument), "%s %s", text[0] + 2, text[1] + 2);
-	return steps_add(&loan->steps, &step) ? 0 : -ENOMEM;
+	return false;
 }
 
 static int adopt(struct circle *circle, struct loan *loan, struct loan_function *function,
@@ -184,15 +179,12 @@ static int adopt(struct circle *circle, struct loan *loan, struct loan_function 
 		circle->robbed = taker;
 		return hand_over(circle, taker, loan, address, error);
 	}
-	if (strcmp(function->home_driver, function->target) == 0) {
-		function->use = LOAN_STATIC;
+	if (is_lent_by_hand(circle, address) ||
+		strcmp(function->home_driver, function->target) == 0) {
+		function->use = is_lent_by_hand(circle, address) ? LOAN_BORROWED : LOAN_STATIC;
 		return save(circle, loan, error);
 	}
-	function->use = LOAN_TAKEN;
-	/* last in the order of things, so first undone: nothing may come back to vfio-pci by id */
-	r = plan_add_steps(&loan->steps, function, STEP_DONE);
-	if (r == 0)
-		r = add_id_step(circle, loan, address);
+	r = loan_adopt(circle->context, loan, function);
 	if (r < 0)
 		return error_set_errno(error, r, "adopt %s", address);
 	log_step(&circle->context->log, LOG_INFO, address, NULL,
@@ -210,15 +202,17 @@ static int give_up(
 		.tables = operation_tables,
 		.log = &context->log,
 	};
+	int saved;
 	int r;
 
 	log_step(
 		&context->log, LOG_INFO, address, NULL, "%s was not chosen: it goes home", address);
 	r = executor_undo(&executor, loan, address, error);
-	if (r < 0)
-		return r;
-	loan_find(loan, address)->use = LOAN_ALTERNATIVE;
-	return save(circle, loan, error);
+	if (r == 0)
+		loan_find(loan, address)->use = LOAN_ALTERNATIVE;
+	/* also after a failure: a write that is stuck must not be forgotten */
+	saved = save(circle, loan, r < 0 ? NULL : error);
+	return r < 0 ? r : saved;
 }
 
 /* What this VM has reserved is what its QEMU got. */

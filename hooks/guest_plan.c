@@ -24,8 +24,6 @@ int guest_plan_resolve(struct context *context, unsigned int vmid, const char *m
 	if (r == 0)
 		r = resolve_guest(context, vmid, migrated_from, &ret->host, &ret->loans,
 			&ret->resolved, error);
-	if (r == 0 && ret->resolved.want_count)
-		r = settings_read(&context->root, vmid, &ret->settings, error);
 	if (r < 0 || vm_config_is_template(&ret->resolved.config))
 		return r;
 	r = resolved_block(&ret->resolved, &ret->plan);
@@ -35,13 +33,30 @@ int guest_plan_resolve(struct context *context, unsigned int vmid, const char *m
 	return r < 0 ? error_set_errno(error, r, "plan the handover") : 0;
 }
 
+int guest_plan_settings(
+	struct context *context, unsigned int vmid, struct guest_plan *guest, struct error *error)
+{
+	return guest->resolved.want_count
+		? settings_read(&context->root, vmid, &guest->settings, error)
+		: 0;
+}
+
 int guest_plan_make(struct context *context, unsigned int vmid, const char *migrated_from,
 	struct guest_plan *ret, struct error *error)
 {
 	struct take_request request;
+	struct error why = {0};
 	int r = guest_plan_resolve(context, vmid, migrated_from, ret, error);
 
 	if (r < 0 || !ret->resolved.want_count)
+		return r;
+	/* a plan is shown all the same, with the defaults */
+	if (guest_plan_settings(context, vmid, ret, &why) < 0) {
+		r = settings_parse("", SETTINGS_PATH, vmid, &ret->settings, error);
+		if (r == 0 && plan_block(&ret->plan, BLOCKER_CONFIG, "%s", why.message) < 0)
+			r = error_set_errno(error, -ENOMEM, "plan the handover");
+	}
+	if (r < 0)
 		return r;
 	request = guest_plan_request(ret, vmid);
 	return take_plan(context, &request, &ret->loans, &ret->plan, error);

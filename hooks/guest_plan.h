@@ -15,13 +15,17 @@ struct guest_plan {
 	struct plan plan;
 };
 
-/* All but the plan, in which only what Proxmox would die with stands as a blocker. @ret must be
- * zeroed; free with guest_plan_done also on failure. Settings are read only when the VM asks for
- * devices. 0, or the errors of vm_config_read and settings_read. */
+/* All but the settings and the plan, in which only what Proxmox would die with stands as a blocker.
+ * @ret must be zeroed; free with guest_plan_done also on failure. 0, or the errors of
+ * vm_config_read. */
 int guest_plan_resolve(struct context *context, unsigned int vmid, const char *migrated_from,
 	struct guest_plan *ret, struct error *error);
 
-/* The same with the plan. */
+/* The settings, read only when the VM asks for devices. The errors of settings_read. */
+int guest_plan_settings(
+	struct context *context, unsigned int vmid, struct guest_plan *guest, struct error *error);
+
+/* The same with the plan. Settings that cannot be read are a blocker of it. */
 int guest_plan_make(struct context *context, unsigned int vmid, const char *migrated_from,
 	struct guest_plan *ret, struct error *error);
 void guest_plan_done(struct guest_plan *guest);

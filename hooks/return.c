@@ -35,6 +35,33 @@ static struct executor make_executor(struct context *context)
 	};
 }
 
+/* Proxmox binds through new_id, which catches every device of that id until it is removed. */
+static int add_id_step(struct context *context, struct loan *loan, const char *address)
+{
+	static const char *const names[] = {"vendor", "device"};
+	char path[PCI_PATH_SIZE], text[2][16];
+	struct step step = {.operation = "id", .state = STEP_DONE};
+
+	for (unsigned int i = 0; i < 2; i++) {
+		pci_path(address, names[i], path, sizeof(path));
+		if (kernel_read(&context->kernel, path, text[i], sizeof(text[i])) < 3)
+			return 0;
+	}
+	snprintf(step.subject, sizeof(step.subject), "%s", address);
+	snprintf(step.argument, sizeof(step.argument), "%s %s", text[0] + 2, text[1] + 2);
+	return steps_add(&loan->steps, &step) ? 0 : -ENOMEM;
+}
+
+int loan_adopt(struct context *context, struct loan *loan, struct loan_function *function)
+{
+	int r;
+
+	function->use = LOAN_TAKEN;
+	/* the id last in the order of things, so undone first: nothing may come back by it */
+	r = plan_add_steps(&loan->steps, function, STEP_DONE);
+	return r < 0 ? r : add_id_step(context, loan, function->address);
+}
+
 /* An alternative that Proxmox took on its own and left on vfio-pci has no steps yet. Nobody else's:
  * neither another loan's nor reserved by a VM. */
 static int claim_alternatives(struct context *context, struct loan *loan)
@@ -59,8 +86,7 @@ static int claim_alternatives(struct context *context, struct loan *loan)
 				0 ||
 			strcmp(now, function->target) != 0)
 			continue;
-		function->use = LOAN_TAKEN;
-		r = plan_add_steps(&loan->steps, function, STEP_DONE);
+		r = loan_adopt(context, loan, function);
 	}
 	return r;
 }
@@ -134,9 +160,18 @@ int loan_settle(struct context *context, struct loan *loan, struct error *error)
 	return 0;
 }
 
+bool loan_is_due(struct context *context, const struct loan *loan)
+{
+	if (loan_is_busy(&context->root, loan) || loan_find_stuck(loan, NULL))
+		return false;
+	if (loan->owner.kind == LOAN_OWNER_HAND)
+		return loan->state != LOAN_LENT;
+	return guest_is_gone(&context->root, &context->kernel, loan->owner.vmid);
+}
+
 /* What others did while we waited for the lock or for the group counts: read again once locked. */
 static int return_locked(
-	struct context *context, const struct loan_owner *owner, struct error *error)
+	struct context *context, const struct loan_owner *owner, bool if_due, struct error *error)
 {
 	cleanup(loan_done) struct loan loan = {0};
 	int r = loan_read(&context->root, owner, &loan, error);
@@ -146,7 +181,7 @@ static int return_locked(
 	if (r < 0)
 		return r;
 	r = loan_settle(context, &loan, error);
-	if (r < 0)
+	if (r < 0 || (if_due && !loan_is_due(context, &loan)))
 		return r;
 	if (claim_alternatives(context, &loan) < 0)
 		return error_set_errno(error, -ENOMEM, "give the devices back");
@@ -167,7 +202,8 @@ static int await_users(struct context *context, const struct loan_owner *owner, 
 	return r;
 }
 
-int return_loan(struct context *context, const struct loan_owner *owner, struct error *error)
+static int return_any(
+	struct context *context, const struct loan_owner *owner, bool if_due, struct error *error)
 {
 	auto_close int lock = -1;
 	char name[32];
@@ -178,18 +214,19 @@ int return_loan(struct context *context, const struct loan_owner *owner, struct 
 		return 0;
 	if (r == 0) {
 		lock = loan_lock(context, owner, LOAN_LOCK_MS, error);
-		r = lock < 0 ? lock : return_locked(context, owner, error);
+		r = lock < 0 ? lock : return_locked(context, owner, if_due, error);
 	}
 	return r < 0 ? error_wrap(error, r, "return what was lent (%s)", name) : 0;
 }
 
-bool loan_is_due(struct context *context, const struct loan *loan)
+int return_loan(struct context *context, const struct loan_owner *owner, struct error *error)
 {
-	if (loan_is_busy(&context->root, loan) || loan_find_stuck(loan, NULL))
-		return false;
-	if (loan->owner.kind == LOAN_OWNER_HAND)
-		return loan->state != LOAN_LENT;
-	return guest_is_gone(&context->root, &context->kernel, loan->owner.vmid);
+	return return_any(context, owner, false, error);
+}
+
+int return_if_due(struct context *context, const struct loan_owner *owner, struct error *error)
+{
+	return return_any(context, owner, true, error);
 }
 
 int return_gone(struct context *context, const struct loan_owner *except, unsigned int *ret_count,
@@ -210,7 +247,7 @@ int return_gone(struct context *context, const struct loan_owner *except, unsign
 			!loan_is_due(context, loan))
 			continue;
 		count++;
-		r = return_loan(context, &loan->owner, &why);
+		r = return_if_due(context, &loan->owner, &why);
 		if (r < 0 && first == 0) {
 			first = r;
 			*error = why;

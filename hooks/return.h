@@ -19,10 +19,18 @@
  */
 int return_loan(struct context *context, const struct loan_owner *owner, struct error *error);
 
+/* The same for a loan that is found due, by whoever is not its owner's hook: looked at once more
+ * under the lock, for its VM may have started again meanwhile; then 0, and nothing is touched. */
+int return_if_due(struct context *context, const struct loan_owner *owner, struct error *error);
+
 /* Gives back every loan whose VM is gone, and what was owed by hand. Loans that another process is
  * working on are left to it. 0, or the first error. @ret_count: how many were looked after. */
 int return_gone(struct context *context, const struct loan_owner *except, unsigned int *ret_count,
 	struct error *error);
+
+/* Puts into the loan what Proxmox bound to vfio-pci itself, as if we had: it goes home with the
+ * rest, and the id that Proxmox added goes. 0 or -ENOMEM. */
+int loan_adopt(struct context *context, struct loan *loan, struct loan_function *function);
 
 /* True when nobody uses or works on what the loan has, so that it is to be returned. */
 bool loan_is_due(struct context *context, const struct loan *loan);

@@ -32,15 +32,20 @@ static const struct loan *find_own(const struct loans *loans, const struct loan_
 static const struct loan *find_foreign(
 	const struct loans *loans, const struct loan_owner *owner, const char *address)
 {
+	const struct loan *found = NULL;
+
 	for (size_t i = 0; i < loans->count; i++) {
 		const struct loan *loan = &loans->items[i];
 		const struct loan_function *function = loan_find(loan, address);
 
-		if (function && function->use != LOAN_ALTERNATIVE &&
-			!loan_owner_equal(&loan->owner, owner))
-			return loan;
+		if (!function || function->use == LOAN_ALTERNATIVE ||
+			loan_owner_equal(&loan->owner, owner))
+			continue;
+		/* a VM that borrowed it from a hand counts before the hand */
+		if (!found || loan->owner.kind == LOAN_OWNER_VM)
+			found = loan;
 	}
-	return NULL;
+	return found;
 }
 
 static bool is_gone(struct context *context, const struct loan *loan)
@@ -55,6 +60,11 @@ static bool is_told(const char *told, const char *address)
 	return told && pci_same_card(told, address);
 }
 
+static bool is_borrowable(const struct loan *foreign, const struct plan_function *function)
+{
+	return foreign->owner.kind == LOAN_OWNER_HAND && function->loan.use == LOAN_BORROWED;
+}
+
 static int block_reserved(struct context *context, const struct take_request *request,
 	const struct loans *loans, const struct plan_function *function, const char **told,
 	struct plan *plan)
@@ -65,7 +75,7 @@ static int block_reserved(struct context *context, const struct take_request *re
 
 	if (is_told(*told, address) || function->loan.use == LOAN_ALTERNATIVE)
 		return 0;
-	if (foreign && function->loan.use != LOAN_BORROWED && !is_gone(context, foreign)) {
+	if (foreign && !is_borrowable(foreign, function) && !is_gone(context, foreign)) {
 		*told = address;
 		loan_owner_format(&foreign->owner, name, sizeof(name));
 		return plan_block(plan, BLOCKER_RESERVED, "%s is lent (%s, on %s) since %s",
@@ -211,36 +221,77 @@ static int lock_groups(struct context *context, const struct take_request *reque
 	return locks_take_groups(&context->root, groups, count, GROUP_LOCK_MS, ret, error);
 }
 
+/* Another's loan as it is under its lock. -EAGAIN when it is not what the plan was made with: a
+ * return was under way. */
+static int lock_lender(struct context *context, const struct loan *seen, int *ret_lock,
+	struct loan *ret, struct error *error)
+{
+	int r;
+
+	*ret_lock = loan_lock(context, &seen->owner, LOAN_LOCK_MS, error);
+	if (*ret_lock < 0)
+		return *ret_lock;
+	r = loan_read(&context->root, &seen->owner, ret, error);
+	if (r == -ENOENT)
+		return -EAGAIN;
+	if (r == 0 &&
+		(ret->state != seen->state || strcmp(ret->since, seen->since) != 0 ||
+			ret->steps.count != seen->steps.count))
+		return -EAGAIN;
+	return r;
+}
+
+static int inherit_one(struct context *context, const struct loan *seen, struct loan *loan,
+	const char *address, struct error *error)
+{
+	cleanup(loan_done) struct loan from = {0};
+	auto_close int lock = -1;
+	char name[32];
+	int r = lock_lender(context, seen, &lock, &from, error);
+
+	loan_owner_format(&seen->owner, name, sizeof(name));
+	if (r < 0)
+		return r;
+	/* the whole card at once; what is written first is ours: a death in between loses nothing
+	 */
+	for (size_t i = from.function_count; i-- > 0;) {
+		char moved[PCI_ADDRESS_SIZE];
+
+		strcpy(moved, from.functions[i].address);
+		if (from.functions[i].iommu_group != loan_find(&from, address)->iommu_group &&
+			strcmp(moved, address) != 0)
+			continue;
+		if (strcmp(moved, address) != 0 && loan_move_function(&from, loan, moved) < 0)
+			return error_set_errno(error, -ENOMEM, "take over %s", moved);
+	}
+	if (loan_move_function(&from, loan, address) < 0)
+		return error_set_errno(error, -ENOMEM, "take over %s", address);
+	r = loan_write(&context->root, loan, error);
+	if (r == 0)
+		r = from.function_count ? loan_write(&context->root, &from, error)
+					: loan_remove(&context->root, &from.owner, error);
+	if (r == 0)
+		log_step(&context->log, LOG_INFO, address, NULL,
+			"%s and its group come straight from %s", address, name);
+	return r;
+}
+
 /* The card of a gone VM that still owes its return goes straight over: the owner is rewritten, the
- * homes are kept. First into our loan, then out of theirs: a death between the two loses nothing.
- */
-static int inherit(struct context *context, struct loans *loans, const struct plan *plan,
+ * homes are kept. */
+static int inherit(struct context *context, const struct loans *loans, const struct plan *plan,
 	struct loan *loan, struct error *error)
 {
-	for (size_t i = 0; i < plan->function_count; i++) {
-		const char *address = plan->functions[i].now.address;
-		struct loan *from =
-			(struct loan *)(uintptr_t)find_foreign(loans, &loan->owner, address);
-		char name[32];
-		int r;
+	int r = 0;
 
-		if (!from || from->owner.kind != LOAN_OWNER_VM ||
-			plan->functions[i].loan.use == LOAN_ALTERNATIVE)
-			continue;
-		loan_owner_format(&from->owner, name, sizeof(name));
-		r = loan_move_function(from, loan, address);
-		if (r < 0)
-			return error_set_errno(error, r, "take over %s from %s", address, name);
-		r = loan_write(&context->root, loan, error);
-		if (r == 0)
-			r = from->function_count ? loan_write(&context->root, from, error)
-						 : loan_remove(&context->root, &from->owner, error);
-		if (r < 0)
-			return r;
-		log_step(&context->log, LOG_INFO, address, NULL, "%s comes straight from %s",
-			address, name);
+	for (size_t i = 0; r == 0 && i < plan->function_count; i++) {
+		const char *address = plan->functions[i].now.address;
+		const struct loan *from = find_foreign(loans, &loan->owner, address);
+
+		if (from && from->owner.kind == LOAN_OWNER_VM && !loan_find(loan, address) &&
+			plan->functions[i].loan.use != LOAN_ALTERNATIVE)
+			r = inherit_one(context, from, loan, address, error);
 	}
-	return 0;
+	return r;
 }
 
 static void set_deadlines(struct loan *loan, const struct settings *settings)
@@ -248,6 +299,16 @@ static void set_deadlines(struct loan *loan, const struct settings *settings)
 	loan->write_deadline_ms = settings->write_deadline_seconds * 1000;
 	loan->slow_write_deadline_ms = settings->slow_write_deadline_seconds * 1000;
 	loan->return_wait_ms = settings->return_wait_seconds * 1000;
+}
+
+static bool is_wanted(const struct plan *plan, const struct loan_function *function)
+{
+	for (size_t i = 0; i < plan->function_count; i++) {
+		if (strcmp(plan->functions[i].now.address, function->address) == 0)
+			return plan->functions[i].loan.use != LOAN_ALTERNATIVE ||
+				function->use == LOAN_ALTERNATIVE;
+	}
+	return false;
 }
 
 /* What the standing loan has and this start does not ask for any more goes home. */
@@ -258,13 +319,10 @@ static int drop_unwanted(struct context *context, const struct executor *executo
 
 	for (size_t i = loan->function_count; i-- > 0;) {
 		char address[PCI_ADDRESS_SIZE];
-		bool wanted = false;
 
-		strcpy(address, loan->functions[i].address);
-		for (size_t k = 0; k < plan->function_count; k++)
-			wanted = wanted || strcmp(plan->functions[k].now.address, address) == 0;
-		if (wanted)
+		if (is_wanted(plan, &loan->functions[i]))
 			continue;
+		strcpy(address, loan->functions[i].address);
 		log_step(&context->log, LOG_INFO, address, NULL,
 			"%s is not asked for any more: it goes home", address);
 		if (executor_undo(executor, loan, address, first ? NULL : error) < 0)
@@ -286,13 +344,13 @@ static int run_plan(struct context *context, const struct take_request *request,
 		.stop = &stop_requested,
 	};
 	struct error later = {0};
-	int r = plan_record(plan, loan);
+	int r;
 
-	if (r < 0)
-		return error_set_errno(error, r, "record the loan");
 	set_deadlines(loan, request->settings);
 	loan->state = LOAN_TAKING;
 	r = drop_unwanted(context, &executor, plan, loan, error);
+	if (r == 0 && plan_record(plan, loan) < 0)
+		r = error_set_errno(error, -ENOMEM, "record the loan");
 	if (r == 0)
 		r = executor_apply(&executor, loan, error);
 	if (r == 0) {
@@ -342,5 +400,13 @@ int take_run(struct context *context, const struct take_request *request, struct
 	auto_close int lock = loan_lock(context, &request->owner, LOAN_LOCK_MS, error);
 	int r = lock < 0 ? lock : lock_groups(context, request, &groups, error);
 
-	return r < 0 ? r : take_locked(context, request, error);
+	if (r < 0)
+		return r;
+	r = take_locked(context, request, error);
+	/* a gone VM's return was under way: it is over now */
+	if (r == -EAGAIN)
+		r = take_locked(context, request, error);
+	return r == -EAGAIN ? error_set(error, -EBUSY,
+				      "the card is being returned by another process: try again")
+			    : r;
 }

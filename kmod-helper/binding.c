@@ -199,8 +199,8 @@ static int undo_bind(const struct kernel *kernel, const struct step *step, struc
 	if (r < 0 || strcmp(now, step->argument) != 0)
 		return r;
 	if (pci_driver_is_vfio(now))
-		r = holders_of_group(kernel, pci_read_group(kernel, step->subject), &holders,
-			error);
+		r = holders_of_group(
+			kernel, pci_read_group(kernel, step->subject), &holders, error);
 	if (r == 0)
 		r = refuse_held(&holders, step->subject, error);
 	if (r < 0)

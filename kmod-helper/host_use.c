@@ -7,8 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DEPTH_MAX 14 /* PCI function → USB controller → hubs → interface → host → target → block \
-		      */
+#define DEPTH_MAX                                                                                  \
+	14 /* PCI function → USB controller → hubs → interface → host → target → block \
+	    */
 #define MOUNTS_MAX (1u << 20)
 
 /* The mounted and swapped devices, read once: "8:1" of /proc/self/mountinfo, names of /proc/swaps.

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 /* What a struct kernel of this file has as its context. */
 struct machine {
@@ -72,14 +73,6 @@ static int machine_list(void *context, const char *path, struct names *ret)
 	return folder_list(machine->root, path, ret);
 }
 
-static int device_of_status(const struct stat *status, dev_t *ret)
-{
-	if (!S_ISCHR(status->st_mode) && !S_ISBLK(status->st_mode))
-		return -ENODEV;
-	*ret = status->st_rdev;
-	return 0;
-}
-
 static int machine_device_number(void *context, const char *path, dev_t *ret)
 {
 	const struct machine *machine = context;
@@ -88,19 +81,29 @@ static int machine_device_number(void *context, const char *path, dev_t *ret)
 
 	if (fd < 0)
 		return fd;
-	return fstat(fd, &status) < 0 ? -errno : device_of_status(&status, ret);
+	if (fstat(fd, &status) < 0)
+		return -errno;
+	if (!S_ISCHR(status.st_mode) && !S_ISBLK(status.st_mode))
+		return -ENODEV;
+	*ret = status.st_rdev;
+	return 0;
 }
 
 static int machine_descriptor_device(void *context, const char *path, dev_t *ret)
 {
 	const struct machine *machine = context;
-	struct stat status;
+	struct statx status;
 
 	/* the magic links of /proc/PID/fd exist in the living /proc only */
 	if (!machine->root->live)
 		return -ENODEV;
-	return fstatat(machine->root->fd, path, &status, 0) < 0 ? -errno
-								: device_of_status(&status, ret);
+	/* not synced: a dead NFS or FUSE server behind somebody's file must not be asked */
+	if (statx(machine->root->fd, path, AT_STATX_DONT_SYNC, STATX_TYPE, &status) < 0)
+		return -errno;
+	if (!S_ISCHR(status.stx_mode) && !S_ISBLK(status.stx_mode))
+		return -ENODEV;
+	*ret = makedev(status.stx_rdev_major, status.stx_rdev_minor);
+	return 0;
 }
 
 static int machine_modules(struct machine *machine, struct error *error)

@@ -99,12 +99,33 @@ static bool is_hand_lent(const struct plan_request *request, const char *address
 		!(request->own && loan_owner_equal(&loan->owner, &request->own->owner));
 }
 
-/* Where the function goes home to: what the standing loan says, else what is there now. */
+/* The record of the function in the loans: the owner's own, else one that took it, else one that
+ * looked at it as an alternative while it was still at home. */
+static const struct loan_function *find_known(
+	const struct plan_request *request, const struct pci_function *now, const char *target)
+{
+	const struct loan_function *found =
+		request->own ? loan_find(request->own, now->address) : NULL;
+
+	if (found && found->use == LOAN_TAKEN)
+		return found;
+	for (size_t i = 0; request->loans && i < request->loans->count; i++) {
+		const struct loan_function *other =
+			loan_find(&request->loans->items[i], now->address);
+
+		if (other && other->use == LOAN_TAKEN)
+			return other;
+		found = found ? found : other;
+	}
+	/* on a driver of the host it is at home, whatever was recorded once */
+	return !*now->driver || strcmp(now->driver, target) == 0 ? found : NULL;
+}
+
+/* Where the function goes home to: what the loans say, else what is there now. */
 static int find_home(const struct kernel *kernel, const struct plan_request *request,
 	const struct pci_function *now, struct loan_function *ret)
 {
-	const struct loan_function *known =
-		request->own ? loan_find(request->own, now->address) : NULL;
+	const struct loan_function *known = find_known(request, now, ret->target);
 	char target[PCI_DRIVER_SIZE];
 	int r;
 
@@ -154,6 +175,36 @@ static bool is_overdue(const struct plan_request *request, const char *address)
 	return false;
 }
 
+static bool is_on_target(const struct plan_function *function)
+{
+	return strcmp(function->now.driver, function->loan.target) == 0;
+}
+
+/* On its target, away from home, and in nobody's steps: Proxmox bound it for a start that failed.
+ */
+static bool is_left_behind(const struct plan_request *request, const struct plan_function *function)
+{
+	const struct loan_function *known =
+		find_known(request, &function->now, function->loan.target);
+
+	return function->loan.use == LOAN_TAKEN && is_on_target(function) && known &&
+		known->use != LOAN_TAKEN;
+}
+
+/* Two targets at once cannot be recorded, nor undone. */
+static int block_other_target(
+	const struct plan_request *request, const struct plan_function *function, struct plan *plan)
+{
+	const struct loan_function *own =
+		request->own ? loan_find(request->own, function->now.address) : NULL;
+
+	if (!own || own->use != LOAN_TAKEN || strcmp(own->target, function->loan.target) == 0)
+		return 0;
+	return plan_block(plan, BLOCKER_RESERVED,
+		"%s is lent already, to the driver %s: unbind it first", function->now.address,
+		own->target);
+}
+
 static int add_function(const struct kernel *kernel, const struct plan_request *request,
 	const struct pci_function *now, const struct plan_want *want, struct plan *plan)
 {
@@ -179,7 +230,8 @@ static int add_function(const struct kernel *kernel, const struct plan_request *
 		return plan_block(plan, BLOCKER_DEAD,
 			"%s: its driver and driver_override cannot be read", now->address);
 	function->loan.use = judge_use(request, want, function);
-	return 0;
+	function->adopted = is_left_behind(request, function);
+	return block_other_target(request, function, plan);
 }
 
 static int block_foreign(
@@ -230,6 +282,8 @@ static int check_function(const struct kernel *kernel, const struct plan_request
 	const struct pci_function *now = &function->now;
 	char text[256];
 
+	if (function->loan.use == LOAN_ALTERNATIVE)
+		return 0;
 	if (now->bridge)
 		return plan_block(plan, BLOCKER_CONFIG, "%s is a PCI bridge: vfio-pci takes none",
 			now->address);
@@ -325,11 +379,6 @@ int plan_add_steps(struct steps *steps, const struct loan_function *function, en
 	return r;
 }
 
-static bool is_on_target(const struct plan_function *function)
-{
-	return strcmp(function->now.driver, function->loan.target) == 0;
-}
-
 static int plan_function_steps(struct plan *plan, bool displays)
 {
 	int r = 0;
@@ -339,8 +388,10 @@ static int plan_function_steps(struct plan *plan, bool displays)
 
 		/* no address: it is overdue, and nothing of it was read */
 		if (*function->loan.address && pci_is_display(&function->now) == displays &&
-			function->loan.use == LOAN_TAKEN && !is_on_target(function))
-			r = plan_add_steps(&plan->steps, &function->loan, STEP_PLANNED);
+			function->loan.use == LOAN_TAKEN &&
+			(function->adopted || !is_on_target(function)))
+			r = plan_add_steps(&plan->steps, &function->loan,
+				function->adopted ? STEP_DONE : STEP_PLANNED);
 	}
 	return r;
 }

@@ -34,6 +34,7 @@ struct blocker {
 struct plan_function {
 	struct pci_function now; /* as sysfs shows it */
 	struct loan_function loan;
+	bool adopted; /* on its target already, by Proxmox's hand: only to be given back */
 };
 
 struct plan {

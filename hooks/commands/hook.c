@@ -27,6 +27,8 @@ static int pre_start(struct context *context, unsigned int vmid, struct error *e
 	struct take_request request;
 	int r = guest_plan_resolve(context, vmid, getenv("PVE_MIGRATED_FROM"), &guest, error);
 
+	if (r == 0)
+		r = guest_plan_settings(context, vmid, &guest, error);
 	if (r < 0)
 		return r;
 	request = guest_plan_request(&guest, vmid);

@@ -37,6 +37,7 @@ struct watch {
 	struct watched *items;
 	size_t count;
 	int notify;
+	bool has_complained;
 };
 
 static struct watched *find_watched(struct watch *watch, const struct loan_owner *owner)
@@ -99,7 +100,7 @@ static int look_after(struct watch *watch, struct watched *watched, const struct
 		watched->due_at = now + POST_STOP_MS;
 	if (now < watched->due_at)
 		return (int)(watched->due_at - now);
-	if (return_loan(watch->context, &loan->owner, &error) == 0)
+	if (return_if_due(watch->context, &loan->owner, &error) == 0)
 		return 0;
 	log_write(&watch->context->log, LOG_WARNING, "%s", error.message);
 	watched->due_at = clock_milliseconds() + watched->retry_ms;
@@ -134,8 +135,12 @@ static int watch_once(struct watch *watch, struct error *error)
 
 	if (r < 0)
 		return r;
-	if (loans.count == 0)
+	if (loans.count == 0 && loans.unreadable.status == 0)
 		return 0;
+	/* the folder is not empty: without us the path unit would start us again and again */
+	if (loans.unreadable.status < 0 && !watch->has_complained)
+		log_write(&watch->context->log, LOG_WARNING, "%s", loans.unreadable.message);
+	watch->has_complained = loans.unreadable.status < 0;
 	polled = calloc(loans.count + 1, sizeof(*polled));
 	if (!polled)
 		return error_set_errno(error, -ENOMEM, "watch the loans");

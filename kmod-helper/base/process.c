@@ -149,13 +149,19 @@ static void signals_reset(void)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-/* Locks and device nodes of the parent must not stay open in a child that nobody can kill. */
+/* Locks, device nodes and pipes of the parent must not stay open in a child that nobody can kill:
+ * Proxmox waits for the end of its hook's stderr. */
 static int descriptors_close_but(int fd)
 {
 	unsigned int kept = (unsigned int)fd;
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
-	if (close_range(0, STDERR_FILENO - 1, 0) < 0)
+	if (null < 0)
 		return -errno;
+	for (int standard = 0; standard <= STDERR_FILENO; standard++) {
+		if (null != standard && dup2(null, standard) < 0)
+			return -errno;
+	}
 	if (kept > STDERR_FILENO + 1 && close_range(STDERR_FILENO + 1, kept - 1, 0) < 0)
 		return -errno;
 	return close_range(kept + 1, UINT_MAX, 0) < 0 ? -errno : 0;

@@ -17,7 +17,7 @@ int process_start_time(const struct root *root, pid_t pid, unsigned long long *r
 bool process_is_alive(const struct root *root, pid_t pid, unsigned long long start_time);
 
 /*
- * Runs @work in a child whose only inherited descriptors are 2 and its end of a pipe, and gives
+ * Runs @work in a child whose only inherited descriptor is its end of a pipe, and gives
  * back what the child wrote there (at most @max bytes), within @deadline_ms. For reads that may
  * never return (FUSE): the child is killed and left to init, never waited for without bound.
  * Returns the length, -ETIMEDOUT, or the negative errno that @work returned.

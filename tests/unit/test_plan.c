@@ -392,6 +392,68 @@ Test(plan, a_half_done_handover_is_begun_anew_with_the_first_home)
 	cr_expect_eq(own.steps.count, 10u);
 }
 
+/* A's hook was killed after the unbind, and B gets the card before anybody has cleared up. */
+Test(plan, a_card_left_half_way_by_another_loan_keeps_the_home_recorded_there)
+{
+	cleanup(loan_done) struct loan other = make_loan(
+		&(struct loan_owner){.kind = LOAN_OWNER_VM, .vmid = 105}, "0000:01:00", LOAN_TAKEN);
+	const struct loans loans = {.items = &other, .count = 1};
+	const struct plan_want one = want("0000:01:00.0");
+
+	fake_function(handover.fake, "0000:01:00.0")->driver[0] = '\0';
+	strcpy(fake_function(handover.fake, "0000:01:00.0")->override, "vfio-pci");
+	make((struct plan_request){.wants = &one, .want_count = 1, .loans = &loans});
+	cr_expect_str_eq(planned("0000:01:00.0")->home_driver, "nouveau");
+	cr_expect_str_eq(planned("0000:01:00.0")->driver_override, "");
+	cr_expect_eq(planned("0000:01:00.0")->use, LOAN_TAKEN);
+}
+
+/* Proxmox bound it itself for a start that failed: only another VM's loan knows where it came from.
+ */
+Test(plan, what_proxmox_left_on_vfio_pci_is_adopted_with_the_home_of_the_loan_that_knew_it)
+{
+	cleanup(loan_done) struct loan other =
+		make_loan(&(struct loan_owner){.kind = LOAN_OWNER_VM, .vmid = 105}, "0000:01:00",
+			LOAN_ALTERNATIVE);
+	const struct loans loans = {.items = &other, .count = 1};
+	const struct plan_want one = want("0000:01:00.0");
+
+	put_on_vfio("0000:01:00");
+	make((struct plan_request){.wants = &one, .want_count = 1, .loans = &loans});
+	expect_clear();
+	cr_expect_eq(planned("0000:01:00.0")->use, LOAN_TAKEN);
+	cr_expect_str_eq(planned("0000:01:00.0")->home_driver, "nouveau");
+	cr_expect_eq(plan.steps.count, 9u);
+	for (size_t i = 0; i < plan.steps.count; i++)
+		cr_expect_eq(plan.steps.items[i].state, STEP_DONE);
+}
+
+/* An alternative's record is old news once the function is on a driver of the host. */
+Test(plan, an_alternative_that_has_another_driver_by_now_goes_home_to_that)
+{
+	cleanup(loan_done) struct loan other =
+		make_loan(&(struct loan_owner){.kind = LOAN_OWNER_VM, .vmid = 105}, "0000:01:00",
+			LOAN_ALTERNATIVE);
+	const struct loans loans = {.items = &other, .count = 1};
+	const struct plan_want one = want("0000:01:00.0");
+
+	strcpy(other.functions[0].home_driver, "nvidia");
+	make((struct plan_request){.wants = &one, .want_count = 1, .loans = &loans});
+	cr_expect_str_eq(planned("0000:01:00.0")->home_driver, "nouveau");
+}
+
+Test(plan, a_function_lent_to_one_driver_is_not_lent_to_another_as_well)
+{
+	cleanup(loan_done) struct loan own = make_loan(&by_hand, "0000:01:00", LOAN_TAKEN);
+	const struct loans loans = {.items = &own, .count = 1};
+	struct plan_want one = want("0000:01:00.0");
+
+	put_on_vfio("0000:01:00");
+	strcpy(one.target, "xhci_hcd");
+	make((struct plan_request){.wants = &one, .want_count = 1, .own = &own, .loans = &loans});
+	expect_blocker(BLOCKER_RESERVED, "0000:01:00.0");
+}
+
 Test(plan, functions_lent_by_hand_are_borrowed)
 {
 	cleanup(loan_done) struct loan hand = make_loan(&by_hand, "0000:01:00", LOAN_TAKEN);

@@ -212,7 +212,7 @@ Test(process, collect_child_holds_none_of_the_parents_descriptors)
 
 	cr_assert_geq(lock, 0);
 	cr_assert_gt(process_collect(list_descriptors, NULL, MEMORY_MAX, 5000, &answer, NULL), 0);
-	cr_assert_str_eq(answer, "2 ");
+	cr_assert_str_eq(answer, "0 1 2 ");
 }
 
 Test(process, collect_works_without_standard_descriptors)
