@@ -51,7 +51,7 @@ static int add_mapping(struct context *context, const char *name, struct hand_de
 {
 	cleanup(alternatives_done) struct alternatives alternatives = {0};
 	cleanup(mappings_done) struct mappings mappings = {0};
-	struct lookup lookup = {.context = context, .host = &devices->host};
+	struct hardware hardware = {.context = context, .host = &devices->host};
 	char node[NODE_NAME_SIZE];
 	int r = node_name(&context->root, node, sizeof(node), error);
 
@@ -59,7 +59,7 @@ static int add_mapping(struct context *context, const char *name, struct hand_de
 		r = mappings_read(&context->root, &mappings, error);
 	if (r == 0)
 		r = mapping_find(
-			&mappings, name, node, lookup_device, &lookup, &alternatives, error);
+			&mappings, name, node, lookup_device, &hardware, &alternatives, error);
 	if (r == -ENOENT)
 		return error_set(error, USAGE,
 			"'%s' is no PCI address (2b:00, 2b:00.0 or 0000:2b:00.0), and no resource "

@@ -13,7 +13,7 @@
 
 /* What the choice asks about the host while it is being made. */
 struct surroundings {
-	struct lookup lookup;
+	struct hardware hardware;
 	unsigned int vmid;
 	const struct loans *loans;
 	struct reservations reservations;
@@ -45,9 +45,9 @@ static void read_id_text(
 
 int lookup_device(void *data, const char *address, struct mapping_device *ret)
 {
-	const struct lookup *lookup = data;
-	const struct pci_function *function = pci_find(lookup->host, address);
-	struct context *context = lookup->context;
+	const struct hardware *hardware = data;
+	const struct pci_function *function = pci_find(hardware->host, address);
+	struct context *context = hardware->context;
 	bool types;
 
 	if (!function)
@@ -71,13 +71,13 @@ static int look_up(void *data, const char *address, struct mapping_device *ret)
 {
 	struct surroundings *around = data;
 
-	return lookup_device(&around->lookup, address, ret);
+	return lookup_device(&around->hardware, address, ret);
 }
 
 static int check_free(void *data, const char *address, struct error *error)
 {
 	const struct surroundings *around = data;
-	struct context *context = around->lookup.context;
+	struct context *context = around->hardware.context;
 
 	for (size_t i = 0; i < around->loans->count; i++) {
 		const struct loan *loan = &around->loans->items[i];
@@ -99,7 +99,7 @@ static int check_free(void *data, const char *address, struct error *error)
 static int read_mappings(
 	const struct vm_config *config, struct surroundings *around, struct error *error)
 {
-	const struct root *root = &around->lookup.context->root;
+	const struct root *root = &around->hardware.context->root;
 	bool named = false;
 	int r;
 
@@ -159,10 +159,10 @@ static int add_wants(struct resolved *resolved, bool alternatives)
 static int make_choice(struct surroundings *around, struct resolved *resolved, struct error *error)
 {
 	auto_free const char **addresses =
-		calloc(around->lookup.host->count + 1, sizeof(*addresses));
+		calloc(around->hardware.host->count + 1, sizeof(*addresses));
 	const struct choice_host choice_host = {
 		.addresses = addresses,
-		.count = around->lookup.host->count,
+		.count = around->hardware.host->count,
 		.node = around->node,
 		.mappings = &around->mappings,
 		.look_up = look_up,
@@ -173,8 +173,8 @@ static int make_choice(struct surroundings *around, struct resolved *resolved, s
 
 	if (!addresses)
 		return error_set_errno(error, -ENOMEM, "resolve the devices");
-	for (size_t i = 0; i < around->lookup.host->count; i++)
-		addresses[i] = around->lookup.host->items[i].address;
+	for (size_t i = 0; i < around->hardware.host->count; i++)
+		addresses[i] = around->hardware.host->items[i].address;
 	r = choice_make(&resolved->config, &choice_host, &resolved->choice, error);
 	if (r < 0 || vm_config_is_template(&resolved->config))
 		return r;
@@ -200,7 +200,7 @@ int resolve_guest(struct context *context, unsigned int vmid, const char *migrat
 		.deadline_ms = CLUSTER_DEADLINE_MS,
 	};
 	cleanup(surroundings_done) struct surroundings around = {
-		.lookup = {context, host}, .vmid = vmid, .loans = loans};
+		.hardware = {context, host}, .vmid = vmid, .loans = loans};
 	cleanup(resolved_done) struct resolved resolved = {0};
 	int r = vm_config_read(&context->root, &options, &resolved.config, error);
 

@@ -28,13 +28,13 @@ int resolve_guest(struct context *context, unsigned int vmid, const char *migrat
 	struct error *error);
 void resolved_done(struct resolved *resolved);
 
-/* What a mapping is compared with: a mapping_lookup whose context is a struct lookup. */
-struct lookup {
+/* What a mapping is compared with: a mapping_lookup whose context is a struct hardware. */
+struct hardware {
 	struct context *context;
 	const struct pci_functions *host;
 };
 
-int lookup_device(void *lookup, const char *address, struct mapping_device *ret);
+int lookup_device(void *hardware, const char *address, struct mapping_device *ret);
 
 /* Adds what Proxmox would die with as blockers. 0 or -ENOMEM. */
 int resolved_block(const struct resolved *resolved, struct plan *plan);

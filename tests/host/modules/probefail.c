@@ -19,7 +19,7 @@ static void probefail_remove(struct pci_dev *device)
 {
 }
 
-static const struct pci_device_id probefail_ids[] = { { } };
+static const struct pci_device_id probefail_ids[] = {{}};
 
 static struct pci_driver probefail_driver = {
 	.name = "probefail",

@@ -101,7 +101,7 @@ static void slow_remove(struct pci_dev *device)
 	kfree(slow);
 }
 
-static const struct pci_device_id slow_ids[] = { { } };
+static const struct pci_device_id slow_ids[] = {{}};
 
 static struct pci_driver slow_driver = {
 	.name = "slowdriver",
