@@ -34,10 +34,10 @@ void reservations_done(struct reservations *reservations);
  * -errno of the reading. */
 int reservations_read(const struct root *root, struct reservations *ret, struct error *error);
 
-/* The pid of the QEMU that runs VM @vmid by its pidfile, or 0: the pidfile's process must be a QEMU with
- * that very pidfile among its arguments, or live in qemu.slice/VMID.scope. On a captured tree without
- * the process's command line the pidfile is believed, unless the tree has a proc without that
- * process. */
+/* The pid of the QEMU that runs VM @vmid by its pidfile, or 0: the pidfile's process must be a QEMU
+ * with that very pidfile among its arguments, or live in qemu.slice/VMID.scope. On a captured tree
+ * without the process's command line the pidfile is believed, unless the tree has a proc without
+ * that process. */
 pid_t reservation_vm_pid(const struct root *root, unsigned int vmid);
 
 /* The VMID of another VM than @vmid that has @address reserved at @now, 0 when there is none. With

@@ -6,6 +6,7 @@
 #include "hooks/return.h"
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/base/parse.h"
+#include "kmod-helper/lock.h"
 #include <string.h>
 #include <unistd.h>
 
@@ -19,6 +20,15 @@ static void tell_notices(const struct context *context, const struct choice *cho
 				"hostpci%u: Proxmox will refuse it: %s", choice->entries[i].index,
 				choice->entries[i].notice);
 	}
+}
+
+/* gpu-ferry-watch.path is systemd's to start: in a chroot or a container nobody does. */
+static void tell_watch(const struct context *context)
+{
+	if (access("/run/systemd/system", F_OK) < 0 && !lock_is_held(&context->root, WATCH_LOCK))
+		log_write(&context->log, LOG_NOTICE,
+			"no systemd, so nothing watches over this loan: if the start fails, run "
+			"`gpu-ferry reconcile`");
 }
 
 static int pre_start(struct context *context, unsigned int vmid, struct error *error)
@@ -38,7 +48,10 @@ static int pre_start(struct context *context, unsigned int vmid, struct error *e
 	if (guest.plan.blocker_count)
 		return take_refusal(&guest.plan, error);
 	tell_notices(context, &guest.resolved.choice);
-	return take_run(context, &request, error);
+	r = take_run(context, &request, error);
+	if (r == 0)
+		tell_watch(context);
+	return r;
 }
 
 static int post_start(struct context *context, unsigned int vmid, struct error *error)
