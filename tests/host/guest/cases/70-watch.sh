@@ -49,3 +49,21 @@ test_watch_ends_with_the_last_loan() {
 	done
 	fail "the watch still runs, and nothing is lent"
 }
+
+# VM 105 wants the card that VM 104, gone without a post-stop, still owes: it does not go home first.
+limit_card_of_a_gone_vm_goes_straight_over=120
+test_card_of_a_gone_vm_goes_straight_over() {
+	vm_with_card 104 "$short1"
+	vm_with_card 105 "$short1"
+	start 104 --holder
+	task kill 104 --no-post-stop || true
+	start 105 --holder
+	assert_match "$(task_log 105)" 'come straight from VM 104'
+	! task_log 105 | grep 'bind 0000' || fail "the card moved on the way"
+	assert_card_lent "$card1"
+	assert_exit 0 "$hook" 104 post-stop
+	assert_card_lent "$card1"
+	stop 105
+	assert_card_home "$card1"
+	assert_eq "$(loans)" '' "loans after"
+}
