@@ -126,7 +126,17 @@ static int child_wait(pid_t pid, unsigned long long deadline, int *ret_status)
 	while (r < 0 && errno == EINTR);
 	if (r <= 0)
 		return r < 0 ? -errno : -ETIMEDOUT;
-	return waitpid(pid, ret_status, WNOHANG) == pid ? 0 : -ECHILD;
+	/* it has ended, but while a tracer (strace) has it, it is not ours to reap yet */
+	do {
+		pid_t reaped = waitpid(pid, ret_status, WNOHANG);
+
+		if (reaped == pid)
+			return 0;
+		if (reaped < 0 && errno != EINTR)
+			return -errno;
+		poll(NULL, 0, 1);
+	} while (milliseconds_until(deadline) > 0);
+	return -ETIMEDOUT;
 }
 
 /* A child in the kernel's uninterruptible sleep outlives SIGKILL: init reaps it in the end. */
