@@ -175,7 +175,7 @@ build/fuzz_%: build/fuzz/tests/fuzz/fuzz_%.o $(call objects,fuzz,$(ROOMS))
 check-host: ## a real kernel in QEMU
 	@tests/support/run-tier host tests/host/check
 
-bench: all ## measure
+bench: ## the time of a handover as a ratio to the bare sysfs writes, on the test host
 	tests/bench/run
 
 # --- looking after the source
