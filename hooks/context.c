@@ -50,6 +50,16 @@ void context_close(struct context *context)
 	root_close(&context->root);
 }
 
+struct executor context_executor(const struct context *context)
+{
+	return (struct executor){
+		.root = &context->root,
+		.kernel = &context->kernel,
+		.tables = operation_tables,
+		.log = &context->log,
+	};
+}
+
 static void request_stop(int number)
 {
 	(void)number;

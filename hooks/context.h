@@ -4,6 +4,7 @@
 #include "kmod-helper/base/error.h"
 #include "kmod-helper/base/file.h"
 #include "kmod-helper/base/log.h"
+#include "kmod-helper/executor.h"
 #include "kmod-helper/kernel.h"
 #include "kmod-helper/operation.h"
 #include <errno.h>
@@ -44,6 +45,8 @@ extern volatile sig_atomic_t stop_requested;
 
 int context_open(struct context *context, const char *root, struct error *error);
 void context_close(struct context *context);
+/* The executor for this host's steps. It never stops half-way: who may be stopped sets .stop. */
+struct executor context_executor(const struct context *context);
 /* Signal dispositions may be inherited from the caller: reset, and stop_requested installed. */
 void context_catch_signals(void);
 

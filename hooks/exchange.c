@@ -3,7 +3,6 @@
 
 #include "conf/reservation.h"
 #include "kmod-helper/base/cleanup.h"
-#include "kmod-helper/executor.h"
 #include "kmod-helper/holders.h"
 #include "kmod-helper/lock.h"
 #include "kmod-helper/plan.h"
@@ -196,12 +195,7 @@ static int give_up(
 	struct circle *circle, struct loan *loan, const char *address, struct error *error)
 {
 	struct context *context = circle->context;
-	const struct executor executor = {
-		.root = &context->root,
-		.kernel = &context->kernel,
-		.tables = operation_tables,
-		.log = &context->log,
-	};
+	const struct executor executor = context_executor(context);
 	int saved;
 	int r;
 

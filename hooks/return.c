@@ -5,7 +5,6 @@
 #include "guest.h"
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/base/process.h"
-#include "kmod-helper/executor.h"
 #include "kmod-helper/holders.h"
 #include "kmod-helper/lock.h"
 #include "kmod-helper/plan.h"
@@ -23,16 +22,6 @@ int loan_lock(struct context *context, const struct loan_owner *owner, unsigned 
 	else
 		snprintf(name, sizeof(name), "hand-%ld", owner->iommu_group);
 	return lock_take(&context->root, name, deadline_ms, error);
-}
-
-static struct executor make_executor(struct context *context)
-{
-	return (struct executor){
-		.root = &context->root,
-		.kernel = &context->kernel,
-		.tables = operation_tables,
-		.log = &context->log,
-	};
 }
 
 /* Proxmox binds through new_id, which catches every device of that id until it is removed. */
@@ -112,7 +101,7 @@ static int await_groups(struct context *context, const struct loan *loan, struct
 
 int return_steps(struct context *context, struct loan *loan, struct error *error)
 {
-	struct executor executor = make_executor(context);
+	const struct executor executor = context_executor(context);
 	struct error later = {0};
 	int r;
 

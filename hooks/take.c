@@ -5,7 +5,6 @@
 #include "guest.h"
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/base/process.h"
-#include "kmod-helper/executor.h"
 #include "kmod-helper/holders.h"
 #include "kmod-helper/lock.h"
 #include "return.h"
@@ -336,15 +335,11 @@ static int drop_unwanted(struct context *context, const struct executor *executo
 static int run_plan(struct context *context, const struct take_request *request,
 	const struct plan *plan, struct loan *loan, struct error *error)
 {
-	const struct executor executor = {
-		.root = &context->root,
-		.kernel = &context->kernel,
-		.tables = operation_tables,
-		.log = &context->log,
-		.stop = &stop_requested,
-	};
+	struct executor executor = context_executor(context);
 	struct error later = {0};
 	int r;
+
+	executor.stop = &stop_requested;
 
 	set_deadlines(loan, request->settings);
 	loan->state = LOAN_TAKING;

@@ -211,8 +211,7 @@ int holders_of_functions(const struct kernel *kernel, const char *const *address
 	for (size_t i = 0; i < count; i++) {
 		char path[PCI_PATH_SIZE];
 
-		pci_path(addresses[i], "", path, sizeof(path));
-		path[strlen(path) - 1] = '\0';
+		pci_path(addresses[i], NULL, path, sizeof(path));
 		if (collect_nodes(kernel, path, 0, &nodes) < 0)
 			return error_set_errno(
 				error, -ENOMEM, "look for nodes of %s", addresses[i]);

@@ -166,8 +166,7 @@ bool host_use_find(const struct kernel *kernel, const char *address, char *text,
 	char path[PCI_PATH_SIZE];
 	bool found;
 
-	pci_path(address, "", path, sizeof(path));
-	path[strlen(path) - 1] = '\0';
+	pci_path(address, NULL, path, sizeof(path));
 	found = look_into(kernel, &storage, path, 0, text, size);
 	free(storage.mounts);
 	free(storage.swaps);

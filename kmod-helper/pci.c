@@ -12,7 +12,8 @@
 
 void pci_path(const char *address, const char *attribute, char *buffer, size_t size)
 {
-	snprintf(buffer, size, DEVICES "/%s/%s", address, attribute);
+	snprintf(buffer, size, DEVICES "/%s%s%s", address, attribute ? "/" : "",
+		attribute ? attribute : "");
 }
 
 static ssize_t read_attribute(const struct kernel *kernel, const char *address,

@@ -52,7 +52,8 @@ bool pci_same_card(const char *left, const char *right);
 
 bool pci_is_display(const struct pci_function *function);
 
-/* The path of an attribute of a function below the root. */
+/* The path of an attribute of a function below the root; of the function's folder when it is NULL.
+ */
 void pci_path(const char *address, const char *attribute, char *buffer, size_t size);
 
 /* The driver bound now; "" when none. 0 or -errno. */
