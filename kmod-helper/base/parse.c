@@ -103,11 +103,32 @@ bool text_is_plain(const char *text, size_t length)
 	return true;
 }
 
+/* A terminal may take C1 (U+0080 to U+009F) for escape sequences; U+2028 to U+202E and U+2066 to
+ * U+2069 break lines or turn the direction of writing, so that a line reads as something else. */
+static bool is_harmful(const unsigned char *text, size_t length)
+{
+	if (length == 1)
+		return *text < 0x20 || *text == 0x7f;
+	if (length == 2)
+		return text[0] == 0xc2 && text[1] < 0xa0;
+	return length == 3 && text[0] == 0xe2 &&
+		((text[1] == 0x80 && text[2] >= 0xa8 && text[2] <= 0xae) ||
+			(text[1] == 0x81 && text[2] >= 0xa6 && text[2] <= 0xa9));
+}
+
 void text_make_line(char *text)
 {
-	for (; *text; text++) {
-		if ((unsigned char)*text < 0x20 || *text == 0x7f)
-			*text = '?';
+	size_t left = strlen(text);
+
+	while (left) {
+		size_t length = utf8_length((unsigned char *)text, left);
+
+		if (length == 0 || is_harmful((unsigned char *)text, length)) {
+			length = length ? length : 1;
+			memset(text, '?', length);
+		}
+		text += length;
+		left -= length;
 	}
 }
 

@@ -19,7 +19,9 @@ int parse_vmid(const char *text, unsigned int *ret_vmid);
  * white space. What is no UTF-8 is borne in comment lines only (older descriptions are Latin-1). */
 bool text_is_plain(const char *text, size_t length);
 
-/* Makes one line of what may hold somebody else's bytes: control characters become "?". */
+/* Makes one line of what may hold somebody else's bytes, fit for a terminal and for JSON: control
+ * characters (C0, DEL and C1), those that turn the direction of writing, and bytes that are no
+ * UTF-8 become "?". */
 void text_make_line(char *text);
 
 /* Cuts trailing white space off, in place; returns the first character that is none. */

@@ -171,6 +171,36 @@ Test(parse, trim_cuts_both_ends)
 
 /* file */
 
+Test(parse, line_keeps_text_and_loses_what_a_terminal_would_obey)
+{
+	char kept[] = "RTX 4080, \xed\x95\x9c\xea\xb8\x80 \xe2\x80\xa6";
+	char escape[] = "a\033[2Jb\nc\177";
+	char c1[] = "a\xc2\x9b"
+		    "2Jb";
+	char direction[] = "a\xe2\x80\xae"
+			   "b\xe2\x81\xa6";
+	char latin_1[] = "Caf\xe9";
+	char cut[] = "a\xe2\x80";
+
+	text_make_line(kept);
+	cr_expect_str_eq(kept, "RTX 4080, \xed\x95\x9c\xea\xb8\x80 \xe2\x80\xa6");
+	text_make_line(escape);
+	cr_expect_str_eq(escape, "a?[2Jb?c?");
+	text_make_line(c1);
+	cr_expect_str_eq(c1,
+		"a?"
+		"?2Jb");
+	text_make_line(direction);
+	cr_expect_str_eq(direction,
+		"a?"
+		"??b?"
+		"??");
+	text_make_line(latin_1);
+	cr_expect_str_eq(latin_1, "Caf?");
+	text_make_line(cut);
+	cr_expect_str_eq(cut, "a??");
+}
+
 Test(file, attribute_loses_one_newline_only)
 {
 	char buffer[8];
