@@ -315,6 +315,15 @@ bool vm_config_is_q35(const struct vm_config *config)
 	return type && strstr(type, "q35");
 }
 
+bool vm_config_has_agent(const struct vm_config *config)
+{
+	cleanup(property_set_done) struct property_set set = {0};
+	const char *agent = vm_config_get(config, "agent");
+
+	return agent && property_parse(&agent_format, agent, &set, NULL) == 0 &&
+		property_is_true(&set, "enabled");
+}
+
 /* What the reader of /etc/pve needs in the child. */
 struct vm_file {
 	const struct vm_config_read_options *options;

@@ -72,5 +72,8 @@ const char *vm_config_ostype(const struct vm_config *config);
 /* The guest type is one of the w* ones. */
 bool vm_config_is_windows(const struct vm_config *config);
 
+/* agent: 1. A VM that runs has the agent's socket only if it was set when it started. */
+bool vm_config_has_agent(const struct vm_config *config);
+
 /* PVE/QemuServer/Machine.pm, machine_type_is_q35. */
 bool vm_config_is_q35(const struct vm_config *config);

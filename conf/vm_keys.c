@@ -195,7 +195,7 @@ static const struct property_rule machine_rules[] = {
 
 static const struct property_format cpu_format = {cpu_rules, COUNT(cpu_rules)};
 static const struct property_format vga_format = {vga_rules, COUNT(vga_rules)};
-static const struct property_format agent_format = {agent_rules, COUNT(agent_rules)};
+const struct property_format agent_format = {agent_rules, COUNT(agent_rules)};
 const struct property_format machine_format = {machine_rules, COUNT(machine_rules)};
 
 #define LABEL "[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?"

@@ -19,5 +19,6 @@ const struct vm_key *vm_key_find(const char *name);
 int vm_key_check(
 	const struct vm_key *key, char *value, const char **ret_value, struct error *error);
 
-/* The format of `machine`, for its `type`. */
+/* The format of `machine`, for its `type`, and of `agent`, for its `enabled`. */
 extern const struct property_format machine_format;
+extern const struct property_format agent_format;

@@ -145,6 +145,23 @@ Test(conf_vm_config, windows_is_what_proxmox_knows_as_windows)
 	cr_expect_not(is_windows(""));
 }
 
+static bool has_agent(const char *text)
+{
+	cleanup(vm_config_done) struct vm_config config = {0};
+
+	cr_assert_eq(vm_config_parse(text, strlen(text), &config, NULL), 0);
+	return vm_config_has_agent(&config);
+}
+
+Test(conf_vm_config, agent_is_on_when_its_switch_is)
+{
+	cr_expect(has_agent("agent: 1\n"));
+	cr_expect(has_agent("agent: enabled=1,fstrim_cloned_disks=1\n"));
+	cr_expect_not(has_agent("agent: 0\n"));
+	cr_expect_not(has_agent("agent: enabled=0,type=isa\n"));
+	cr_expect_not(has_agent(""));
+}
+
 static bool is_q35(const char *text)
 {
 	cleanup(vm_config_done) struct vm_config config = {0};
