@@ -240,55 +240,70 @@ static int lock_lender(struct context *context, const struct loan *seen, int *re
 	return r;
 }
 
-static int inherit_one(struct context *context, const struct loan *seen, struct loan *loan,
-	const char *address, struct error *error)
+/* What @function of the plan is in another's loan; NULL when it is not to come from there. */
+static const struct loan_function *find_inherited(
+	const struct plan_function *function, const struct loan *from, const struct loan *loan)
+{
+	const struct loan_function *found = loan_find(from, function->now.address);
+	const struct loan_function *own = loan_find(loan, function->now.address);
+
+	if (!found || found->use == LOAN_ALTERNATIVE || function->loan.use == LOAN_ALTERNATIVE)
+		return NULL;
+	return !own || own->use == LOAN_ALTERNATIVE ? found : NULL;
+}
+
+static bool has_inheritance(
+	const struct plan *plan, const struct loan *from, const struct loan *loan)
+{
+	for (size_t i = 0; i < plan->function_count; i++) {
+		if (find_inherited(&plan->functions[i], from, loan))
+			return true;
+	}
+	return false;
+}
+
+/* Whole groups. What is written first is ours: a death in between loses nothing. */
+static int inherit_from(struct context *context, const struct loan *seen, const struct plan *plan,
+	struct loan *loan, struct error *error)
 {
 	cleanup(loan_done) struct loan from = {0};
 	auto_close int lock = -1;
-	char name[32];
 	int r = lock_lender(context, seen, &lock, &from, error);
 
-	loan_owner_format(&seen->owner, name, sizeof(name));
+	for (size_t i = 0; r == 0 && i < plan->function_count; i++) {
+		const char *address = plan->functions[i].now.address;
+		const struct loan_function *function =
+			find_inherited(&plan->functions[i], &from, loan);
+
+		if (!function)
+			continue;
+		log_step(&context->log, LOG_INFO, address, NULL,
+			"%s and its group come straight from VM %u", address, from.owner.vmid);
+		if (loan_move_group(&from, loan, function->iommu_group) < 0)
+			r = error_set_errno(error, -ENOMEM, "take over %s", address);
+	}
+	if (r == 0)
+		r = loan_write(&context->root, loan, error);
 	if (r < 0)
 		return r;
-	/* the whole card at once; what is written first is ours: a death in between loses nothing
-	 */
-	for (size_t i = from.function_count; i-- > 0;) {
-		char moved[PCI_ADDRESS_SIZE];
-
-		strcpy(moved, from.functions[i].address);
-		if (from.functions[i].iommu_group != loan_find(&from, address)->iommu_group &&
-			strcmp(moved, address) != 0)
-			continue;
-		if (strcmp(moved, address) != 0 && loan_move_function(&from, loan, moved) < 0)
-			return error_set_errno(error, -ENOMEM, "take over %s", moved);
-	}
-	if (loan_move_function(&from, loan, address) < 0)
-		return error_set_errno(error, -ENOMEM, "take over %s", address);
-	r = loan_write(&context->root, loan, error);
-	if (r == 0)
-		r = from.function_count ? loan_write(&context->root, &from, error)
-					: loan_remove(&context->root, &from.owner, error);
-	if (r == 0)
-		log_step(&context->log, LOG_INFO, address, NULL,
-			"%s and its group come straight from %s", address, name);
-	return r;
+	return from.function_count ? loan_write(&context->root, &from, error)
+				   : loan_remove(&context->root, &from.owner, error);
 }
 
 /* The card of a gone VM that still owes its return goes straight over: the owner is rewritten, the
- * homes are kept. */
+ * homes are kept. That the VM is gone, the plan has seen. */
 static int inherit(struct context *context, const struct loans *loans, const struct plan *plan,
 	struct loan *loan, struct error *error)
 {
 	int r = 0;
 
-	for (size_t i = 0; r == 0 && i < plan->function_count; i++) {
-		const char *address = plan->functions[i].now.address;
-		const struct loan *from = find_foreign(loans, &loan->owner, address);
+	for (size_t i = 0; r == 0 && i < loans->count; i++) {
+		const struct loan *from = &loans->items[i];
 
-		if (from && from->owner.kind == LOAN_OWNER_VM && !loan_find(loan, address) &&
-			plan->functions[i].loan.use != LOAN_ALTERNATIVE)
-			r = inherit_one(context, from, loan, address, error);
+		if (from->owner.kind == LOAN_OWNER_VM &&
+			!loan_owner_equal(&from->owner, &loan->owner) &&
+			has_inheritance(plan, from, loan))
+			r = inherit_from(context, from, plan, loan, error);
 	}
 	return r;
 }

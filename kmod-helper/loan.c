@@ -66,57 +66,115 @@ int loan_add_function(struct loan *loan, const struct loan_function *function)
 	return 0;
 }
 
-static void forget_function(struct loan *loan, const char *address)
-{
-	struct loan_function *function = loan_find(loan, address);
-	size_t index;
-
-	if (!function)
-		return;
-	index = (size_t)(function - loan->functions);
-	loan->function_count--;
-	memmove(function, function + 1, (loan->function_count - index) * sizeof(*function));
-}
-
 void loan_drop_function(struct loan *loan, const char *address)
 {
 	struct loan_function *function = loan_find(loan, address);
+	size_t index;
 
 	for (size_t i = loan->steps.count; i-- > 0;) {
 		if (strcmp(loan->steps.items[i].subject, address) == 0)
 			steps_remove(&loan->steps, i);
 	}
-	if (function)
-		json_object_put(function->record);
-	forget_function(loan, address);
+	if (!function)
+		return;
+	json_object_put(function->record);
+	index = (size_t)(function - loan->functions);
+	loan->function_count--;
+	memmove(function, function + 1, (loan->function_count - index) * sizeof(*function));
+}
+
+/* Room for that many more, so that what follows cannot fail. */
+static int reserve(struct loan *loan, size_t functions, size_t steps)
+{
+	struct loan_function *grown =
+		reallocarray(loan->functions, loan->function_count + functions + 1, sizeof(*grown));
+	struct step *items;
+
+	if (!grown)
+		return -ENOMEM;
+	loan->functions = grown;
+	items = reallocarray(loan->steps.items, loan->steps.count + steps + 1, sizeof(*items));
+	if (!items)
+		return -ENOMEM;
+	loan->steps.items = items;
+	return 0;
+}
+
+/* What moves from one loan to another. */
+struct selection {
+	const char *address; /* this function, */
+	long iommu_group;    /* or, when that is NULL, this group's */
+	bool rest;	     /* and the steps that are no function's */
+};
+
+static bool is_selected(const struct selection *what, const struct loan_function *function)
+{
+	return what->address ? strcmp(function->address, what->address) == 0
+			     : function->iommu_group == what->iommu_group;
+}
+
+static bool is_step_selected(
+	const struct loan *loan, const struct selection *what, const struct step *step)
+{
+	const struct loan_function *function = loan_find(loan, step->subject);
+
+	return function ? is_selected(what, function) : what->rest;
+}
+
+/* In the order of the steps, by which they are undone. */
+static int move_selected(struct loan *from, struct loan *to, const struct selection *what)
+{
+	size_t kept = 0;
+
+	if (reserve(to, from->function_count, from->steps.count) < 0)
+		return -ENOMEM;
+	for (size_t i = 0; i < from->function_count; i++) {
+		if (is_selected(what, &from->functions[i]))
+			loan_drop_function(to, from->functions[i].address);
+	}
+	for (size_t i = 0; i < from->steps.count; i++) {
+		const struct step *step = &from->steps.items[i];
+
+		if (is_step_selected(from, what, step))
+			to->steps.items[to->steps.count++] = *step;
+		else
+			from->steps.items[kept++] = *step;
+	}
+	from->steps.count = kept;
+	kept = 0;
+	for (size_t i = 0; i < from->function_count; i++) {
+		if (is_selected(what, &from->functions[i]))
+			to->functions[to->function_count++] = from->functions[i];
+		else
+			from->functions[kept++] = from->functions[i];
+	}
+	from->function_count = kept;
+	return 0;
 }
 
 int loan_move_function(struct loan *from, struct loan *to, const char *address)
 {
-	const struct loan_function *function = loan_find(from, address);
-	struct steps kept = {0};
-	size_t added = 0;
+	const struct selection what = {.address = address};
 
-	if (!function)
-		return 0;
-	loan_drop_function(to, address);
-	if (loan_add_function(to, function) < 0)
-		return -ENOMEM;
-	for (size_t i = 0; i < from->steps.count; i++) {
-		bool moves = strcmp(from->steps.items[i].subject, address) == 0;
+	return move_selected(from, to, &what);
+}
 
-		if (!steps_add(moves ? &to->steps : &kept, &from->steps.items[i])) {
-			to->steps.count -= added;
-			forget_function(to, address);
-			free(kept.items);
-			return -ENOMEM;
-		}
-		added += moves;
+static bool is_last_group(const struct loan *loan, long iommu_group)
+{
+	for (size_t i = 0; i < loan->function_count; i++) {
+		if (loan->functions[i].use != LOAN_ALTERNATIVE &&
+			loan->functions[i].iommu_group != iommu_group)
+			return false;
 	}
-	free(from->steps.items);
-	from->steps = kept;
-	forget_function(from, address);
-	return 0;
+	return true;
+}
+
+int loan_move_group(struct loan *from, struct loan *to, long iommu_group)
+{
+	const struct selection what = {
+		.iommu_group = iommu_group, .rest = is_last_group(from, iommu_group)};
+
+	return move_selected(from, to, &what);
 }
 
 bool loan_owner_equal(const struct loan_owner *left, const struct loan_owner *right)

@@ -83,9 +83,14 @@ struct loan_function *loan_find(const struct loan *loan, const char *address);
 /* Appends a copy. 0 or -ENOMEM. */
 int loan_add_function(struct loan *loan, const struct loan_function *function);
 
-/* Moves the function and its steps from one loan to another (exchange, or a gone VM's card that
- * goes straight over). 0 or -ENOMEM, then nothing has moved. */
+/* Moves the function and its steps from one loan to another. 0 or -ENOMEM, then nothing has moved.
+ */
 int loan_move_function(struct loan *from, struct loan *to, const char *address);
+
+/* The same with every function of a group (a gone VM's card that goes straight over). With the last
+ * group that @from has taken go the steps that are no function's, as there is nobody left whose
+ * return would undo them. */
+int loan_move_group(struct loan *from, struct loan *to, long iommu_group);
 
 /* Removes the function and its steps. */
 void loan_drop_function(struct loan *loan, const char *address);

@@ -509,6 +509,64 @@ Test(loan, moving_what_is_not_there_changes_nothing)
 	cr_expect_eq(to.steps.count, 4u);
 }
 
+static void add_step(struct loan *loan, const char *operation, const char *subject)
+{
+	struct step step = {.state = STEP_DONE};
+
+	snprintf(step.operation, sizeof(step.operation), "%s", operation);
+	snprintf(step.subject, sizeof(step.subject), "%s", subject);
+	cr_assert_not_null(steps_add(&loan->steps, &step));
+}
+
+static void set_group(struct loan *loan, const char *slot, long iommu_group)
+{
+	for (size_t i = 0; i < loan->function_count; i++) {
+		if (pci_same_card(loan->functions[i].address, slot))
+			loan->functions[i].iommu_group = iommu_group;
+	}
+}
+
+/* Two cards, and a step that is no function's: a unit that was stopped. */
+static void lend_two_cards(struct loan *loan)
+{
+	loan_init(loan, VM_104);
+	add_step(loan, "unit", "example.service");
+	add_card(loan, "0000:01:00");
+	add_card(loan, "0000:02:00");
+	set_group(loan, "0000:01:00.0", 15);
+	set_group(loan, "0000:02:00.0", 16);
+}
+
+Test(loan, a_moved_group_keeps_the_order_of_its_steps)
+{
+	cleanup(loan_done) struct loan from = {0}, to = {0};
+
+	lend_two_cards(&from);
+	loan_init(&to, VM_104);
+	cr_assert_eq(loan_move_group(&from, &to, 15), 0);
+	cr_expect_eq(to.function_count, 2u);
+	cr_expect_eq(to.steps.count, 4u);
+	cr_expect_str_eq(to.steps.items[0].subject, "0000:01:00.0");
+	cr_expect_str_eq(to.steps.items[3].subject, "0000:01:00.1");
+	cr_expect_eq(from.function_count, 2u);
+	cr_expect_eq(from.steps.count, 5u, "the unit is still the first loan's");
+}
+
+Test(loan, the_last_group_takes_along_what_nobody_else_would_undo)
+{
+	cleanup(loan_done) struct loan from = {0}, to = {0};
+
+	lend_two_cards(&from);
+	loan_init(&to, VM_104);
+	cr_assert_eq(loan_move_group(&from, &to, 15), 0);
+	from.functions[1].use = LOAN_ALTERNATIVE;
+	cr_assert_eq(loan_move_group(&from, &to, 16), 0);
+	cr_expect_eq(from.function_count, 0u);
+	cr_expect_eq(from.steps.count, 0u);
+	cr_expect_eq(to.steps.count, 9u);
+	cr_expect_str_eq(to.steps.items[4].subject, "example.service", "before the card's");
+}
+
 Test(loan, a_dropped_function_takes_its_steps_along)
 {
 	cleanup(loan_done) struct loan loan = {0};
