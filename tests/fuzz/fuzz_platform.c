@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "kmod-helper/base/cleanup.h"
+#include "kmod-helper/module_files.h"
+#include "kmod-helper/pci_resource.h"
+#include "kmod-helper/platform.h"
+#include <stdint.h>
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* The small readers of what the kernel tells about the machine. */
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	auto_free char *text = strndup((const char *)data, size);
+	struct module_files files = {.dependencies = text};
+	struct platform platform = {0};
+	struct pci_resources resources;
+
+	if (!text)
+		abort();
+	platform_parse_processor(text, &platform);
+	(void)platform_intel_iommu_is_default(text, NULL);
+	(void)platform_intel_iommu_is_default("6.5.13-1-pve", text);
+	(void)module_files_have(&files, "vfio_pci");
+	if (pci_resources_parse(text, &resources) == 0 && resources.rom_is_shadowed &&
+		!resources.rom.size)
+		abort();
+	return 0;
+}
