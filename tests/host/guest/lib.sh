@@ -152,6 +152,7 @@ host_prepare() {
 
 # Nothing of a test's files is left to the next one.
 host_clean() {
+	nvidia_gone
 	rm -rf /run/qemu-server/* /etc/pve/nodes/pve/qemu-server/* /etc/pve/mapping/* /etc/modprobe.d/test-* \
 		/var/lib/vz/snippets/test-*
 	[ ! -e /run/tests.settings ] || cp -a /run/tests.settings "$settings"
@@ -181,6 +182,7 @@ host_reset() {
 		echo "$address" >"/sys/bus/pci/drivers/$home/bind"
 	done </run/tests.home
 	rmmod probefail slowdriver
+	nvidia_gone
 	udevadm settle
 	return 0
 }
@@ -282,4 +284,27 @@ adopt() {
 	echo "$driver" >"$pci/$address/driver_override"
 	echo "$address" >/sys/bus/pci/drivers_probe
 	assert_driver "$address" "$driver"
+}
+
+# The stand-ins for NVIDIA's modules (tests/host/modules), with the display function of each CARD
+# given to them. Options of theirs go into /etc/modprobe.d/test-nvidia.conf before.
+nvidia_come() {
+	local card
+	modprobe nvidia
+	for card; do
+		adopt "$card.0" nvidia
+	done
+	modprobe -a nvidia-drm nvidia-uvm
+}
+
+# Their cards go back to bochs-drm.
+nvidia_gone() {
+	local address
+	[ ! -e /sys/module/nvidia ] || echo 0 >/sys/module/nvidia/parameters/never
+	rmmod nvidia-uvm nvidia-drm nvidia-modeset nvidia
+	for address in "$card1.0" "$card2.0"; do
+		grep -q nvidia "$pci/$address/driver_override" || continue
+		echo >"$pci/$address/driver_override"
+		echo "$address" >/sys/bus/pci/drivers_probe
+	done
 }
