@@ -1,0 +1,380 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "boot_loader.h"
+
+#include "grub_defaults.h"
+#include "kernel_arguments.h"
+#include "kmod-helper/base/cleanup.h"
+#include "kmod-helper/base/parse.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+#define MAX_BYTES (256 * 1024)
+
+/* systemd.io/BOOT_LOADER_INTERFACE: 4 bytes of attributes, then UTF-16. */
+#define LOADER_INFO "sys/firmware/efi/efivars/LoaderInfo-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
+#define PROXMOX_BOOT_UUIDS "etc/kernel/proxmox-boot-uuids"
+
+/* grub-mkconfig's order for an entry that is not the recovery one (/etc/grub.d/10_linux). */
+static const char *const grub_variables[] = {"GRUB_CMDLINE_LINUX", "GRUB_CMDLINE_LINUX_DEFAULT"};
+
+#define GRUB_VARIABLE_COUNT (sizeof(grub_variables) / sizeof(grub_variables[0]))
+
+static bool file_exists(const struct root *root, const char *path)
+{
+	auto_close int fd = file_open(root, path, O_PATH);
+
+	return fd >= 0;
+}
+
+static void loader_info_read(const struct root *root, char *ret, size_t size)
+{
+	char variable[256];
+	ssize_t length = file_read_attribute(root, LOADER_INFO, variable, sizeof(variable));
+	size_t used = 0;
+
+	for (ssize_t i = 4; i < length && used + 1 < size && variable[i]; i += 2)
+		ret[used++] = variable[i];
+	ret[used] = '\0';
+	text_make_line(ret);
+}
+
+static bool has_boot_partitions(const struct root *root)
+{
+	char text[4096];
+	ssize_t length = file_read_attribute(root, PROXMOX_BOOT_UUIDS, text, sizeof(text));
+
+	return length == -EFBIG || (length > 0 && *text_trim(text));
+}
+
+/* Debian's GRUB 2.06 does not set LoaderInfo; systemd-boot always does. */
+static enum boot_loader_kind kind_find(const struct root *root, const struct boot_loader *loader)
+{
+	if (strncmp(loader->info, "systemd-boot", strlen("systemd-boot")) == 0)
+		return BOOT_LOADER_SYSTEMD_BOOT;
+	if (file_exists(root, GRUB_DEFAULTS_PATH))
+		return BOOT_LOADER_GRUB;
+	/* where the EFI variables are not to be seen (a captured tree) */
+	if (loader->proxmox_boot_tool && !loader->info[0] &&
+		file_exists(root, KERNEL_COMMAND_LINE_PATH))
+		return BOOT_LOADER_SYSTEMD_BOOT;
+	return BOOT_LOADER_UNKNOWN;
+}
+
+void boot_loader_find(const struct root *root, struct boot_loader *ret)
+{
+	*ret = (struct boot_loader){
+		.efi = file_exists(root, "sys/firmware/efi"),
+		.proxmox_boot_tool = has_boot_partitions(root),
+	};
+	loader_info_read(root, ret->info, sizeof(ret->info));
+	ret->kind = kind_find(root, ret);
+}
+
+const char *boot_loader_refresh_command(const struct boot_loader *loader)
+{
+	if (loader->kind == BOOT_LOADER_UNKNOWN)
+		return NULL;
+	/* update-grub alone would write a file that no boot partition has */
+	return loader->proxmox_boot_tool || loader->kind == BOOT_LOADER_SYSTEMD_BOOT
+		? "proxmox-boot-tool refresh"
+		: "update-grub";
+}
+
+static void argument_done(struct boot_argument *argument)
+{
+	free(argument->text);
+	free(argument->path);
+}
+
+static void arguments_done(struct boot_argument *arguments, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		argument_done(&arguments[i]);
+	free(arguments);
+}
+
+void boot_command_line_done(struct boot_command_line *line)
+{
+	arguments_done(line->configured, line->configured_count);
+	names_done(&line->running);
+	*line = (struct boot_command_line){0};
+}
+
+/* A list of arguments with their places, as it grows. */
+struct placed {
+	struct boot_argument *items;
+	size_t count;
+};
+
+static void placed_done(struct placed *placed)
+{
+	arguments_done(placed->items, placed->count);
+}
+
+static int placed_add(struct placed *placed, const char *text, const char *path, unsigned int line)
+{
+	struct boot_argument argument = {.text = strdup(text), .path = strdup(path), .line = line};
+	struct boot_argument *grown =
+		reallocarray(placed->items, placed->count + 1, sizeof(*grown));
+
+	if (grown)
+		placed->items = grown;
+	if (!grown || !argument.text || !argument.path) {
+		argument_done(&argument);
+		return -ENOMEM;
+	}
+	grown[placed->count++] = argument;
+	return 0;
+}
+
+static const struct boot_argument *placed_find(const struct placed *placed, const char *text)
+{
+	for (size_t i = 0; i < placed->count; i++) {
+		if (strcmp(placed->items[i].text, text) == 0)
+			return &placed->items[i];
+	}
+	return NULL;
+}
+
+/* The words of @value: one that @before had keeps its place, a new one is from @path and @line. */
+static int placed_split(const struct placed *before, const char *value, const char *path,
+	unsigned int line, struct placed *ret)
+{
+	cleanup(names_done) struct names words = {0};
+	cleanup(placed_done) struct placed placed = {0};
+	int r = kernel_arguments_split(value, &words);
+
+	for (size_t i = 0; r == 0 && i < words.count; i++) {
+		const struct boot_argument *known = placed_find(before, words.names[i]);
+
+		r = placed_add(&placed, words.names[i], known ? known->path : path,
+			known ? known->line : line);
+	}
+	if (r < 0)
+		return r;
+	*ret = placed;
+	placed = (struct placed){0};
+	return 0;
+}
+
+/* What GRUB's variables hold so far, word by word. */
+struct grub_reading {
+	struct placed variables[GRUB_VARIABLE_COUNT];
+};
+
+static int grub_assigned(void *context, const struct grub_variable *variable)
+{
+	struct grub_reading *reading = context;
+
+	for (size_t i = 0; i < GRUB_VARIABLE_COUNT; i++) {
+		struct placed after = {0};
+		int r;
+
+		if (strcmp(variable->name, grub_variables[i]) != 0)
+			continue;
+		r = placed_split(&reading->variables[i], variable->value, variable->path,
+			variable->line, &after);
+		if (r < 0)
+			return r;
+		placed_done(&reading->variables[i]);
+		reading->variables[i] = after;
+	}
+	return 0;
+}
+
+static int grub_file_read(const struct root *root, const char *path, struct grub_defaults *defaults,
+	struct error *unknown)
+{
+	struct file_read_options options = {.max = MAX_BYTES};
+	auto_free char *text = NULL;
+	int r = file_read(root, path, &options, &text, NULL, unknown);
+
+	if (r < 0)
+		return r;
+	r = grub_defaults_parse(defaults, path, text);
+	return r < 0 ? error_set_errno(unknown, r, "read /%s", path) : 0;
+}
+
+/* grub-mkconfig reads "*.cfg" as the shell sorts it. */
+static int grub_folder_read(
+	const struct root *root, struct grub_defaults *defaults, struct error *unknown)
+{
+	cleanup(names_done) struct names names = {0};
+	int r = folder_list(root, GRUB_DEFAULTS_FOLDER, &names);
+
+	if (r < 0)
+		return r == -ENOENT ? 0
+				    : error_set_errno(unknown, r, "read /" GRUB_DEFAULTS_FOLDER);
+	for (size_t i = 0; r == 0 && i < names.count; i++) {
+		const char *dot = strrchr(names.names[i], '.');
+		char path[sizeof(GRUB_DEFAULTS_FOLDER) + NAME_MAX + 1];
+
+		if (names.names[i][0] == '.' || !dot || strcmp(dot, ".cfg") != 0)
+			continue;
+		snprintf(path, sizeof(path), GRUB_DEFAULTS_FOLDER "/%s", names.names[i]);
+		r = grub_file_read(root, path, defaults, unknown);
+	}
+	return r;
+}
+
+static int grub_check_known(const struct grub_defaults *defaults, struct error *unknown)
+{
+	for (size_t i = 0; i < GRUB_VARIABLE_COUNT; i++) {
+		const struct grub_variable *variable =
+			grub_defaults_get(defaults, grub_variables[i]);
+
+		if (variable && !variable->value)
+			return error_set(unknown, -EBADMSG,
+				"/%s:%u: only a shell could tell what %s is there", variable->path,
+				variable->line, variable->name);
+	}
+	return 0;
+}
+
+static int grub_read(const struct root *root, struct placed *ret, struct error *unknown)
+{
+	struct grub_reading reading = {0};
+	cleanup(grub_defaults_done) struct grub_defaults defaults = {
+		.assigned = grub_assigned, .context = &reading};
+	int r = grub_file_read(root, GRUB_DEFAULTS_PATH, &defaults, unknown);
+
+	if (r == 0)
+		r = grub_folder_read(root, &defaults, unknown);
+	if (r == 0)
+		r = grub_check_known(&defaults, unknown);
+	for (size_t i = 0; i < GRUB_VARIABLE_COUNT; i++) {
+		const struct placed *words = &reading.variables[i];
+
+		for (size_t k = 0; r == 0 && k < words->count; k++)
+			r = placed_add(ret, words->items[k].text, words->items[k].path,
+				words->items[k].line);
+		placed_done(&reading.variables[i]);
+	}
+	return r;
+}
+
+static int systemd_boot_read(const struct root *root, struct placed *ret, struct error *unknown)
+{
+	struct file_read_options options = {.max = MAX_BYTES};
+	struct placed none = {0};
+	auto_free char *text = NULL;
+	int r = file_read(root, KERNEL_COMMAND_LINE_PATH, &options, &text, NULL, unknown);
+
+	if (r < 0)
+		return r;
+	/* proxmox-boot-tool takes the first line only (zz-proxmox-boot, `head -n 1`) */
+	text[strcspn(text, "\n")] = '\0';
+	return placed_split(&none, text, KERNEL_COMMAND_LINE_PATH, 1, ret);
+}
+
+static int configured_read(
+	const struct root *root, const struct boot_loader *loader, struct boot_command_line *line)
+{
+	struct placed placed = {0};
+	int r = -ENOSYS;
+
+	switch (loader->kind) {
+	case BOOT_LOADER_GRUB:
+		r = grub_read(root, &placed, &line->unknown);
+		break;
+	case BOOT_LOADER_SYSTEMD_BOOT:
+		r = systemd_boot_read(root, &placed, &line->unknown);
+		break;
+	case BOOT_LOADER_UNKNOWN:
+		error_set(&line->unknown, r, "the boot loader of this host is not known");
+		break;
+	}
+	if (r < 0) {
+		line->unknown.status = r;
+		placed_done(&placed);
+		return r == -ENOMEM ? r : 0;
+	}
+	line->configured = placed.items;
+	line->configured_count = placed.count;
+	return 0;
+}
+
+static int running_read(const struct root *root, struct names *ret)
+{
+	char text[8192];
+	ssize_t length = file_read_attribute(root, "proc/cmdline", text, sizeof(text));
+
+	return length > 0 ? kernel_arguments_split(text, ret) : 0;
+}
+
+int boot_command_line_read(const struct root *root, const struct boot_loader *loader,
+	struct boot_command_line *ret, struct error *error)
+{
+	cleanup(boot_command_line_done) struct boot_command_line line = {0};
+	int r = configured_read(root, loader, &line);
+
+	if (r == 0)
+		r = running_read(root, &line.running);
+	if (r < 0)
+		return error_set_errno(error, r, "read the kernel command line");
+	*ret = line;
+	line = (struct boot_command_line){0};
+	return 0;
+}
+
+const struct boot_argument *boot_command_line_find(
+	const struct boot_command_line *line, const char *name)
+{
+	for (size_t i = line->configured_count; i-- > 0;) {
+		if (kernel_argument_value(line->configured[i].text, name))
+			return &line->configured[i];
+	}
+	return NULL;
+}
+
+static bool is_intel(const struct root *root)
+{
+	/* the vendor stands in the first lines, whatever follows */
+	char text[512];
+	ssize_t length = file_read_attribute(root, "proc/cpuinfo", text, sizeof(text));
+
+	if (length < 0 && length != -EFBIG)
+		return false;
+	return memmem(text, length < 0 ? sizeof(text) : (size_t)length, "GenuineIntel",
+		strlen("GenuineIntel"));
+}
+
+/* 1 on by default, 0 not, -ENOENT where the kernel's configuration is not there. */
+static int configuration_has_iommu(const struct root *root, const char *release)
+{
+	struct file_read_options options = {.max = 4 * 1024 * 1024};
+	char path[256];
+	auto_free char *text = NULL;
+
+	if (snprintf(path, sizeof(path), "boot/config-%s", release) >= (int)sizeof(path) ||
+		file_read(root, path, &options, &text, NULL, NULL) < 0)
+		return -ENOENT;
+	return strstr(text, "\nCONFIG_INTEL_IOMMU_DEFAULT_ON=y\n") ? 1 : 0;
+}
+
+static bool version_has_iommu(const char *release)
+{
+	char *end;
+	unsigned long major = strtoul(release, &end, 10);
+	unsigned long minor = *end == '.' ? strtoul(end + 1, NULL, 10) : 0;
+
+	return strstr(release, "-pve") && (major > 6 || (major == 6 && minor >= 8));
+}
+
+const char *boot_iommu_argument(const struct root *root)
+{
+	char release[128] = "";
+	int configured;
+
+	if (!is_intel(root))
+		return NULL;
+	if (file_read_attribute(root, "proc/sys/kernel/osrelease", release, sizeof(release)) < 0)
+		release[0] = '\0';
+	configured = configuration_has_iommu(root, release);
+	if (configured > 0 || (configured < 0 && version_has_iommu(release)))
+		return NULL;
+	return "intel_iommu=on";
+}

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/*
+ * Which boot loader starts this host, and the kernel command line that it is set to give. Not the
+ * file system decides that but who booted: the EFI variable LoaderInfo (the Boot Loader Interface),
+ * and whether proxmox-boot-tool keeps the boot partitions (/etc/kernel/proxmox-boot-uuids).
+ */
+
+#include "kmod-helper/base/error.h"
+#include "kmod-helper/base/file.h"
+#include <stdbool.h>
+
+#define GRUB_DEFAULTS_PATH "etc/default/grub"
+#define GRUB_DEFAULTS_FOLDER "etc/default/grub.d"
+#define KERNEL_COMMAND_LINE_PATH "etc/kernel/cmdline"
+
+enum boot_loader_kind {
+	BOOT_LOADER_UNKNOWN,
+	BOOT_LOADER_GRUB,	  /* /etc/default/grub, /etc/default/grub.d/NAME.cfg */
+	BOOT_LOADER_SYSTEMD_BOOT, /* /etc/kernel/cmdline */
+};
+
+struct boot_loader {
+	enum boot_loader_kind kind;
+	bool efi;		/* the host was booted through EFI */
+	bool proxmox_boot_tool; /* proxmox-boot-tool keeps its boot partitions */
+	char info[64]; /* LoaderInfo: "systemd-boot 252.36-1~deb12u1"; "" when there is none */
+};
+
+void boot_loader_find(const struct root *root, struct boot_loader *ret);
+
+/* What puts a change into effect: "update-grub", "proxmox-boot-tool refresh"; NULL when unknown. */
+const char *boot_loader_refresh_command(const struct boot_loader *loader);
+
+/* One argument of the kernel's command line, and the line that it comes from. */
+struct boot_argument {
+	char *text; /* "intel_iommu=on" */
+	char *path; /* "etc/default/grub" */
+	unsigned int line;
+};
+
+struct boot_command_line {
+	struct boot_argument *configured; /* what the next boot gives, root= left out with GRUB */
+	size_t configured_count;
+	struct error unknown; /* status < 0: why configured could not be read */
+	struct names running; /* /proc/cmdline */
+};
+
+/* Reads both. With GRUB: GRUB_CMDLINE_LINUX, then GRUB_CMDLINE_LINUX_DEFAULT, of /etc/default/grub
+ * and then of each /etc/default/grub.d/NAME.cfg, read without a shell: what only a shell could tell
+ * is in ret->unknown. Works for any user. Returns 0 or -ENOMEM; @ret is untouched on failure; free
+ * with boot_command_line_done. */
+int boot_command_line_read(const struct root *root, const struct boot_loader *loader,
+	struct boot_command_line *ret, struct error *error);
+void boot_command_line_done(struct boot_command_line *line);
+
+/* The configured argument @name (with any value), the last one; NULL when it is not given. */
+const struct boot_argument *boot_command_line_find(
+	const struct boot_command_line *line, const char *name);
+
+/* The argument without which this maker's IOMMU stays off with the running kernel:
+ * "intel_iommu=on" on Intel when neither the kernel's own configuration
+ * (CONFIG_INTEL_IOMMU_DEFAULT_ON in /boot/config-RELEASE) nor its version (Proxmox's from 6.8) has
+ * it on by default; else NULL. */
+const char *boot_iommu_argument(const struct root *root);

@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "grub_defaults.h"
+
+#include "kmod-helper/base/cleanup.h"
+#include <ctype.h>
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Lines that are no assignments matter when they are about these. */
+#define WATCHED "GRUB_CMDLINE_LINUX"
+
+/* The kernel takes 2 KiB. */
+#define VALUE_MAX 16384
+
+struct reader {
+	struct grub_defaults *defaults;
+	const char *path;
+	const char *start;
+	const char *position;
+	unsigned int depth; /* inside if, for, while, case, { */
+};
+
+/* A value as far as it is read. */
+struct value {
+	FILE *stream;
+	bool unknown;
+};
+
+static bool is_name_start(char character)
+{
+	return isalpha((unsigned char)character) || character == '_';
+}
+
+static size_t name_length(const char *text)
+{
+	size_t length = 0;
+
+	if (!is_name_start(text[0]))
+		return 0;
+	while (is_name_start(text[length]) || isdigit((unsigned char)text[length]))
+		length++;
+	return length;
+}
+
+static unsigned int line_number(const struct reader *reader, const char *position)
+{
+	unsigned int line = 1;
+
+	for (const char *at = reader->start; at < position; at++)
+		line += *at == '\n';
+	return line;
+}
+
+static struct grub_variable *variable_find(
+	const struct grub_defaults *defaults, const char *name, size_t length)
+{
+	for (size_t i = 0; i < defaults->count; i++) {
+		struct grub_variable *item = &defaults->items[i];
+
+		if (strlen(item->name) == length && strncmp(item->name, name, length) == 0)
+			return item;
+	}
+	return NULL;
+}
+
+const struct grub_variable *grub_defaults_get(
+	const struct grub_defaults *defaults, const char *name)
+{
+	return variable_find(defaults, name, strlen(name));
+}
+
+static struct grub_variable *variable_add(
+	struct grub_defaults *defaults, const char *name, size_t length)
+{
+	struct grub_variable *found = variable_find(defaults, name, length);
+	struct grub_variable *grown;
+
+	if (found)
+		return found;
+	grown = reallocarray(defaults->items, defaults->count + 1, sizeof(*grown));
+	if (!grown)
+		return NULL;
+	defaults->items = grown;
+	grown[defaults->count] = (struct grub_variable){.name = strndup(name, length)};
+	return grown[defaults->count].name ? &grown[defaults->count++] : NULL;
+}
+
+/* @value NULL: unknown from here on. */
+static int variable_set(struct reader *reader, const char *name, size_t length, const char *value)
+{
+	struct grub_variable *variable = variable_add(reader->defaults, name, length);
+	char *copy = value ? strdup(value) : NULL;
+	char *path = strdup(reader->path);
+
+	if (!variable || !path || (value && !copy)) {
+		free(copy);
+		free(path);
+		return -ENOMEM;
+	}
+	free(variable->value);
+	free(variable->path);
+	variable->value = copy;
+	variable->path = path;
+	variable->line = line_number(reader, name);
+	if (!copy || !reader->defaults->assigned)
+		return 0;
+	return reader->defaults->assigned(reader->defaults->context, variable);
+}
+
+/* From "(" or "`" to behind its end, nested ones and quotes within minded. */
+static const char *skip_command(const char *position)
+{
+	unsigned int depth = 0;
+	char open = *position;
+
+	for (; *position; position++) {
+		if (*position == '\\' && position[1])
+			position++;
+		else if (open == '`' && *position == '`' && depth++)
+			return position + 1;
+		else if (open == '(' && *position == '\'')
+			position += strcspn(position + 1, "'");
+		else if (open == '(' && *position == '(')
+			depth++;
+		else if (open == '(' && *position == ')' && --depth == 0)
+			return position + 1;
+	}
+	return position;
+}
+
+static void value_expand(
+	const struct reader *reader, struct value *value, const char *name, size_t length)
+{
+	const struct grub_variable *variable = variable_find(reader->defaults, name, length);
+
+	/* a variable that these files do not set may come from anywhere; mostly it is unset. One
+	 * that holds itself twice in each line would grow without end. */
+	if (variable && variable->value && strlen(variable->value) <= VALUE_MAX)
+		fputs(variable->value, value->stream);
+	else if (variable)
+		value->unknown = true;
+}
+
+/* From the "$" or "`". */
+static const char *read_expansion(
+	const struct reader *reader, const char *position, struct value *value)
+{
+	bool braced = position[0] == '$' && position[1] == '{';
+	const char *name = position + (braced ? 2 : 1);
+	size_t length = name_length(name);
+
+	if (position[0] == '$' && length && (!braced || name[length] == '}')) {
+		value_expand(reader, value, name, length);
+		return name + length + braced;
+	}
+	if (position[0] == '$' && !braced && position[1] != '(') {
+		/* "$" alone is itself; $1, $? and the like are none of a file's business */
+		value->unknown |= position[1] && strchr("0123456789?#@*!$-", position[1]);
+		fputc('$', value->stream);
+		return position + 1;
+	}
+	value->unknown = true;
+	if (braced)
+		return name + strcspn(name, "}\n") + (name[strcspn(name, "}\n")] == '}');
+	return skip_command(position[0] == '$' ? position + 1 : position);
+}
+
+/* From behind the opening quote to behind the closing one. */
+static const char *read_double_quoted(
+	const struct reader *reader, const char *position, struct value *value)
+{
+	while (*position && *position != '"') {
+		if (*position == '$' || *position == '`') {
+			position = read_expansion(reader, position, value);
+			continue;
+		}
+		if (*position == '\\' && position[1] && strchr("$`\"\\\n", position[1])) {
+			position++;
+			if (*position == '\n') {
+				position++;
+				continue;
+			}
+		}
+		fputc(*position++, value->stream);
+	}
+	value->unknown |= *position != '"';
+	return position + (*position == '"');
+}
+
+static const char *read_single_quoted(const char *position, struct value *value)
+{
+	size_t length = strcspn(position, "'");
+
+	fwrite(position, 1, length, value->stream);
+	value->unknown |= position[length] != '\'';
+	return position + length + (position[length] == '\'');
+}
+
+static const char *read_escaped(const char *position, struct value *value)
+{
+	if (position[1] && position[1] != '\n')
+		fputc(position[1], value->stream);
+	return position + (position[1] ? 2 : 1);
+}
+
+/* From behind the "=" to the blank, newline or operator that ends the word. */
+static const char *read_value(
+	const struct reader *reader, const char *position, struct value *value)
+{
+	while (*position && !strchr(" \t\r\n;&|<>()", *position)) {
+		if (*position == '\'')
+			position = read_single_quoted(position + 1, value);
+		else if (*position == '"')
+			position = read_double_quoted(reader, position + 1, value);
+		else if (*position == '$' || *position == '`')
+			position = read_expansion(reader, position, value);
+		else if (*position == '\\')
+			position = read_escaped(position, value);
+		else
+			fputc(*position++, value->stream);
+	}
+	return position;
+}
+
+/* NAME=VALUE at the reader's position, nothing else behind it in its statement. 1 when it was that,
+ * 0 when it is something else, or -errno. */
+static int read_assignment(struct reader *reader)
+{
+	const char *name = reader->position;
+	size_t length = name_length(name);
+	struct value value = {0};
+	auto_free char *text = NULL;
+	const char *end;
+	size_t size;
+	int r;
+
+	if (!length || name[length] != '=')
+		return 0;
+	value.stream = open_memstream(&text, &size);
+	if (!value.stream)
+		return -ENOMEM;
+	end = read_value(reader, name + length + 1, &value);
+	if (fclose(value.stream) == EOF || !text)
+		return -ENOMEM;
+	end += strspn(end, " \t\r");
+	if (*end && !strchr("\n;#", *end))
+		return 0;
+	r = variable_set(reader, name, length, value.unknown || reader->depth ? NULL : text);
+	reader->position = end;
+	return r < 0 ? r : 1;
+}
+
+static bool word_is(const char *text, const char *word)
+{
+	size_t length = strlen(word);
+
+	return strncmp(text, word, length) == 0 &&
+		(!text[length] || strchr(" \t\r\n;", text[length]));
+}
+
+static bool word_is_one_of(const char *text, const char *const *words)
+{
+	for (; *words; words++) {
+		if (word_is(text, *words))
+			return true;
+	}
+	return false;
+}
+
+/* What stands between @position and @end may begin and end compound commands. */
+static void depth_follow(struct reader *reader, const char *position, const char *end)
+{
+	static const char *const opening[] = {"if", "for", "while", "until", "case", "{", NULL};
+	static const char *const closing[] = {"fi", "done", "esac", "}", NULL};
+
+	for (; position < end; position += strcspn(position, " \t;\n")) {
+		position += strspn(position, " \t;");
+		if (word_is_one_of(position, opening))
+			reader->depth++;
+		else if (reader->depth && word_is_one_of(position, closing))
+			reader->depth--;
+	}
+}
+
+/* A line that is no assignment: a shell may do anything to the variable that it names. */
+static int read_other(struct reader *reader)
+{
+	size_t length = strcspn(reader->position, "\n");
+	const char *name = memmem(reader->position, length, WATCHED, strlen(WATCHED));
+	int r = 0;
+
+	depth_follow(reader, reader->position, reader->position + length);
+	for (; r == 0 && name;
+		name = memmem(name + 1, (size_t)(reader->position + length - name - 1), WATCHED,
+			strlen(WATCHED)))
+		r = variable_set(reader, name, name_length(name), NULL);
+	reader->position += length;
+	return r;
+}
+
+static int read_statement(struct reader *reader)
+{
+	int r;
+
+	if (*reader->position == '#') {
+		reader->position += strcspn(reader->position, "\n");
+		return 0;
+	}
+	if (strncmp(reader->position, "export ", strlen("export ")) == 0) {
+		const char *start = reader->position;
+
+		reader->position += strlen("export ");
+		r = read_assignment(reader);
+		if (r)
+			return r < 0 ? r : 0;
+		reader->position = start;
+	}
+	r = read_assignment(reader);
+	if (r)
+		return r < 0 ? r : 0;
+	return read_other(reader);
+}
+
+int grub_defaults_parse(struct grub_defaults *defaults, const char *path, const char *text)
+{
+	struct reader reader = {
+		.defaults = defaults, .path = path, .start = text, .position = text};
+	int r = 0;
+
+	while (r == 0 && *(reader.position += strspn(reader.position, " \t\r\n;")))
+		r = read_statement(&reader);
+	return r;
+}
+
+void grub_defaults_done(struct grub_defaults *defaults)
+{
+	for (size_t i = 0; i < defaults->count; i++) {
+		free(defaults->items[i].name);
+		free(defaults->items[i].value);
+		free(defaults->items[i].path);
+	}
+	free(defaults->items);
+	*defaults = (struct grub_defaults){0};
+}

@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "modprobe_files.h"
+
+#include "kernel_arguments.h"
+#include "kmod-helper/base/cleanup.h"
+#include "kmod-helper/base/parse.h"
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+#define BLANKS " \t"
+
+/* The first one wins. A merged /usr makes the last two one, and a name is read once only. */
+static const char *const folders[] = {
+	"etc/modprobe.d",
+	"run/modprobe.d",
+	"usr/local/lib/modprobe.d",
+	"usr/lib/modprobe.d",
+	"lib/modprobe.d",
+};
+
+#define FOLDER_COUNT (sizeof(folders) / sizeof(folders[0]))
+
+static const char *const kind_names[] = {
+	[MODPROBE_ALIAS] = "alias",
+	[MODPROBE_BLACKLIST] = "blacklist",
+	[MODPROBE_INSTALL] = "install",
+	[MODPROBE_OPTIONS] = "options",
+	[MODPROBE_REMOVE] = "remove",
+	[MODPROBE_SOFTDEP] = "softdep",
+	[MODPROBE_WEAKDEP] = "weakdep",
+};
+
+#define KIND_COUNT (sizeof(kind_names) / sizeof(kind_names[0]))
+
+const char *modprobe_kind_name(enum modprobe_kind kind)
+{
+	return kind_names[kind];
+}
+
+static void line_done(struct modprobe_line *line)
+{
+	free(line->module);
+	free(line->arguments);
+	free(line->path);
+}
+
+void modprobe_files_done(struct modprobe_files *files)
+{
+	for (size_t i = 0; i < files->count; i++)
+		line_done(&files->lines[i]);
+	free(files->lines);
+	names_done(&files->files);
+	names_done(&files->unread);
+	*files = (struct modprobe_files){0};
+}
+
+/* Copies one line, continued lines joined, and moves @position behind it. A backslash before
+ * another character goes, the character stays. Returns how many lines of the file it was, 0 at the
+ * end. */
+static unsigned int line_take(const char **position, char *line)
+{
+	unsigned int count = 0;
+
+	if (!**position)
+		return 0;
+	for (; **position; (*position)++) {
+		if (**position == '\n') {
+			(*position)++;
+			break;
+		}
+		if (**position == '\\') {
+			(*position)++;
+			if (!**position)
+				break;
+			if (**position == '\n') {
+				count++;
+				continue;
+			}
+		}
+		*line++ = **position;
+	}
+	*line = '\0';
+	return count + 1;
+}
+
+/* libkmod's underscores(): not inside the brackets of a pattern. */
+static void underscores(char *name)
+{
+	for (; *name; name++) {
+		if (*name == '[')
+			name += strcspn(name, "]");
+		if (!*name)
+			return;
+		if (*name == '-')
+			*name = '_';
+	}
+}
+
+static int kind_find(const char *word)
+{
+	for (size_t i = 0; i < KIND_COUNT; i++) {
+		if (strcmp(kind_names[i], word) == 0)
+			return (int)i;
+	}
+	return -ENOENT;
+}
+
+/* All but "blacklist" say nothing without a second word: libkmod ignores such a line. */
+static bool line_is_whole(enum modprobe_kind kind, const char *arguments)
+{
+	return kind == MODPROBE_BLACKLIST || arguments[0];
+}
+
+static int line_add(struct modprobe_files *files, const struct modprobe_line *place, char *text)
+{
+	struct modprobe_line *grown;
+	struct modprobe_line line = *place;
+	char *rest = NULL;
+	char *word = strtok_r(text, BLANKS, &rest);
+	char *module = strtok_r(NULL, BLANKS, &rest);
+	int kind = word && text[0] != '#' ? kind_find(word) : -ENOENT;
+
+	if (kind < 0 || !module)
+		return 0;
+	rest = text_trim(rest);
+	line.kind = (enum modprobe_kind)kind;
+	if (!line_is_whole(line.kind, rest))
+		return 0;
+	underscores(module);
+	grown = reallocarray(files->lines, files->count + 1, sizeof(*grown));
+	if (!grown)
+		return -ENOMEM;
+	files->lines = grown;
+	line.module = strdup(module);
+	line.arguments = strdup(rest);
+	line.path = strdup(place->path);
+	if (!line.module || !line.arguments || !line.path) {
+		line_done(&line);
+		return -ENOMEM;
+	}
+	grown[files->count++] = line;
+	return 0;
+}
+
+int modprobe_text_parse(const char *path, const char *text, struct modprobe_files *files)
+{
+	auto_free char *path_copy = strdup(path);
+	auto_free char *buffer = malloc(strlen(text) + 1);
+	struct modprobe_line place = {.path = path_copy, .line = 1};
+
+	if (!path_copy || !buffer)
+		return -ENOMEM;
+	while ((place.line_count = line_take(&text, buffer))) {
+		int r = line_add(files, &place, buffer);
+
+		if (r < 0)
+			return r;
+		place.line += place.line_count;
+	}
+	return 0;
+}
+
+/* libkmod's conf_files_filter_out: hidden files and other endings do not count. */
+static bool name_counts(const char *name)
+{
+	const char *dot = strrchr(name, '.');
+
+	return name[0] != '.' && dot && (strcmp(dot, ".conf") == 0 || strcmp(dot, ".alias") == 0);
+}
+
+/* A file by its name, which decides the order, and the folder that it counts from. */
+struct found {
+	char name[NAME_MAX + 1];
+	size_t folder;
+};
+
+struct found_files {
+	struct found *items;
+	size_t count;
+};
+
+static void found_done(struct found_files *found)
+{
+	free(found->items);
+}
+
+static bool is_hidden(const struct found_files *found, const char *name)
+{
+	for (size_t i = 0; i < found->count; i++) {
+		if (strcmp(found->items[i].name, name) == 0)
+			return true;
+	}
+	return false;
+}
+
+static int folder_scan(const struct root *root, size_t folder, struct found_files *found)
+{
+	cleanup(names_done) struct names names = {0};
+	struct found *grown;
+
+	if (folder_list(root, folders[folder], &names) == -ENOMEM)
+		return -ENOMEM;
+	grown = reallocarray(found->items, found->count + names.count + 1, sizeof(*grown));
+	if (!grown)
+		return -ENOMEM;
+	found->items = grown;
+	for (size_t i = 0; i < names.count; i++) {
+		struct found *item = &grown[found->count];
+
+		if (!name_counts(names.names[i]) || is_hidden(found, names.names[i]))
+			continue;
+		snprintf(item->name, sizeof(item->name), "%s", names.names[i]);
+		item->folder = folder;
+		found->count++;
+	}
+	return 0;
+}
+
+static int compare_found(const void *left, const void *right)
+{
+	const struct found *a = left;
+	const struct found *b = right;
+
+	return strcmp(a->name, b->name);
+}
+
+static int found_read(
+	const struct root *root, const struct found *found, struct modprobe_files *files)
+{
+	struct file_read_options options = {.max = MODPROBE_FILE_MAX_BYTES};
+	char path[NAME_MAX + sizeof("usr/local/lib/modprobe.d/")];
+	auto_free char *text = NULL;
+	struct error error = {0};
+	int r;
+
+	snprintf(path, sizeof(path), "%s/%s", folders[found->folder], found->name);
+	r = file_read(root, path, &options, &text, NULL, &error);
+	/* libkmod takes a folder of that name as no file at all */
+	if (r == -ENOMEM || r == -EISDIR)
+		return r == -ENOMEM ? r : 0;
+	if (r < 0)
+		return names_add(&files->unread, error.message);
+	r = names_add(&files->files, path);
+	return r < 0 ? r : modprobe_text_parse(path, text, files);
+}
+
+static int files_fill(const struct root *root, struct modprobe_files *files)
+{
+	cleanup(found_done) struct found_files found = {0};
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < FOLDER_COUNT; i++)
+		r = folder_scan(root, i, &found);
+	if (r < 0)
+		return r;
+	qsort(found.items, found.count, sizeof(*found.items), compare_found);
+	for (size_t i = 0; r == 0 && i < found.count; i++)
+		r = found_read(root, &found.items[i], files);
+	return r;
+}
+
+int modprobe_files_read(const struct root *root, struct modprobe_files *ret, struct error *error)
+{
+	cleanup(modprobe_files_done) struct modprobe_files files = {0};
+	int r = files_fill(root, &files);
+
+	if (r < 0)
+		return error_set_errno(error, r, "read the files of modprobe.d");
+	*ret = files;
+	files = (struct modprobe_files){0};
+	return 0;
+}
+
+char *modprobe_option_value(const char *arguments, const char *name)
+{
+	cleanup(names_done) struct names words = {0};
+	const char *value = NULL;
+
+	if (kernel_arguments_split(arguments, &words) == 0)
+		value = kernel_arguments_get(&words, name);
+	return value ? strdup(value) : NULL;
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/*
+ * The lines of /etc/modprobe.d and its sister folders, as modprobe reads them, with the place where
+ * each stands. Source: modprobe.d(5) and libkmod-config.c of kmod 30 and 34 (conf_files_list,
+ * kmod_config_parse, freadline_wrapped). What counts for loading a module is asked of libkmod
+ * (kmod-helper/modules.h); this is for saying which line it was, and for editing it.
+ */
+
+#include "kmod-helper/base/error.h"
+#include "kmod-helper/base/file.h"
+
+#define MODPROBE_FILE_MAX_BYTES (256 * 1024)
+
+enum modprobe_kind {
+	MODPROBE_ALIAS,
+	MODPROBE_BLACKLIST,
+	MODPROBE_INSTALL,
+	MODPROBE_OPTIONS,
+	MODPROBE_REMOVE,
+	MODPROBE_SOFTDEP,
+	MODPROBE_WEAKDEP,
+};
+
+struct modprobe_line {
+	enum modprobe_kind kind;
+	char *module;		 /* with _ for -, as libkmod has it; an alias's pattern */
+	char *arguments;	 /* what follows, blanks trimmed; "" when nothing does */
+	char *path;		 /* "etc/modprobe.d/vfio.conf" */
+	unsigned int line;	 /* from 1 */
+	unsigned int line_count; /* more than 1 when a backslash continues it */
+};
+
+struct modprobe_files {
+	struct modprobe_line *lines; /* in the order in which they count */
+	size_t count;
+	struct names files;  /* the paths that were read, in that order */
+	struct names unread; /* one line for each that could not be: what, and why */
+};
+
+/* Reads every NAME.conf of the five folders, sorted by name; a name in an earlier folder hides it
+ * in later ones. Lines that modprobe ignores are left out. Works for any user. Returns 0 or
+ * -ENOMEM.
+ * @ret is untouched on failure; free with modprobe_files_done. */
+int modprobe_files_read(const struct root *root, struct modprobe_files *ret, struct error *error);
+
+/* The lines of one text alone; @path is what they say as theirs. Appends to @files. 0 or -ENOMEM.
+ */
+int modprobe_text_parse(const char *path, const char *text, struct modprobe_files *files);
+void modprobe_files_done(struct modprobe_files *files);
+
+/* "blacklist", "options" … */
+const char *modprobe_kind_name(enum modprobe_kind kind);
+
+/* The value of the option @name ("ids") in an options line's arguments, malloced; NULL when it is
+ * not among them (or without memory). */
+char *modprobe_option_value(const char *arguments, const char *name);
