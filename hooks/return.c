@@ -149,12 +149,41 @@ int loan_settle(struct context *context, struct loan *loan, struct error *error)
 	return 0;
 }
 
+static const struct loan_function *find_borrowed(const struct loan *lent, const struct loan *loan)
+{
+	for (size_t i = 0; i < loan->function_count; i++) {
+		const struct loan_function *function = &loan->functions[i];
+
+		if (function->use == LOAN_BORROWED && loan_find(lent, function->address))
+			return function;
+	}
+	return NULL;
+}
+
+int loan_check_borrowers(struct context *context, const struct loan *lent, struct error *error)
+{
+	cleanup(loans_done) struct loans loans = {0};
+	int r = lent->owner.kind == LOAN_OWNER_HAND ? loans_read(&context->root, &loans, error) : 0;
+
+	for (size_t i = 0; r == 0 && i < loans.count; i++) {
+		const struct loan *loan = &loans.items[i];
+		const struct loan_function *function = find_borrowed(lent, loan);
+
+		if (function && loan->owner.kind == LOAN_OWNER_VM &&
+			!guest_is_gone(&context->root, &context->kernel, loan->owner.vmid))
+			return error_set(error, -EBUSY,
+				"%s was lent by hand and VM %u has it now: stop it",
+				function->address, loan->owner.vmid);
+	}
+	return r;
+}
+
 bool loan_is_due(struct context *context, const struct loan *loan)
 {
 	if (loan_is_busy(&context->root, loan) || loan_find_stuck(loan, NULL))
 		return false;
 	if (loan->owner.kind == LOAN_OWNER_HAND)
-		return loan->state != LOAN_LENT;
+		return loan->state != LOAN_LENT && loan_check_borrowers(context, loan, NULL) == 0;
 	return guest_is_gone(&context->root, &context->kernel, loan->owner.vmid);
 }
 
@@ -172,6 +201,9 @@ static int return_locked(
 	r = loan_settle(context, &loan, error);
 	if (r < 0 || (if_due && !loan_is_due(context, &loan)))
 		return r;
+	r = loan_check_borrowers(context, &loan, error);
+	if (r < 0)
+		return r;
 	if (claim_alternatives(context, &loan) < 0)
 		return error_set_errno(error, -ENOMEM, "give the devices back");
 	tell_static(context, &loan);
@@ -185,15 +217,29 @@ static int await_users(struct context *context, const struct loan_owner *owner, 
 	int r = loan_read(&context->root, owner, &loan, error);
 
 	if (r == 0)
+		r = loan_check_borrowers(context, &loan, error);
+	if (r == 0)
 		r = claim_alternatives(context, &loan);
 	if (r == 0)
 		r = await_groups(context, &loan, error);
 	return r;
 }
 
+/* A VM that starts looks at a loan by hand under its group's lock, and then borrows from it. A VM's
+ * own loan is taken over under that VM's lock alone. */
+static int lock_hand_group(struct context *context, const struct loan_owner *owner,
+	struct locks *ret, struct error *error)
+{
+	return owner->kind == LOAN_OWNER_HAND
+		? locks_take_groups(
+			  &context->root, &owner->iommu_group, 1, LOAN_LOCK_MS, ret, error)
+		: 0;
+}
+
 static int return_any(
 	struct context *context, const struct loan_owner *owner, bool if_due, struct error *error)
 {
+	cleanup(locks_done) struct locks group = {0};
 	auto_close int lock = -1;
 	char name[32];
 	int r = await_users(context, owner, error);
@@ -203,8 +249,10 @@ static int return_any(
 		return 0;
 	if (r == 0) {
 		lock = loan_lock(context, owner, LOAN_LOCK_MS, error);
-		r = lock < 0 ? lock : return_locked(context, owner, if_due, error);
+		r = lock < 0 ? lock : lock_hand_group(context, owner, &group, error);
 	}
+	if (r == 0)
+		r = return_locked(context, owner, if_due, error);
 	return r < 0 ? error_wrap(error, r, "return what was lent (%s)", name) : 0;
 }
 

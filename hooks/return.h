@@ -35,6 +35,10 @@ int loan_adopt(struct context *context, struct loan *loan, struct loan_function 
 /* True when nobody uses or works on what the loan has, so that it is to be returned. */
 bool loan_is_due(struct context *context, const struct loan *loan);
 
+/* A VM that runs, or starts, on a card lent by hand keeps it until it is done: -EBUSY then, and the
+ * VM is named. 0 also for a VM's own loan. @error may be NULL. */
+int loan_check_borrowers(struct context *context, const struct loan *lent, struct error *error);
+
 /* Undoes all of a loan that was never used (a handover that failed) and removes or records it.
  * The caller holds its lock. 0 when nothing is owed. */
 int return_steps(struct context *context, struct loan *loan, struct error *error);

@@ -722,3 +722,18 @@ const struct loan *loans_find(const struct loans *loans, const char *address)
 	}
 	return NULL;
 }
+
+const struct loan *loans_find_user(const struct loans *loans, const char *address)
+{
+	const struct loan *found = loans_find(loans, address);
+
+	for (size_t i = 0; i < loans->count; i++) {
+		const struct loan *loan = &loans->items[i];
+		const struct loan_function *function = loan_find(loan, address);
+
+		if (loan->owner.kind == LOAN_OWNER_VM && function &&
+			function->use != LOAN_ALTERNATIVE)
+			return loan;
+	}
+	return found;
+}

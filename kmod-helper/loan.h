@@ -123,8 +123,12 @@ int loan_await(const struct root *root, const struct loan *loan, unsigned int de
 int loans_read(const struct root *root, struct loans *ret, struct error *error);
 void loans_done(struct loans *loans);
 
-/* The loan that has the function, alternatives not counted; NULL when none. */
+/* The loan that has the function, alternatives not counted; NULL when none. What a VM borrowed is
+ * the hand's, whose files come first. */
 const struct loan *loans_find(const struct loans *loans, const char *address);
+
+/* The same, but a VM that borrowed the function counts before the hand that lent it. */
+const struct loan *loans_find_user(const struct loans *loans, const char *address);
 
 bool loan_owner_equal(const struct loan_owner *left, const struct loan_owner *right);
 /* "VM 104", "by hand". */

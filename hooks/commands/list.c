@@ -19,7 +19,7 @@ struct row {
 static struct row make_row(
 	const struct pci_function *function, const struct loans *loans, struct device_names *names)
 {
-	const struct loan *loan = loans_find(loans, function->address);
+	const struct loan *loan = loans_find_user(loans, function->address);
 	struct row row = {
 		.function = function,
 		.loan = loan,

@@ -126,6 +126,18 @@ static int add_loan_rows(struct table *table, const struct loan *loan, enum loan
 	return r;
 }
 
+static void tell_nothing(const char *filter)
+{
+	unsigned int vmid;
+
+	if (!filter)
+		puts("nothing is lent");
+	else if (parse_vmid(filter, &vmid) == 0)
+		printf("nothing is lent to VM %u\n", vmid);
+	else
+		printf("%s is not lent\n", filter);
+}
+
 static int print_table(const struct context *context, const struct loans *loans, const char *filter,
 	struct error *error)
 {
@@ -143,7 +155,7 @@ static int print_table(const struct context *context, const struct loans *loans,
 	if (r < 0)
 		return error_set_errno(error, r, "format the status");
 	if (table.count == table.columns) {
-		puts("nothing is lent");
+		tell_nothing(filter);
 		return 0;
 	}
 	return table_print(&table, error);

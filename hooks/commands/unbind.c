@@ -26,28 +26,6 @@ static int find_loan(struct context *context, const struct pci_function *functio
 	return 0;
 }
 
-/* A VM that runs on a card lent by hand keeps it until it is done. */
-static int check_borrowers(struct context *context, const struct loan *lent,
-	const struct loans *loans, struct error *error)
-{
-	for (size_t i = 0; i < loans->count; i++) {
-		const struct loan *loan = &loans->items[i];
-
-		if (loan->owner.kind != LOAN_OWNER_VM ||
-			guest_is_gone(&context->root, &context->kernel, loan->owner.vmid))
-			continue;
-		for (size_t k = 0; k < loan->function_count; k++) {
-			const struct loan_function *function = &loan->functions[k];
-
-			if (function->use == LOAN_BORROWED && loan_find(lent, function->address))
-				return error_set(error, -EBUSY,
-					"%s was lent by hand and VM %u has it now: stop it",
-					function->address, loan->owner.vmid);
-		}
-	}
-	return 0;
-}
-
 static int print_return(const struct loan *loan)
 {
 	for (size_t i = loan->function_count; i-- > 0;) {
@@ -73,7 +51,7 @@ static int unbind_all(struct context *context, const struct hand_devices *device
 		if (!loan || loan == last)
 			continue;
 		last = loan;
-		r = check_borrowers(context, loan, loans, error);
+		r = loan_check_borrowers(context, loan, error);
 		if (r == 0)
 			r = context->dry_run ? print_return(loan)
 					     : return_loan(context, &loan->owner, error);

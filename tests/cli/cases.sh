@@ -27,6 +27,21 @@ case_list_lent() {
 	ferry list --output-format json-pretty
 }
 
+# Lent by hand, and a VM runs on it: the VM has it.
+lend_by_hand_to_vm_104() {
+	on_vfio 0000:2b:00
+	loan hand-15 '{"kind":"hand","iommu_group":15}' "$1" "$(card_functions 0000:2b:00 15 taken)"
+	loan vm-104 "$vm_104" lent "$(card_functions 0000:2b:00 15 borrowed)"
+}
+
+case_list_borrowed_is_the_vms() {
+	lend_by_hand_to_vm_104 lent
+	running 104 4242
+	ferry list
+	ferry list --output-format json | grep -o '"lent_to":[^}]*}'
+	ferry unbind --dry-run 2b:00
+}
+
 case_list_alternative_is_not_lent() {
 	loan vm-104 "$vm_104" lent "$(card_functions 0000:2c:00 16 alternative)"
 	ferry list
@@ -392,6 +407,16 @@ case_status_owed_and_overdue() {
 		"$(stuck_step 0000:2c:00.1 snd_hda_intel)"
 	ferry status
 	ferry status --output-format json-pretty
+}
+
+# A return by hand that failed in part is owed, but not while a VM has the card.
+case_reconcile_leaves_what_a_vm_borrowed() {
+	lend_by_hand_to_vm_104 owed
+	running 104 4242
+	ferry reconcile --dry-run
+	ferry unbind --dry-run 2b:00
+	rm -r "$tree/proc/4242"
+	ferry reconcile --dry-run
 }
 
 case_status_broken_loans() {
