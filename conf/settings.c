@@ -38,6 +38,12 @@ static const char *const boot_display_words[] = {
 	NULL,
 };
 
+static const char *const backup_words[] = {
+	[BACKUP_ALLOW] = "allow",
+	[BACKUP_REFUSE] = "refuse",
+	NULL,
+};
+
 static const struct setting table[] = {
 	{.name = "write_deadline_seconds",
 		.type = SETTING_NUMBER,
@@ -58,6 +64,10 @@ static const struct setting table[] = {
 		.type = SETTING_WORD,
 		.offset = offsetof(struct settings, boot_display),
 		.words = boot_display_words},
+	{.name = "backup_of_stopped_vm",
+		.type = SETTING_WORD,
+		.offset = offsetof(struct settings, backup_of_stopped_vm),
+		.words = backup_words},
 	{.name = "allow", .type = SETTING_ADDRESSES, .offset = offsetof(struct settings, allow)},
 };
 
@@ -66,6 +76,7 @@ static const struct settings defaults = {
 	.slow_write_deadline_seconds = 240,
 	.return_wait_seconds = 30,
 	.boot_display = BOOT_DISPLAY_ALLOW,
+	.backup_of_stopped_vm = BACKUP_ALLOW,
 };
 
 struct reader {

@@ -14,11 +14,17 @@ enum boot_display_policy {
 	BOOT_DISPLAY_REFUSE,
 };
 
+enum backup_policy {
+	BACKUP_ALLOW,
+	BACKUP_REFUSE,
+};
+
 struct settings {
 	unsigned int write_deadline_seconds;
 	unsigned int slow_write_deadline_seconds;
 	unsigned int return_wait_seconds;
 	enum boot_display_policy boot_display;
+	enum backup_policy backup_of_stopped_vm;
 	struct names allow; /* addresses with their domain, "0000:2b:00.0" */
 };
 

@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "guest_plan.h"
 
+#include "kmod-helper/lock.h"
 #include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#define JUST_NOW_SECONDS 300
 
 struct take_request guest_plan_request(const struct guest_plan *guest, unsigned int vmid)
 {
@@ -33,12 +38,46 @@ int guest_plan_resolve(struct context *context, unsigned int vmid, const char *m
 	return r < 0 ? error_set_errno(error, r, "plan the handover") : 0;
 }
 
+bool guest_plan_is_for_backup(const struct guest_plan *guest)
+{
+	const char *lock = vm_config_get(&guest->resolved.config, "lock");
+
+	return lock && strcmp(lock, "backup") == 0;
+}
+
+/* A VM that ran until its own backup in stop mode stopped it starts again under the same lock: its
+ * devices came home just now. */
+static bool came_home_just_now(const struct context *context, unsigned int vmid)
+{
+	char name[32];
+	long long age;
+
+	snprintf(name, sizeof(name), "vm-%u", vmid);
+	age = lock_age_seconds(&context->root, name);
+	return age >= 0 && age < JUST_NOW_SECONDS;
+}
+
+static int block_backup(const struct context *context, unsigned int vmid, struct guest_plan *guest)
+{
+	if (guest->settings.backup_of_stopped_vm == BACKUP_ALLOW ||
+		!guest_plan_is_for_backup(guest) || came_home_just_now(context, vmid))
+		return 0;
+	return plan_block(&guest->plan, BLOCKER_BACKUP,
+		"the VM would be started for its backup only (lock: backup), and "
+		"backup_of_stopped_vm = \"refuse\" is set");
+}
+
 int guest_plan_settings(
 	struct context *context, unsigned int vmid, struct guest_plan *guest, struct error *error)
 {
-	return guest->resolved.want_count
-		? settings_read(&context->root, vmid, &guest->settings, error)
-		: 0;
+	int r;
+
+	if (!guest->resolved.want_count)
+		return 0;
+	r = settings_read(&context->root, vmid, &guest->settings, error);
+	if (r == 0 && block_backup(context, vmid, guest) < 0)
+		return error_set_errno(error, -ENOMEM, "plan the handover");
+	return r;
 }
 
 int guest_plan_make(struct context *context, unsigned int vmid, const char *migrated_from,

@@ -21,13 +21,17 @@ struct guest_plan {
 int guest_plan_resolve(struct context *context, unsigned int vmid, const char *migrated_from,
 	struct guest_plan *ret, struct error *error);
 
-/* The settings, read only when the VM asks for devices. The errors of settings_read. */
+/* The settings, read only when the VM asks for devices, and whether they refuse a backup's start,
+ * which is a blocker then. The errors of settings_read. */
 int guest_plan_settings(
 	struct context *context, unsigned int vmid, struct guest_plan *guest, struct error *error);
 
 /* The same with the plan. Settings that cannot be read are a blocker of it. */
 int guest_plan_make(struct context *context, unsigned int vmid, const char *migrated_from,
 	struct guest_plan *ret, struct error *error);
+/* lock: backup. Proxmox starts a stopped VM, paused, for the time of its backup. */
+bool guest_plan_is_for_backup(const struct guest_plan *guest);
+
 void guest_plan_done(struct guest_plan *guest);
 
 /* The request that take_run wants, pointing into @guest. */

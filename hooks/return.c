@@ -253,6 +253,9 @@ static int return_any(
 	}
 	if (r == 0)
 		r = return_locked(context, owner, if_due, error);
+	/* when all was home, for who tells a backup's start from others */
+	if (r == 0)
+		lock_mark(lock);
 	return r < 0 ? error_wrap(error, r, "return what was lent (%s)", name) : 0;
 }
 

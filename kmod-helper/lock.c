@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #define LOCK_FOLDER "run/gpu-ferry/locks"
 #define LOCK_RETRY_MS 20
@@ -58,6 +59,24 @@ bool lock_is_held(const struct root *root, const char *name)
 	snprintf(path, sizeof(path), LOCK_FOLDER "/%s", name);
 	fd = file_open(root, path, O_RDONLY | O_NOFOLLOW);
 	return fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) < 0;
+}
+
+void lock_mark(int fd)
+{
+	(void)futimens(fd, NULL);
+}
+
+long long lock_age_seconds(const struct root *root, const char *name)
+{
+	char path[PATH_MAX];
+	auto_close int fd = -1;
+	struct stat status;
+
+	snprintf(path, sizeof(path), LOCK_FOLDER "/%s", name);
+	fd = file_open(root, path, O_PATH | O_NOFOLLOW);
+	if (fd < 0 || fstat(fd, &status) < 0)
+		return -ENOENT;
+	return time(NULL) - status.st_mtime;
 }
 
 static int compare_longs(const void *left, const void *right)

@@ -22,6 +22,11 @@ int lock_take(
 /* True when somebody holds the lock. Never makes the folder or waits. */
 bool lock_is_held(const struct root *root, const char *name);
 
+/* Marks the lock held as @fd with the present time, best effort; and how many seconds ago that was:
+ * -ENOENT when there is no such lock. A lock never marked counts from when it was made. */
+void lock_mark(int fd);
+long long lock_age_seconds(const struct root *root, const char *name);
+
 struct locks {
 	int *fds;
 	size_t count;

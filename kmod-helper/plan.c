@@ -19,6 +19,7 @@ static const char *const blocker_names[] = {
 	[BLOCKER_OVERDUE] = "overdue",
 	[BLOCKER_NO_DRIVER] = "no_driver",
 	[BLOCKER_CONFIG] = "config",
+	[BLOCKER_BACKUP] = "backup",
 };
 
 const char *blocker_name(enum blocker_code code)

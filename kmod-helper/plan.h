@@ -24,6 +24,7 @@ enum blocker_code {
 	BLOCKER_OVERDUE,
 	BLOCKER_NO_DRIVER,
 	BLOCKER_CONFIG,
+	BLOCKER_BACKUP,
 };
 
 struct blocker {

@@ -3,6 +3,7 @@
 
 #include "hooks/exchange.h"
 #include "hooks/guest_plan.h"
+#include "hooks/host_state.h"
 #include "hooks/return.h"
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/base/parse.h"
@@ -48,6 +49,11 @@ static int pre_start(struct context *context, unsigned int vmid, struct error *e
 	if (guest.plan.blocker_count)
 		return take_refusal(&guest.plan, error);
 	tell_notices(context, &guest.resolved.choice);
+	if (guest_plan_is_for_backup(&guest))
+		log_write(&context->log, LOG_NOTICE,
+			"VM %u is started for its backup (lock: backup): its devices go along, and come "
+			"home after it",
+			vmid);
 	r = take_run(context, &request, error);
 	if (r == 0)
 		tell_watch(context);
@@ -69,6 +75,13 @@ static int post_stop(struct context *context, unsigned int vmid, struct error *e
 {
 	const struct loan_owner owner = {.kind = LOAN_OWNER_VM, .vmid = vmid};
 
+	if (host_is_shutting_down()) {
+		log_write(&context->log, LOG_NOTICE,
+			"the host is shutting down: what VM %u had is not brought home; each driver "
+			"takes its devices when the host boots",
+			vmid);
+		return 0;
+	}
 	return return_loan(context, &owner, error);
 }
 

@@ -2,6 +2,7 @@
 #include "commands.h"
 
 #include "hooks/guest.h"
+#include "hooks/host_state.h"
 #include "hooks/return.h"
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/base/process.h"
@@ -100,6 +101,11 @@ static int look_after(struct watch *watch, struct watched *watched, const struct
 		watched->due_at = now + POST_STOP_MS;
 	if (now < watched->due_at)
 		return (int)(watched->due_at - now);
+	/* nothing may hold up a shutdown; systemd ends us soon */
+	if (host_is_shutting_down()) {
+		watched->due_at = now + POST_STOP_MS;
+		return POST_STOP_MS;
+	}
 	if (return_if_due(watch->context, &loan->owner, &error) == 0)
 		return 0;
 	log_write(&watch->context->log, LOG_WARNING, "%s", error.message);

@@ -88,6 +88,26 @@ case_plan_card() {
 	ferry plan 104 --output-format json-pretty
 }
 
+case_plan_backup_of_a_stopped_vm() {
+	config 104 "hostpci0: 2b:00" "lock: backup"
+	ferry plan 104 | tail -n 3
+	settings 'backup_of_stopped_vm = "refuse";'
+	ferry plan 104 | tail -n 3
+	ferry plan 104 --output-format json | grep -o '"blockers":.*'
+	settings 'backup_of_stopped_vm = "refuse";' 'vms = ( { vmid = 104; backup_of_stopped_vm = "allow"; } );'
+	ferry plan 104 | tail -n 3
+}
+
+# Its own backup in stop mode has stopped it: its devices came home a moment ago.
+case_plan_backup_of_a_vm_that_ran() {
+	config 104 "hostpci0: 2b:00" "lock: backup"
+	settings 'backup_of_stopped_vm = "refuse";'
+	write run/gpu-ferry/locks/vm-104 ""
+	ferry plan 104 | tail -n 3
+	touch -d '1 hour ago' "$tree/run/gpu-ferry/locks/vm-104"
+	ferry plan 104 | tail -n 3
+}
+
 # One function asked for: the whole group goes, as Proxmox takes it.
 case_plan_one_function() {
 	config 104 "hostpci0: 2b:00.0"

@@ -13,6 +13,7 @@ static void expect_defaults(const struct settings *settings)
 	cr_expect_eq(settings->slow_write_deadline_seconds, 240u);
 	cr_expect_eq(settings->return_wait_seconds, 30u);
 	cr_expect_eq(settings->boot_display, BOOT_DISPLAY_ALLOW);
+	cr_expect_eq(settings->backup_of_stopped_vm, BACKUP_ALLOW);
 	cr_expect_eq(settings->allow.count, 0u);
 }
 
@@ -132,6 +133,8 @@ Test(conf_settings, words_and_addresses_are_checked)
 {
 	expect_refused("boot_display = \"never\";",
 		"f:1: setting 'boot_display': must be one of \"allow\", \"refuse\"");
+	expect_refused("backup_of_stopped_vm = true;",
+		"f:1: setting 'backup_of_stopped_vm': must be one of \"allow\", \"refuse\"");
 	expect_refused("boot_display = 1;",
 		"f:1: setting 'boot_display': must be one of \"allow\", \"refuse\"");
 	expect_refused("allow = \"2b:00.4\";",
