@@ -44,6 +44,13 @@ static const char *const backup_words[] = {
 	NULL,
 };
 
+static const char *const windows_blacklist_words[] = {
+	[WINDOWS_BLACKLIST_WHILE_RUNNING] = "while-running",
+	[WINDOWS_BLACKLIST_PERMANENT] = "permanent",
+	[WINDOWS_BLACKLIST_OFF] = "off",
+	NULL,
+};
+
 static const struct setting table[] = {
 	{.name = "write_deadline_seconds",
 		.type = SETTING_NUMBER,
@@ -68,6 +75,10 @@ static const struct setting table[] = {
 		.type = SETTING_WORD,
 		.offset = offsetof(struct settings, backup_of_stopped_vm),
 		.words = backup_words},
+	{.name = "windows_blacklist",
+		.type = SETTING_WORD,
+		.offset = offsetof(struct settings, windows_blacklist),
+		.words = windows_blacklist_words},
 	{.name = "allow", .type = SETTING_ADDRESSES, .offset = offsetof(struct settings, allow)},
 };
 
@@ -77,6 +88,7 @@ static const struct settings defaults = {
 	.return_wait_seconds = 30,
 	.boot_display = BOOT_DISPLAY_ALLOW,
 	.backup_of_stopped_vm = BACKUP_ALLOW,
+	.windows_blacklist = WINDOWS_BLACKLIST_WHILE_RUNNING,
 };
 
 struct reader {

@@ -19,12 +19,20 @@ enum backup_policy {
 	BACKUP_REFUSE,
 };
 
+/* What becomes of the host's display driver while a Windows guest has the card. */
+enum windows_blacklist {
+	WINDOWS_BLACKLIST_WHILE_RUNNING,
+	WINDOWS_BLACKLIST_PERMANENT,
+	WINDOWS_BLACKLIST_OFF,
+};
+
 struct settings {
 	unsigned int write_deadline_seconds;
 	unsigned int slow_write_deadline_seconds;
 	unsigned int return_wait_seconds;
 	enum boot_display_policy boot_display;
 	enum backup_policy backup_of_stopped_vm;
+	enum windows_blacklist windows_blacklist;
 	struct names allow; /* addresses with their domain, "0000:2b:00.0" */
 };
 

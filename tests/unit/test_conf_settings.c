@@ -14,6 +14,7 @@ static void expect_defaults(const struct settings *settings)
 	cr_expect_eq(settings->return_wait_seconds, 30u);
 	cr_expect_eq(settings->boot_display, BOOT_DISPLAY_ALLOW);
 	cr_expect_eq(settings->backup_of_stopped_vm, BACKUP_ALLOW);
+	cr_expect_eq(settings->windows_blacklist, WINDOWS_BLACKLIST_WHILE_RUNNING);
 	cr_expect_eq(settings->allow.count, 0u);
 }
 
@@ -55,9 +56,10 @@ Test(conf_settings, shipped_file_says_the_defaults)
 	cr_expect(strstr(text, "\nwrite_deadline_seconds") && strstr(text, "\nvms ="));
 }
 
-static const char sample[] = "write_deadline_seconds = 60; allow = [ \"2b:00.4\" ];\n"
-			     "vms = ( { vmid = 104; boot_display = \"refuse\"; },\n"
-			     "{ vmid = 105; allow = ( \"0001:03:00.0\", \"04:1f.7\" ); } );\n";
+static const char sample[] =
+	"write_deadline_seconds = 60; allow = [ \"2b:00.4\" ];\n"
+	"vms = ( { vmid = 104; boot_display = \"refuse\"; },\n"
+	"{ vmid = 105; windows_blacklist = \"permanent\"; allow = ( \"0001:03:00.0\", \"04:1f.7\" ); } );\n";
 
 Test(conf_settings, values_of_a_vm_go_before_those_at_the_top)
 {
@@ -72,6 +74,7 @@ Test(conf_settings, values_of_a_vm_go_before_those_at_the_top)
 	cr_expect_str_eq(first.allow.names[0], "0000:2b:00.4");
 	cr_assert_eq(settings_parse(sample, "f", 105, &second, NULL), 0);
 	cr_expect_eq(second.boot_display, BOOT_DISPLAY_ALLOW);
+	cr_expect_eq(second.windows_blacklist, WINDOWS_BLACKLIST_PERMANENT);
 	cr_assert_eq(second.allow.count, 2u);
 	cr_expect_str_eq(second.allow.names[0], "0001:03:00.0");
 	cr_expect_str_eq(second.allow.names[1], "0000:04:1f.7");
