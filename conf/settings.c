@@ -20,6 +20,7 @@ enum setting_type {
 	SETTING_NUMBER,
 	SETTING_WORD,
 	SETTING_ADDRESSES,
+	SETTING_DEVICES,
 };
 
 /* One row is one setting. */
@@ -80,6 +81,7 @@ static const struct setting table[] = {
 		.offset = offsetof(struct settings, windows_blacklist),
 		.words = windows_blacklist_words},
 	{.name = "allow", .type = SETTING_ADDRESSES, .offset = offsetof(struct settings, allow)},
+	{.name = "devices", .type = SETTING_DEVICES, .offset = offsetof(struct settings, devices)},
 };
 
 static const struct settings defaults = {
@@ -101,11 +103,21 @@ struct reader {
 void settings_done(struct settings *settings)
 {
 	names_done(&settings->allow);
+	free(settings->devices.items);
 	*settings = (struct settings){0};
 }
 
 static int refuse(const struct reader *reader, const config_setting_t *place, const char *format,
 	...) __attribute__((format(printf, 3, 4)));
+
+/* An entry of a list has no name: that of the list. */
+static const char *entry_list(const config_setting_t *entry)
+{
+	const config_setting_t *list = config_setting_parent(entry);
+	const char *name = list ? config_setting_name(list) : NULL;
+
+	return name ? name : "vms";
+}
 
 static int refuse(
 	const struct reader *reader, const config_setting_t *place, const char *format, ...)
@@ -118,7 +130,7 @@ static int refuse(
 	vsnprintf(text, sizeof(text), format, arguments);
 	va_end(arguments);
 	return error_set(reader->error, -EINVAL, "%s:%u: setting '%s': %s", reader->name,
-		config_setting_source_line(place), name ? name : "vms", text);
+		config_setting_source_line(place), name ? name : entry_list(place), text);
 }
 
 static int read_number(const struct reader *reader, const struct setting *setting,
@@ -170,16 +182,26 @@ static int read_word(const struct reader *reader, const struct setting *setting,
 
 #define ADDRESS_HINT "each must be a function's address, like \"0000:2b:00.0\""
 
-static int add_address(const struct reader *reader, const config_setting_t *place,
-	const char *address, struct names *names)
+/* @size: that of struct device_setting's address at least. */
+static int read_address(const struct reader *reader, const config_setting_t *place,
+	const char *address, char *ret, size_t size)
 {
-	char full[32];
-
 	if (!address ||
 		!pattern_matches("^([0-9a-f]{4,8}:)?[0-9a-f]{2}:[01][0-9a-f]\\.[0-7]$", address))
 		return refuse(reader, place, ADDRESS_HINT ", not '%.40s'", address ? address : "?");
-	snprintf(full, sizeof(full), "%s%s",
-		strchr(address, ':') == strrchr(address, ':') ? "0000:" : "", address);
+	snprintf(ret, size, "%s%s", strchr(address, ':') == strrchr(address, ':') ? "0000:" : "",
+		address);
+	return 0;
+}
+
+static int add_address(const struct reader *reader, const config_setting_t *place,
+	const char *address, struct names *names)
+{
+	char full[20];
+	int r = read_address(reader, place, address, full, sizeof(full));
+
+	if (r < 0)
+		return r;
 	if (names_add(names, full) < 0)
 		return error_set_errno(reader->error, -ENOMEM, "read %s", reader->name);
 	return 0;
@@ -205,6 +227,137 @@ static int read_addresses(
 	return 0;
 }
 
+/* The three of the kernel's files that a device's entry may set; named after them. */
+static int read_power_control(
+	const struct reader *reader, const config_setting_t *place, struct device_setting *ret)
+{
+	const char *word = config_setting_get_string(place);
+
+	if (!word || (strcmp(word, "on") != 0 && strcmp(word, "auto") != 0))
+		return refuse(reader, place, "must be one of \"on\", \"auto\"");
+	snprintf(ret->value, sizeof(ret->value), "%s", word);
+	return 0;
+}
+
+static int read_d3cold_allowed(
+	const struct reader *reader, const config_setting_t *place, struct device_setting *ret)
+{
+	if (config_setting_type(place) != CONFIG_TYPE_BOOL)
+		return refuse(reader, place, "must be true or false");
+	snprintf(ret->value, sizeof(ret->value), "%d", config_setting_get_bool(place) ? 1 : 0);
+	return 0;
+}
+
+static int read_reset_method(
+	const struct reader *reader, const config_setting_t *place, struct device_setting *ret)
+{
+	const char *text = config_setting_get_string(place);
+
+	if (!text || strlen(text) >= sizeof(ret->value) ||
+		!pattern_matches("^([a-z0-9_]+( [a-z0-9_]+)*)?$", text))
+		return refuse(reader, place,
+			"must be the kernel's words with a space between them, like \"flr bus\", or "
+			"\"\" for no reset");
+	snprintf(ret->value, sizeof(ret->value), "%s", text);
+	return 0;
+}
+
+static const struct device_member {
+	const char *name;
+	const char *attribute;
+	int (*read)(const struct reader *reader, const config_setting_t *place,
+		struct device_setting *ret);
+} device_members[] = {
+	{"d3cold_allowed", "d3cold_allowed", read_d3cold_allowed},
+	{"power_control", "power/control", read_power_control},
+	{"reset_method", "reset_method", read_reset_method},
+};
+
+static const struct device_member *device_member_find(const char *name)
+{
+	for (size_t i = 0; i < sizeof(device_members) / sizeof(*device_members); i++) {
+		if (strcmp(device_members[i].name, name) == 0)
+			return &device_members[i];
+	}
+	return NULL;
+}
+
+static int add_device_setting(const struct reader *reader, const config_setting_t *place,
+	const char *address, struct device_settings *settings)
+{
+	const struct device_member *member = device_member_find(config_setting_name(place));
+	struct device_setting setting = {0};
+	struct device_setting *grown;
+	int r;
+
+	if (!member)
+		return refuse(reader, place,
+			"there is no such setting of a device (see gpu-ferry.conf(5))");
+	r = member->read(reader, place, &setting);
+	if (r < 0)
+		return r;
+	setting.attribute = member->attribute;
+	snprintf(setting.address, sizeof(setting.address), "%s", address);
+	grown = reallocarray(settings->items, settings->count + 1, sizeof(*grown));
+	if (!grown)
+		return error_set_errno(reader->error, -ENOMEM, "read %s", reader->name);
+	settings->items = grown;
+	grown[settings->count++] = setting;
+	return 0;
+}
+
+static bool device_is_set(const struct device_settings *settings, const char *address)
+{
+	for (size_t i = 0; i < settings->count; i++) {
+		if (strcmp(settings->items[i].address, address) == 0)
+			return true;
+	}
+	return false;
+}
+
+static int read_device(const struct reader *reader, const config_setting_t *group,
+	struct device_settings *settings)
+{
+	const char *text = NULL;
+	char address[20];
+	int r;
+
+	if (!config_setting_is_group(group))
+		return refuse(reader, group, "each entry must be { address = \"…\"; … }");
+	config_setting_lookup_string(group, "address", &text);
+	r = read_address(reader, group, text, address, sizeof(address));
+	if (r == 0 && device_is_set(settings, address))
+		return refuse(reader, group, "%s stands there twice", address);
+	for (int i = 0; r == 0 && i < config_setting_length(group); i++) {
+		const config_setting_t *place = config_setting_get_elem(group, (unsigned int)i);
+
+		if (strcmp(config_setting_name(place), "address") != 0)
+			r = add_device_setting(reader, place, address, settings);
+	}
+	return r;
+}
+
+static int read_devices(
+	const struct reader *reader, const config_setting_t *place, struct device_settings *ret)
+{
+	struct device_settings settings = {0};
+
+	if (!config_setting_is_list(place))
+		return refuse(reader, place, "must be a list, ( { address = \"…\"; … }, … )");
+	for (int i = 0; i < config_setting_length(place); i++) {
+		int r = read_device(
+			reader, config_setting_get_elem(place, (unsigned int)i), &settings);
+
+		if (r < 0) {
+			free(settings.items);
+			return r;
+		}
+	}
+	free(ret->items);
+	*ret = settings;
+	return 0;
+}
+
 static int read_setting(const struct reader *reader, const struct setting *setting,
 	const config_setting_t *place, struct settings *settings)
 {
@@ -217,6 +370,8 @@ static int read_setting(const struct reader *reader, const struct setting *setti
 		return read_word(reader, setting, place, field);
 	case SETTING_ADDRESSES:
 		return read_addresses(reader, place, field);
+	case SETTING_DEVICES:
+		return read_devices(reader, place, field);
 	}
 	return -EINVAL;
 }

@@ -26,6 +26,18 @@ enum windows_blacklist {
 	WINDOWS_BLACKLIST_OFF,
 };
 
+/* A file in a function's sysfs folder, and what it is to say while the function is lent. */
+struct device_setting {
+	char address[20];      /* with its domain, "0000:2b:00.0" */
+	const char *attribute; /* "power/control", "d3cold_allowed", "reset_method" */
+	char value[128];       /* as the kernel takes it: "on", "0", "flr bus", "" */
+};
+
+struct device_settings {
+	struct device_setting *items;
+	size_t count;
+};
+
 struct settings {
 	unsigned int write_deadline_seconds;
 	unsigned int slow_write_deadline_seconds;
@@ -34,6 +46,7 @@ struct settings {
 	enum backup_policy backup_of_stopped_vm;
 	enum windows_blacklist windows_blacklist;
 	struct names allow; /* addresses with their domain, "0000:2b:00.0" */
+	struct device_settings devices;
 };
 
 /* Reads the settings as they hold for VM @vmid (0: for nobody in particular): a value in `vms` goes

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "context.h"
 
+#include "kmod-helper/attribute.h"
 #include "kmod-helper/binding.h"
 #include <errno.h>
 #include <stdio.h>
@@ -10,7 +11,7 @@
 
 volatile sig_atomic_t stop_requested;
 
-const struct operation *const operation_tables[] = {binding_operations, NULL};
+const struct operation *const operation_tables[] = {attribute_operations, binding_operations, NULL};
 
 /* Prints to the task log or the terminal at once, and tells the journal with fields. */
 static void write_entry(void *data, const struct log_entry *entry)

@@ -99,6 +99,21 @@ static int await_groups(struct context *context, const struct loan *loan, struct
 	return 0;
 }
 
+/* A driver may bind a device that is gone: home, and yet of no use. */
+static void tell_dead(struct context *context, const struct loan *loan)
+{
+	for (size_t i = 0; i < loan->function_count; i++) {
+		const char *address = loan->functions[i].address;
+
+		if (loan->functions[i].use == LOAN_TAKEN && !loan_find_stuck(loan, address) &&
+			pci_is_dead(&context->kernel, address))
+			log_step(&context->log, LOG_WARNING, address, NULL,
+				"%s came back, but does not answer (its configuration space reads "
+				"ff): it fell off the bus; power the host off and on",
+				address);
+	}
+}
+
 int return_steps(struct context *context, struct loan *loan, struct error *error)
 {
 	const struct executor executor = context_executor(context);
@@ -108,6 +123,7 @@ int return_steps(struct context *context, struct loan *loan, struct error *error
 	if (loan->state != LOAN_OVERDUE)
 		loan->state = LOAN_RETURNING;
 	r = executor_undo(&executor, loan, NULL, error);
+	tell_dead(context, loan);
 	if (r == 0 && loan->steps.count == 0)
 		return loan_remove(&context->root, &loan->owner, error);
 	if (loan->state != LOAN_OVERDUE)

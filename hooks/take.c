@@ -165,9 +165,24 @@ static int add_held(struct context *context, struct plan *plan, struct error *er
 	return r < 0 ? error_set_errno(error, r, "plan the handover") : 0;
 }
 
+/* The settings' words for power and reset, as the lower floor takes them. */
+static struct attribute_wish *make_wishes(const struct device_settings *devices)
+{
+	struct attribute_wish *wishes = calloc(devices->count + 1, sizeof(*wishes));
+
+	for (size_t i = 0; wishes && i < devices->count; i++)
+		wishes[i] = (struct attribute_wish){
+			.address = devices->items[i].address,
+			.name = devices->items[i].attribute,
+			.value = devices->items[i].value,
+		};
+	return wishes;
+}
+
 int take_plan(struct context *context, const struct take_request *request,
 	const struct loans *loans, struct plan *plan, struct error *error)
 {
+	auto_free struct attribute_wish *wishes = make_wishes(&request->settings->devices);
 	const struct plan_request plan_request = {
 		.host = request->host,
 		.wants = request->wants,
@@ -175,12 +190,16 @@ int take_plan(struct context *context, const struct take_request *request,
 		.allow = (const char *const *)request->settings->allow.names,
 		.allow_count = request->settings->allow.count,
 		.refuse_boot_display = request->settings->boot_display == BOOT_DISPLAY_REFUSE,
+		.attributes = {.items = wishes, .count = request->settings->devices.count},
 		.own = find_own(loans, &request->owner),
 		.loans = loans,
 	};
 	const char *told = NULL;
-	int r = plan_take(&context->kernel, &plan_request, plan, error);
+	int r;
 
+	if (!wishes)
+		return error_set_errno(error, -ENOMEM, "plan the handover");
+	r = plan_take(&context->kernel, &plan_request, plan, error);
 	for (size_t i = 0; r == 0 && i < plan->function_count; i++) {
 		r = block_reserved(context, request, loans, &plan->functions[i], &told, plan);
 		if (r < 0)

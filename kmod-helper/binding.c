@@ -184,9 +184,14 @@ static int apply_bind(const struct kernel *kernel, const struct step *step, stru
 	char now[PCI_DRIVER_SIZE];
 	int r = read_driver(kernel, step->subject, now, sizeof(now), error);
 
-	if (r < 0 || strcmp(now, step->argument) == 0)
-		return r;
-	return probe(kernel, step->subject, step->argument, error);
+	if (r == 0 && strcmp(now, step->argument) != 0)
+		r = probe(kernel, step->subject, step->argument, error);
+	if (r == 0 && pci_is_dead(kernel, step->subject))
+		return error_set(error, -EIO,
+			"%s does not answer any more (its configuration space reads ff): it fell off "
+			"the bus on the way to %s; power the host off and on",
+			step->subject, step->argument);
+	return r;
 }
 
 /* Torn off only from the driver that we bound it to: anything else is not our doing. */

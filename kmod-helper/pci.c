@@ -217,11 +217,27 @@ int pci_read_override(const struct kernel *kernel, const char *address, char *re
 	return length < 0 && length != -ENOENT ? (int)length : 0;
 }
 
+/* In D3cold and content with it. A device that is gone is said to be in D3cold, too, as soon as the
+ * kernel has noticed; but then it was not put to sleep. */
+static bool is_asleep(const struct kernel *kernel, const char *address)
+{
+	char text[16];
+
+	return read_attribute(kernel, address, "power_state", text, sizeof(text)) > 0 &&
+		strcmp(text, "D3cold") == 0 &&
+		(read_attribute(kernel, address, "power/runtime_status", text, sizeof(text)) < 0 ||
+			strcmp(text, "active") != 0);
+}
+
 bool pci_is_dead(const struct kernel *kernel, const char *address)
 {
 	unsigned char id[4];
-	ssize_t length = read_attribute(kernel, address, "config", (char *)id, sizeof(id));
+	ssize_t length;
 
+	/* only a device in D3cold is woken by the reading (pci_config_pm_runtime_get) */
+	if (is_asleep(kernel, address))
+		return false;
+	length = read_attribute(kernel, address, "config", (char *)id, sizeof(id));
 	return length == -EFBIG && id[0] == 0xff && id[1] == 0xff && id[2] == 0xff && id[3] == 0xff;
 }
 

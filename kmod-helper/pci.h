@@ -66,8 +66,8 @@ long pci_read_group(const struct kernel *kernel, const char *address);
  * driver is stuck on Linux 6.1: look at the loans first. 0 or -errno. */
 int pci_read_override(const struct kernel *kernel, const char *address, char *ret, size_t size);
 
-/* True when config space answers with all ones: gone, or in D3cold. Wakes the card. False when it
- * cannot be known. */
+/* True when config space answers with all ones: the device is gone. False when it sleeps in D3cold,
+ * which is not disturbed, and when it cannot be known. */
 bool pci_is_dead(const struct kernel *kernel, const char *address);
 
 /* The module of a driver; "" for a built-in one. 0 or -errno (-ENOENT: no such driver is loaded).

@@ -281,6 +281,7 @@ static int check_function(const struct kernel *kernel, const struct plan_request
 	const struct plan_function *function, struct plan *plan)
 {
 	const struct pci_function *now = &function->now;
+	const struct attribute_wish *missing;
 	char text[256];
 
 	if (function->loan.use == LOAN_ALTERNATIVE)
@@ -308,11 +309,17 @@ static int check_function(const struct kernel *kernel, const struct plan_request
 			"%s is in use by the host: %s; if the VM is to have it all the same, name it in "
 			"`allow` in /etc/gpu-ferry/gpu-ferry.conf",
 			now->address, text);
-	if (strcmp(now->power_state, "D3cold") != 0 && pci_is_dead(kernel, now->address))
+	if (pci_is_dead(kernel, now->address))
 		return plan_block(plan, BLOCKER_DEAD,
 			"%s does not answer (its configuration space reads ff): it fell off the bus; "
 			"power the host off and on",
 			now->address);
+	missing = attribute_find_missing(kernel, now->address, &request->attributes);
+	if (missing)
+		return plan_block(plan, BLOCKER_CONFIG,
+			"`devices` in /etc/gpu-ferry/gpu-ferry.conf sets %s of %s, which the device "
+			"does not have: take it out there",
+			missing->name, now->address);
 	return 0;
 }
 
@@ -380,7 +387,20 @@ int plan_add_steps(struct steps *steps, const struct loan_function *function, en
 	return r;
 }
 
-static int plan_function_steps(struct plan *plan, bool displays)
+/* A function's steps, with what its power and reset need around them. */
+static int plan_one(const struct kernel *kernel, const struct plan_request *request,
+	const struct plan_function *function, struct steps *steps)
+{
+	const char *address = function->loan.address;
+	int r = attribute_plan_before(kernel, address, &request->attributes, request->own, steps);
+
+	if (r == 0)
+		r = plan_add_steps(steps, &function->loan, STEP_PLANNED);
+	return r == 0 ? attribute_plan_after(address, &request->attributes, steps) : r;
+}
+
+static int plan_function_steps(const struct kernel *kernel, const struct plan_request *request,
+	struct plan *plan, bool displays)
 {
 	int r = 0;
 
@@ -388,11 +408,13 @@ static int plan_function_steps(struct plan *plan, bool displays)
 		const struct plan_function *function = &plan->functions[i];
 
 		/* no address: it is overdue, and nothing of it was read */
-		if (*function->loan.address && pci_is_display(&function->now) == displays &&
-			function->loan.use == LOAN_TAKEN &&
-			(function->adopted || !is_on_target(function)))
-			r = plan_add_steps(&plan->steps, &function->loan,
-				function->adopted ? STEP_DONE : STEP_PLANNED);
+		if (!*function->loan.address || pci_is_display(&function->now) != displays ||
+			function->loan.use != LOAN_TAKEN)
+			continue;
+		if (function->adopted)
+			r = plan_add_steps(&plan->steps, &function->loan, STEP_DONE);
+		else if (!is_on_target(function))
+			r = plan_one(kernel, request, function, &plan->steps);
 	}
 	return r;
 }
@@ -433,9 +455,9 @@ int plan_take(const struct kernel *kernel, const struct plan_request *request, s
 		r = plan_loads(kernel, plan);
 	/* audio, USB and UCSI functions depend on the display's power: they leave first */
 	if (r == 0)
-		r = plan_function_steps(plan, false);
+		r = plan_function_steps(kernel, request, plan, false);
 	if (r == 0)
-		r = plan_function_steps(plan, true);
+		r = plan_function_steps(kernel, request, plan, true);
 	return r < 0 ? error_set_errno(error, r, "plan the handover") : 0;
 }
 

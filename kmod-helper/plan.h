@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
+#include "attribute.h"
 #include "base/error.h"
 #include "kernel.h"
 #include "loan.h"
@@ -63,6 +64,7 @@ struct plan_request {
 	const char *const *allow; /* addresses that may be taken although the host may need them */
 	size_t allow_count;
 	bool refuse_boot_display;
+	struct attribute_wishes attributes; /* of any function; those taken get theirs */
 	const struct loan
 		*own; /* a standing loan of the same owner, whose homes are kept; or NULL */
 	const struct loans *loans; /* all loans, the owner's included; or NULL */

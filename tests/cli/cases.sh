@@ -237,6 +237,20 @@ case_plan_dead_card() {
 	ferry plan 104 --output-format json
 }
 
+# vfio-pci would leave "on" behind; what the settings ask for is set around the bind.
+case_plan_power_and_reset() {
+	write "$(function_path 0000:2b:00.0)/power/control" auto
+	write "$(function_path 0000:2b:00.0)/d3cold_allowed" 1
+	write "$(function_path 0000:2b:00.0)/reset_method" "flr bus"
+	write "$(function_path 0000:2b:00.1)/power/control" auto
+	write "$(function_path 0000:2b:00.2)/power/control" on
+	config 104 "hostpci0: 2b:00"
+	settings 'devices = ( { address = "2b:00.0"; power_control = "on"; d3cold_allowed = false; reset_method = "bus"; } );'
+	ferry plan 104
+	settings 'devices = ( { address = "2b:00.1"; reset_method = "bus"; } );'
+	ferry plan 104
+}
+
 case_plan_boot_display() {
 	config 104 "hostpci0: 00:02.0"
 	ferry plan 104

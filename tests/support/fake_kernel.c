@@ -98,6 +98,20 @@ struct fake_driver *fake_add_driver(struct fake *fake, const char *name, const c
 	return driver;
 }
 
+void fake_add_power(struct fake *fake, const char *address)
+{
+	struct fake_function *function = fake_function(fake, address);
+
+	cr_assert_not_null(function);
+	if (!function)
+		return;
+	function->power = true;
+	strcpy(function->control, "auto");
+	strcpy(function->runtime_status, "active");
+	strcpy(function->d3cold_allowed, "1");
+	strcpy(function->reset_method, "flr bus");
+}
+
 static void add_card(struct fake *fake, const char *slot, long group)
 {
 	static const struct {
@@ -250,6 +264,9 @@ static int probe_one(struct fake_driver *driver, struct fake_function *function)
 	if (strcmp(driver->name, "vfio-pci") == 0 && function->bridge)
 		return -EINVAL;
 	snprintf(function->driver, sizeof(function->driver), "%s", driver->name);
+	/* pm_runtime_allow */
+	if (strcmp(driver->name, "vfio-pci") == 0)
+		strcpy(function->control, "auto");
 	return 0;
 }
 
@@ -276,6 +293,9 @@ static void driver_attach(struct fake *fake, struct fake_driver *driver)
 static void device_release(struct fake_driver *driver, struct fake_function *function)
 {
 	function->driver[0] = '\0';
+	/* pm_runtime_forbid */
+	if (strcmp(driver->name, "vfio-pci") == 0)
+		strcpy(function->control, "on");
 	function->locked = true;
 	sleep_ms(driver->remove_ms);
 	for (unsigned int waited = 0; driver->remove_sleeps && waited < SLEEP_MAX_MS; waited++)
@@ -401,6 +421,42 @@ static struct fake_driver *driver_of(struct fake *fake, const char *path, const 
 	return driver && driver->registered ? driver : NULL;
 }
 
+/* Where a file of power and reset is kept, and how much fits. */
+static char *power_file(struct fake_function *function, const char *leaf, size_t *ret_size)
+{
+	const struct {
+		const char *name;
+		char *text;
+		size_t size;
+	} files[] = {
+		{"power/control", function->control, sizeof(function->control)},
+		{"power/runtime_status", function->runtime_status,
+			sizeof(function->runtime_status)},
+		{"d3cold_allowed", function->d3cold_allowed, sizeof(function->d3cold_allowed)},
+		{"reset_method", function->reset_method, sizeof(function->reset_method)},
+	};
+
+	for (size_t i = 0; function->power && i < sizeof(files) / sizeof(files[0]); i++) {
+		if (strcmp(leaf, files[i].name) == 0) {
+			*ret_size = files[i].size;
+			return files[i].text;
+		}
+	}
+	return NULL;
+}
+
+/* pci_reset_method_store knows these two here; the others take what they get. */
+static int write_power(char *file, size_t size, const char *leaf, const char *value)
+{
+	if (!*value)
+		return 0; /* a write of zero bytes never reaches the kernel */
+	if (strcmp(leaf, "reset_method") == 0 && strcmp(value, "\n") != 0 &&
+		!strstr("flr bus", value))
+		return -EINVAL;
+	snprintf(file, size, "%.*s", (int)strcspn(value, "\n"), value);
+	return 0;
+}
+
 static int format_attribute(struct fake *fake, struct fake_function *function, const char *leaf,
 	char *text, size_t size)
 {
@@ -415,6 +471,7 @@ static int format_attribute(struct fake *fake, struct fake_function *function, c
 		{"subsystem_device", function->subsystem_device, 4},
 		{"class", function->class_code << 8, 6},
 	};
+	size_t length;
 
 	for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]); i++) {
 		if (strcmp(leaf, ids[i].name) == 0)
@@ -426,6 +483,8 @@ static int format_attribute(struct fake *fake, struct fake_function *function, c
 		return snprintf(
 			text, size, "%s", *function->override ? function->override : "(null)");
 	}
+	if (power_file(function, leaf, &length))
+		return snprintf(text, size, "%s", power_file(function, leaf, &length));
 	if (strcmp(leaf, "power_state") == 0 && *function->power_state)
 		return snprintf(text, size, "%s", function->power_state);
 	if (strcmp(leaf, "boot_vga") == 0 && function->class_code == 0x0300)
@@ -463,12 +522,15 @@ static int write_path(struct fake *fake, const char *path, const char *value)
 	struct fake_function *function;
 	struct fake_driver *driver;
 	const char *leaf;
+	size_t size;
 
 	if (strcmp(path, "sys/bus/pci/drivers_probe") == 0)
 		return write_drivers_probe(fake, value);
 	function = function_of(fake, path, &leaf);
 	if (function && strcmp(leaf, "driver_override") == 0)
 		return write_override(function, value);
+	if (function && power_file(function, leaf, &size))
+		return write_power(power_file(function, leaf, &size), size, leaf, value);
 	driver = driver_of(fake, path, &leaf);
 	if (driver && strcmp(leaf, "unbind") == 0)
 		return write_unbind(fake, driver, value);
@@ -665,8 +727,11 @@ char *fake_describe(const struct fake *fake)
 
 	cr_assert_not_null(stream);
 	for (size_t i = 0; i < fake->function_count; i++)
-		fprintf(stream, "%s driver=%s override=%s\n", fake->functions[i].address,
-			fake->functions[i].driver, fake->functions[i].override);
+		fprintf(stream, "%s driver=%s override=%s control=%s d3cold=%s reset=%s\n",
+			fake->functions[i].address, fake->functions[i].driver,
+			fake->functions[i].override,
+			fake->functions[i].power ? fake->functions[i].control : "",
+			fake->functions[i].d3cold_allowed, fake->functions[i].reset_method);
 	for (size_t i = 0; i < fake->driver_count; i++) {
 		for (size_t k = 0; k < fake->drivers[i].new_id_count; k++)
 			fprintf(stream, "%s new_id=%04x %04x\n", fake->drivers[i].name,

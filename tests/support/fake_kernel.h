@@ -32,7 +32,14 @@ struct fake_function {
 	char override[PCI_DRIVER_SIZE];
 	char power_state[16];
 	bool boot_vga;
-	bool dead;   /* config space reads ff */
+	bool dead; /* config space reads ff */
+	/* power/control, power/runtime_status, d3cold_allowed, reset_method; where @power is unset
+	 * the function has none of these files */
+	bool power;
+	char control[8];
+	char runtime_status[16];
+	char d3cold_allowed[4];
+	char reset_method[32];
 	bool locked; /* a remove() sleeps with the device's lock */
 };
 
@@ -101,6 +108,10 @@ struct kernel fake_kernel(struct fake *fake);
  * xhci_hcd) at 01:00 (group 15, with its root port) and 02:00 (group 16), a NIC (e1000e) at 03:00.0
  * in group 17; vfio-pci is a module that is not loaded yet. */
 void fake_fill(struct fake *fake);
+
+/* The files of power and reset, as a device has them that its driver lets sleep: "auto", "active",
+ * "1", "flr bus". */
+void fake_add_power(struct fake *fake, const char *address);
 
 struct fake_function *fake_function(struct fake *fake, const char *address);
 struct fake_driver *fake_driver(struct fake *fake, const char *name);

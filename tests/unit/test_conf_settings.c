@@ -16,6 +16,7 @@ static void expect_defaults(const struct settings *settings)
 	cr_expect_eq(settings->backup_of_stopped_vm, BACKUP_ALLOW);
 	cr_expect_eq(settings->windows_blacklist, WINDOWS_BLACKLIST_WHILE_RUNNING);
 	cr_expect_eq(settings->allow.count, 0u);
+	cr_expect_eq(settings->devices.count, 0u);
 }
 
 static void expect_refused(const char *text, const char *message)
@@ -164,6 +165,58 @@ Test(conf_settings, vms_are_checked_whichever_vm_is_asked_for)
 	expect_refused("vms = ( 104 );", "f:1: setting 'vms': each entry must be { vmid = …; … }");
 	expect_refused("vms = { vmid = 104; };",
 		"f:1: setting 'vms': must be a list, ( { vmid = …; … }, … )");
+}
+
+static const char devices[] =
+	"devices = ( { address = \"2b:00.0\"; reset_method = \"flr bus\"; power_control = \"on\"; },\n"
+	"{ d3cold_allowed = false; address = \"0001:03:00.1\"; reset_method = \"\"; } );\n"
+	"vms = ( { vmid = 105; devices = ( ); } );\n";
+
+static void expect_device(const struct settings *settings, size_t index, const char *address,
+	const char *attribute, const char *value)
+{
+	cr_expect_str_eq(settings->devices.items[index].address, address);
+	cr_expect_str_eq(settings->devices.items[index].attribute, attribute);
+	cr_expect_str_eq(settings->devices.items[index].value, value);
+}
+
+Test(conf_settings, devices_are_told_as_the_kernels_files)
+{
+	cleanup(settings_done) struct settings settings = {0};
+	cleanup(settings_done) struct settings without = {0};
+
+	cr_assert_eq(settings_parse(devices, "f", 104, &settings, NULL), 0);
+	cr_assert_eq(settings.devices.count, 4u);
+	expect_device(&settings, 0, "0000:2b:00.0", "reset_method", "flr bus");
+	expect_device(&settings, 1, "0000:2b:00.0", "power/control", "on");
+	expect_device(&settings, 2, "0001:03:00.1", "d3cold_allowed", "0");
+	expect_device(&settings, 3, "0001:03:00.1", "reset_method", "");
+	cr_assert_eq(settings_parse(devices, "f", 105, &without, NULL), 0);
+	cr_expect_eq(without.devices.count, 0u);
+}
+
+Test(conf_settings, what_is_wrong_with_a_device_is_told_with_its_line)
+{
+	expect_refused("devices = [ \"2b:00.0\" ];",
+		"f:1: setting 'devices': must be a list, ( { address = \"…\"; … }, … )");
+	expect_refused("devices = ( \"2b:00.0\" );",
+		"f:1: setting 'devices': each entry must be { address = \"…\"; … }");
+	expect_refused("devices = (\n{ power_control = \"on\"; } );",
+		"f:2: setting 'devices': each must be a function's address, like "
+		"\"0000:2b:00.0\", not '?'");
+	expect_refused("devices = (\n{ address = \"2b:00.0\"; power_control = \"on\"; },\n"
+		       "{ address = \"0000:2b:00.0\"; } );",
+		"f:3: setting 'devices': 0000:2b:00.0 stands there twice");
+	expect_refused("devices = ( { address = \"2b:00.0\";\nd3cold = true; } );",
+		"f:2: setting 'd3cold': there is no such setting of a device (see "
+		"gpu-ferry.conf(5))");
+	expect_refused("devices = ( { address = \"2b:00.0\"; d3cold_allowed = 1; } );",
+		"f:1: setting 'd3cold_allowed': must be true or false");
+	expect_refused("devices = ( { address = \"2b:00.0\"; power_control = \"off\"; } );",
+		"f:1: setting 'power_control': must be one of \"on\", \"auto\"");
+	expect_refused("devices = ( { address = \"2b:00.0\"; reset_method = \"flr;bus\"; } );",
+		"f:1: setting 'reset_method': must be the kernel's words with a space between them, "
+		"like \"flr bus\", or \"\" for no reset");
 }
 
 Test(conf_settings, syntax_errors_name_their_line)

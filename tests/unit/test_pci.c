@@ -177,6 +177,24 @@ Test(pci, config_space_of_all_ones_is_dead)
 	cr_expect_not(pci_is_dead(&kernel, "0000:09:00.0"), "unknown is not dead");
 }
 
+/* Its configuration space is not even read: that would wake it. */
+Test(pci, what_sleeps_in_d3cold_is_not_dead)
+{
+	struct fake_function *function = fake_function(fake, "0000:01:00.0");
+
+	fake_add_power(fake, "0000:01:00.0");
+	function->dead = true;
+	strcpy(function->power_state, "D3cold");
+	strcpy(function->runtime_status, "suspended");
+	cr_expect_not(pci_is_dead(&kernel, "0000:01:00.0"));
+	/* the kernel's word for what it found gone, and nobody put to sleep */
+	strcpy(function->runtime_status, "active");
+	cr_expect(pci_is_dead(&kernel, "0000:01:00.0"));
+	strcpy(function->power_state, "D3hot");
+	strcpy(function->runtime_status, "suspended");
+	cr_expect(pci_is_dead(&kernel, "0000:01:00.0"), "it answers in D3hot, or is gone");
+}
+
 Test(pci, a_drivers_module_is_found_and_a_built_in_one_has_none)
 {
 	char module[PCI_DRIVER_SIZE];
