@@ -24,31 +24,10 @@ int loan_lock(struct context *context, const struct loan_owner *owner, unsigned 
 	return lock_take(&context->root, name, deadline_ms, error);
 }
 
-/* Proxmox binds through new_id, which catches every device of that id until it is removed. */
-static int add_id_step(struct context *context, struct loan *loan, const char *address)
-{
-	static const char *const names[] = {"vendor", "device"};
-	char path[PCI_PATH_SIZE], text[2][16];
-	struct step step = {.operation = "id", .state = STEP_DONE};
-
-	for (unsigned int i = 0; i < 2; i++) {
-		pci_path(address, names[i], path, sizeof(path));
-		if (kernel_read(&context->kernel, path, text[i], sizeof(text[i])) < 3)
-			return 0;
-	}
-	snprintf(step.subject, sizeof(step.subject), "%s", address);
-	snprintf(step.argument, sizeof(step.argument), "%s %s", text[0] + 2, text[1] + 2);
-	return steps_add(&loan->steps, &step) ? 0 : -ENOMEM;
-}
-
 int loan_adopt(struct context *context, struct loan *loan, struct loan_function *function)
 {
-	int r;
-
 	function->use = LOAN_TAKEN;
-	/* the id last in the order of things, so undone first: nothing may come back by it */
-	r = plan_add_steps(&loan->steps, function, STEP_DONE);
-	return r < 0 ? r : add_id_step(context, loan, function->address);
+	return plan_adopt(&context->kernel, function, &loan->steps);
 }
 
 /* An alternative that Proxmox took on its own and left on vfio-pci has no steps yet. Nobody else's:

@@ -227,6 +227,61 @@ static int undo_id(const struct kernel *kernel, const struct step *step, struct 
 	return 0;
 }
 
+/* "10de:2704" at the beginning of "10de:2704:1458:3702,10de:22bb" */
+static bool list_has_id(const char *list, unsigned int vendor, unsigned int device)
+{
+	unsigned int listed_vendor, listed_device;
+
+	for (;;) {
+		if (sscanf(list, "%x:%x", &listed_vendor, &listed_device) == 2 &&
+			listed_vendor == vendor && listed_device == device)
+			return true;
+		list += strcspn(list, ", ");
+		if (*list++ != ',')
+			return false;
+	}
+}
+
+/* With subsystem ids or without: remove_id takes the first that fits, and that is the boot's. What
+ * cannot be known is left as it is, too. */
+static bool id_is_from_boot(const struct kernel *kernel, unsigned int vendor, unsigned int device)
+{
+	char options[4096];
+
+	if (kernel->ops->module_options(kernel->context, "vfio-pci", options, sizeof(options)) < 0)
+		return true;
+	for (const char *option = strstr(options, "ids="); option;
+		option = strstr(option + 1, "ids=")) {
+		option += strlen("ids=");
+		if (list_has_id(option + (*option == '"'), vendor, device))
+			return true;
+	}
+	return false;
+}
+
+static bool read_id(
+	const struct kernel *kernel, const char *address, const char *name, unsigned int *ret)
+{
+	char path[PCI_PATH_SIZE], text[16];
+
+	pci_path(address, name, path, sizeof(path));
+	return kernel_read(kernel, path, text, sizeof(text)) > 0 && sscanf(text, "0x%x", ret) == 1;
+}
+
+int binding_plan_id(const struct kernel *kernel, const char *address, struct steps *steps)
+{
+	struct step step = {.operation = "id", .state = STEP_DONE};
+	unsigned int vendor, device;
+
+	if (!read_id(kernel, address, "vendor", &vendor) ||
+		!read_id(kernel, address, "device", &device) ||
+		id_is_from_boot(kernel, vendor, device))
+		return 0;
+	snprintf(step.subject, sizeof(step.subject), "%s", address);
+	snprintf(step.argument, sizeof(step.argument), "%04x %04x", vendor, device);
+	return steps_add(steps, &step) ? 0 : -ENOMEM;
+}
+
 const struct operation binding_operations[] = {
 	{.name = "bind", .apply = apply_bind, .undo = undo_bind},
 	{.name = "id", .undo = undo_id},

@@ -19,5 +19,10 @@
  */
 extern const struct operation binding_operations[]; /* ends with a NULL name */
 
+/* Appends the step `id` for a function that Proxmox bound itself, to be undone at return. None for
+ * an id that the boot set-up gave vfio-pci (`options vfio-pci ids=`, vfio-pci.ids= on the kernel
+ * command line): Proxmox found that there, and so will the next start. 0 or -ENOMEM. */
+int binding_plan_id(const struct kernel *kernel, const char *address, struct steps *steps);
+
 /* The deadline of a step by what its driver is known to need. */
 unsigned int binding_deadline_ms(const struct step *step, const struct loan *loan);

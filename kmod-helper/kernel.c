@@ -150,6 +150,20 @@ static int machine_module_check(void *context, const char *name, struct error *e
 	return r < 0 ? r : module_check(machine->modules, name, error);
 }
 
+static int machine_module_options(void *context, const char *name, char *buffer, size_t size)
+{
+	struct machine *machine = context;
+	struct error ignored;
+	int r = machine_modules(machine, &ignored);
+
+	/* libkmod reads the running kernel's command line: of a captured tree it would tell lies */
+	if (!machine->root->live) {
+		buffer[0] = '\0';
+		return 0;
+	}
+	return r < 0 ? r : module_options(machine->modules, name, buffer, size, &ignored);
+}
+
 static void machine_wait_close(void *context, const char *path, unsigned int milliseconds)
 {
 	const struct machine *machine = context;
@@ -174,6 +188,7 @@ static const struct kernel_ops machine_ops = {
 	.module_load = machine_module_load,
 	.module_check = machine_module_check,
 	.module_unload = machine_module_unload,
+	.module_options = machine_module_options,
 	.descriptor_device = machine_descriptor_device,
 	.wait_close = machine_wait_close,
 };

@@ -34,6 +34,9 @@ struct kernel_ops {
 	int (*module_check)(void *context, const char *name, struct error *error);
 	/* 0 (also when it is not loaded), -EBUSY when something uses it. */
 	int (*module_unload)(void *context, const char *name, struct error *error);
+	/* The options that modprobe.d and the kernel command line give a module; "" for none, and
+	 * under a captured tree. 0 or -errno. */
+	int (*module_options)(void *context, const char *name, char *buffer, size_t size);
 	/* The device number behind /proc/PID/fd/FD, as stat sees it through the link: nodes made
 	 * anew in containers and deleted ones count. 0 or -errno. */
 	int (*descriptor_device)(void *context, const char *path, dev_t *ret);

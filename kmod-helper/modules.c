@@ -382,6 +382,24 @@ int module_check(struct modules *modules, const char *name, struct error *error)
 	return find_loadable(modules, name, &context, &list, error);
 }
 
+int module_options(
+	struct modules *modules, const char *name, char *buffer, size_t size, struct error *error)
+{
+	auto_context struct kmod_ctx *context = NULL;
+	auto_module struct kmod_module *module = NULL;
+	const char *options;
+	int r = context_new(modules, &context, error);
+
+	if (r == 0)
+		r = module_by_name(context, name, &module, error);
+	if (r < 0)
+		return r;
+	options = kmod_module_get_options(module);
+	if ((size_t)snprintf(buffer, size, "%s", options ? options : "") >= size)
+		return error_set_errno(error, -ENAMETOOLONG, "read the options of %s", name);
+	return 0;
+}
+
 static int unload_one(struct kmod_module *module, const char *name, struct error *error)
 {
 	int r = kmod_module_get_initstate(module);

@@ -29,6 +29,11 @@ int module_check(struct modules *modules, const char *name, struct error *error)
 int module_lookup(
 	struct modules *modules, const char *alias, struct names *ret, struct error *error);
 
+/* The options that modprobe.d and the kernel command line give a module ("ids=10de:2704 …"); ""
+ * when there are none. 0 or -errno (-ENAMETOOLONG: more than @size). */
+int module_options(
+	struct modules *modules, const char *name, char *buffer, size_t size, struct error *error);
+
 /* Who uses a loaded module: the modules that hold it, and its reference count beyond those.
  * -ENOENT when it is not loaded. */
 int module_users(struct modules *modules, const char *name, struct names *ret_holders,

@@ -2,6 +2,7 @@
 #include "plan.h"
 
 #include "base/cleanup.h"
+#include "binding.h"
 #include "host_use.h"
 #include <errno.h>
 #include <stdarg.h>
@@ -366,7 +367,9 @@ static int add_step(struct steps *steps, struct step step, const char *why)
 	return steps_add(steps, &step) ? 0 : -ENOMEM;
 }
 
-int plan_add_steps(struct steps *steps, const struct loan_function *function, enum step_state state)
+/* The three steps that take one function. 0 or -ENOMEM. */
+static int plan_add_steps(
+	struct steps *steps, const struct loan_function *function, enum step_state state)
 {
 	const char *address = function->address;
 	char why[STEP_TEXT_SIZE];
@@ -385,6 +388,15 @@ int plan_add_steps(struct steps *steps, const struct loan_function *function, en
 		r = add_step(steps, make_step("bind", address, function->target, "", state),
 			"ready for the VM");
 	return r;
+}
+
+int plan_adopt(
+	const struct kernel *kernel, const struct loan_function *function, struct steps *steps)
+{
+	int r = plan_add_steps(steps, function, STEP_DONE);
+
+	/* last in the order of things, so undone first: nothing may come back by the id */
+	return r < 0 ? r : binding_plan_id(kernel, function->address, steps);
 }
 
 /* A function's steps, with what its power and reset need around them. */
@@ -412,7 +424,7 @@ static int plan_function_steps(const struct kernel *kernel, const struct plan_re
 			function->loan.use != LOAN_TAKEN)
 			continue;
 		if (function->adopted)
-			r = plan_add_steps(&plan->steps, &function->loan, STEP_DONE);
+			r = plan_adopt(kernel, &function->loan, &plan->steps);
 		else if (!is_on_target(function))
 			r = plan_one(kernel, request, function, &plan->steps);
 	}

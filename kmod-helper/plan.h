@@ -88,7 +88,7 @@ const char *blocker_name(enum blocker_code code);
  * -ENOMEM. */
 int plan_record(const struct plan *plan, struct loan *loan);
 
-/* The three steps that take one function; for what Proxmox bound itself, the same with the state
- * STEP_DONE. 0 or -ENOMEM. */
-int plan_add_steps(
-	struct steps *steps, const struct loan_function *function, enum step_state state);
+/* The steps of a function that Proxmox bound to vfio-pci itself, as if we had: done, and with the
+ * id that Proxmox added. 0 or -ENOMEM. */
+int plan_adopt(
+	const struct kernel *kernel, const struct loan_function *function, struct steps *steps);

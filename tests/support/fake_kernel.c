@@ -690,6 +690,17 @@ static int fake_module_unload(void *context, const char *name, struct error *err
 	return error_set(error, -EOPNOTSUPP, "unload the module %s: not here", name);
 }
 
+static int fake_module_options(void *context, const char *name, char *buffer, size_t size)
+{
+	struct fake *fake = context;
+	int r = begin(fake);
+
+	if (r == 0)
+		snprintf(buffer, size, "%s",
+			same_module(name, "vfio_pci") ? fake->vfio_options : "");
+	return r < 0 ? r : end(fake, 0);
+}
+
 static int no_device(void *context, const char *path, dev_t *ret)
 {
 	(void)path, (void)ret;
@@ -710,6 +721,7 @@ static const struct kernel_ops fake_ops = {
 	.module_load = fake_module_load,
 	.module_check = fake_module_check,
 	.module_unload = fake_module_unload,
+	.module_options = fake_module_options,
 	.descriptor_device = no_device,
 	.wait_close = no_wait,
 };

@@ -90,8 +90,9 @@ struct fake {
 	size_t driver_count;
 	struct fake_module modules[FAKE_MODULES];
 	size_t module_count;
-	long vfio_owned_group; /* somebody has it open through VFIO; -1: none */
-	bool linux_6_1;	       /* driver_override of a locked device hangs the reader, too */
+	long vfio_owned_group;	/* somebody has it open through VFIO; -1: none */
+	char vfio_options[128]; /* what modprobe.d and the command line give vfio-pci */
+	bool linux_6_1;		/* driver_override of a locked device hangs the reader, too */
 	unsigned int operations;
 	struct fake_event event;
 	volatile sig_atomic_t stop;

@@ -212,3 +212,41 @@ Test(binding, ucsi_of_nvidia_gets_the_slow_deadline)
 	cr_expect_eq(binding_deadline_ms(&slow, &loan), 240000u);
 	cr_expect_eq(binding_deadline_ms(&usual, &loan), 30000u);
 }
+
+/* "10de 22bb", or "" where the id is not ours to remove. */
+static void expect_id(const char *options, const char *expected)
+{
+	struct steps steps = {0};
+
+	strcpy(fake->vfio_options, options);
+	cr_assert_eq(binding_plan_id(&kernel, AUDIO, &steps), 0);
+	cr_expect_str_eq(steps.count ? steps.items[0].argument : "", expected, "%s", options);
+	steps_done(&steps);
+}
+
+Test(binding, proxmoxs_id_is_removed_and_the_boots_own_never)
+{
+	expect_id("", "10de 22bb");
+	expect_id("disable_vga=1", "10de 22bb");
+	expect_id("ids=10de:2704", "10de 22bb");
+	expect_id("ids=10de:22bb", "");
+	expect_id("ids=10de:2704,10de:22bb disable_vga=1", "");
+	expect_id("disable_vga=1 ids=10DE:2704,10DE:22BB", "");
+	expect_id("ids=10de:2704 ids=10de:22bb", "");
+	expect_id("ids=\"10de:22bb\"", "");
+	/* remove_id would take the first of the id, and that is the boot's */
+	expect_id("ids=10de:22bb:1458:3702", "");
+	expect_id("ids=10de:22bbf", "10de 22bb");
+}
+
+Test(binding, an_id_whose_origin_cannot_be_known_stays)
+{
+	struct steps steps = {0};
+
+	fake_restart(fake);
+	/* after vendor and device */
+	fake->event = (struct fake_event){.kind = FAKE_FAIL, .at = 3, .status = -EIO};
+	cr_assert_eq(binding_plan_id(&kernel, AUDIO, &steps), 0);
+	cr_expect_eq(steps.count, 0u);
+	steps_done(&steps);
+}

@@ -272,3 +272,16 @@ Test(names, classes)
 	cr_assert_str_eq(name, "Class fe01");
 	device_names_close(names);
 }
+
+Test(modules, options_of_modprobe_d_are_told)
+{
+	char options[128];
+
+	scratch_write(&scratch, "etc/modprobe.d/vfio.conf",
+		"options vfio-pci ids=10de:2704,10de:22bb disable_vga=1\noptions nouveau modeset=0\n");
+	cr_assert_eq(module_options(modules, "vfio-pci", options, sizeof(options), NULL), 0);
+	cr_expect_str_eq(options, "ids=10de:2704,10de:22bb disable_vga=1");
+	cr_assert_eq(module_options(modules, "snd_hda_intel", options, sizeof(options), NULL), 0);
+	cr_expect_str_eq(options, "");
+	cr_expect_eq(module_options(modules, "vfio-pci", options, 8, NULL), -ENAMETOOLONG);
+}

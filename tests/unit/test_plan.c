@@ -423,7 +423,9 @@ Test(plan, what_proxmox_left_on_vfio_pci_is_adopted_with_the_home_of_the_loan_th
 	expect_clear();
 	cr_expect_eq(planned("0000:01:00.0")->use, LOAN_TAKEN);
 	cr_expect_str_eq(planned("0000:01:00.0")->home_driver, "nouveau");
-	cr_expect_eq(plan.steps.count, 9u);
+	cr_assert_eq(plan.steps.count, 12u, "three functions, each with the id that Proxmox added");
+	cr_expect_str_eq(plan.steps.items[3].operation, "id");
+	cr_expect_str_eq(plan.steps.items[3].argument, "10de 22bb");
 	for (size_t i = 0; i < plan.steps.count; i++)
 		cr_expect_eq(plan.steps.items[i].state, STEP_DONE);
 }
