@@ -32,8 +32,9 @@ struct context {
 	unsigned int vmid; /* for the journal; 0: none */
 	enum output_format output;
 	bool dry_run;
-	bool all;	    /* list --all */
-	const char *driver; /* bind --driver */
+	bool all;	     /* list --all */
+	const char *driver;  /* bind --driver */
+	bool install_driver; /* guest --install-driver */
 	const char *command;
 };
 

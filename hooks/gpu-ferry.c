@@ -26,6 +26,8 @@ struct command {
 static const struct command commands[] = {
 	{"bind", command_bind, "DEVICE… [--driver NAME] [--dry-run]",
 		"lend devices by hand: to vfio-pci, or to another driver"},
+	{"guest", command_guest, "VMID [--install-driver [--dry-run]]",
+		"ask the guest: is the card there, and its driver"},
 	{"hook", command_hook, "VMID PHASE", NULL},
 	{"list", command_list, "[--all]", "GPUs, their drivers, and to whom they are lent"},
 	{"plan", command_plan, "VMID", "what pre-start would do, and what would stop it"},
@@ -42,6 +44,7 @@ enum option_code {
 	OPTION_DRIVER,
 	OPTION_DRY_RUN,
 	OPTION_FORMAT,
+	OPTION_INSTALL_DRIVER,
 	OPTION_NO_COLOR,
 	OPTION_ROOT,
 	OPTION_VERSION,
@@ -52,6 +55,7 @@ static const struct option long_options[] = {
 	{"driver", required_argument, NULL, OPTION_DRIVER},
 	{"dry-run", no_argument, NULL, OPTION_DRY_RUN},
 	{"help", no_argument, NULL, 'h'},
+	{"install-driver", no_argument, NULL, OPTION_INSTALL_DRIVER},
 	{"no-color", no_argument, NULL, OPTION_NO_COLOR},
 	{"output-format", required_argument, NULL, OPTION_FORMAT},
 	{"quiet", no_argument, NULL, 'q'},
@@ -139,6 +143,9 @@ static int parse_options(int count, char **arguments, struct context *context, s
 				return error_set(error, USAGE,
 					"--output-format is text, json or json-pretty, not '%s'",
 					optarg);
+			break;
+		case OPTION_INSTALL_DRIVER:
+			context->install_driver = true;
 			break;
 		case OPTION_NO_COLOR: /* nothing is coloured yet: accepted for scripts */
 			break;

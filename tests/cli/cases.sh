@@ -464,6 +464,157 @@ case_status_broken_loans() {
 	ferry status
 }
 
+# ---- guest: the agent is a stand-in with made-up answers; a real one speaks in the host tier
+
+# A VM with a card, running, its agent on; RULES of ./agent on stdin.
+agent() {
+	config 104 "agent: 1" "hostpci0: 2b:00"
+	running 104 4242
+	on_vfio 0000:2b:00
+	cat >"$tree/rules"
+	./agent "$tree/run/qemu-server/104.qga" "$tree/rules" 2>&1 &
+	agent_pid=$!
+	for _ in {1..50}; do
+		[ ! -S "$tree/run/qemu-server/104.qga" ] || return
+		sleep 0.1
+	done
+}
+
+agent_end() {
+	kill "$agent_pid"
+	wait "$agent_pid" 2>/dev/null
+}
+
+no_program='{"error": {"class": "GenericError", "desc": "Failed to execute child process (No such file or directory)"}}'
+
+# A guest of a distribution with the card of the tree; how nvidia-smi ends, or the agent's answer to it.
+guest_rules() { # ID DRIVER STATUS [ANSWER]
+	local started='{"return": {"pid": 2}}'
+	cat <<-END
+		guest-info => {"return": {"version": "7.2.22"}}
+		guest-get-osinfo => {"return": {"id": "$1", "pretty-name": "The $1 of tests", "kernel-release": "6.1.0"}}
+		/sys/bus/pci => {"return": {"pid": 1}}
+		nvidia-smi => ${4:-$started}
+		"pid":1 => base64 {"return": {"exited": true, "exitcode": 0, "out-data": "@(0000:01:00.0 0x10de 0x1e07 $2\n0000:01:00.1 0x10de 0x10f7 snd_hda_intel\n0000:01:00.2 0x10de 0x1ad6 \n0000:01:00.3 0x10de 0x1ad7 \n0000:02:00.0 0x1af4 0x1041 virtio-pci\n)"}}
+		"pid":2 => base64 {"return": $3}
+	END
+}
+
+case_guest() {
+	agent < <(guest_rules debian nvidia \
+		'{"exited": true, "exitcode": 0, "out-data": "@(NVIDIA GeForce RTX 2080 Ti, 550.78\n)"}')
+	ferry guest 104
+	ferry guest 104 --output-format json-pretty
+	ferry guest 104 --install-driver --dry-run
+	agent_end
+}
+
+case_guest_without_a_driver() {
+	agent < <(guest_rules debian nouveau '' "$no_program")
+	ferry guest 104
+	agent_end
+}
+
+# It does not change the guest under --root.
+case_guest_install_driver_steps() {
+	local id
+	for id in debian ubuntu; do
+		agent < <(guest_rules $id nouveau '' "$no_program")
+		ferry guest 104 --install-driver --dry-run
+		ferry guest 104 --install-driver
+		agent_end
+		rm "$tree/run/qemu-server/104.qga"
+	done
+}
+
+case_guest_of_another_system() {
+	agent < <(guest_rules fedora nouveau '' "$no_program")
+	ferry guest 104 --install-driver --dry-run
+	agent_end
+}
+
+case_guest_of_windows() {
+	agent <<-'END'
+		guest-info => {"return": {"version": "108.0.2"}}
+		guest-get-osinfo => {"return": {"id": "mswindows", "pretty-name": "Windows 11 Pro", "kernel-release": "22631"}}
+		guest-get-devices => {"return": [{"driver-name": "Microsoft Basic Display Adapter", "driver-version": "10.0.22621.1", "id": {"type": "pci", "vendor-id": 4318, "device-id": 7687}}]}
+		nvidia-smi.exe => {"error": {"class": "GenericError", "desc": "Failed to execute helper program (Invalid argument)"}}
+	END
+	ferry guest 104
+	ferry guest 104 --install-driver --dry-run
+	agent_end
+}
+
+case_guest_nvidia_smi_fails() {
+	agent < <(guest_rules ubuntu nvidia \
+		'{"exited": true, "exitcode": 9, "out-data": "@(\nNVIDIA-SMI has failed because it could not.\nMore\n)"}')
+	ferry guest 104
+	ferry guest 104 --output-format json
+	agent_end
+	rm "$tree/run/qemu-server/104.qga"
+	agent < <(guest_rules ubuntu nvidia '{"exited": true, "signal": 11}')
+	ferry guest 104
+	agent_end
+}
+
+# What a guest says is shown to root: it commands no terminal.
+case_guest_is_a_stranger() {
+	agent <<-'END'
+		guest-info => {"return": {"version": "\u001b[2J"}}
+		guest-get-osinfo => {"return": {"id": "debian", "pretty-name": "\u009b2J\u202e\n\u0007", "kernel-release": 7}}
+		/sys/bus/pci => {"return": {"pid": 1}}
+		"pid":1 => base64 {"return": {"exited": true, "exitcode": 0, "out-data": "@(0000:01:00.0 0x10de 0x1e07 \e]0;x\a\xff\n)"}}
+		nvidia-smi => {"error": {"class": "GenericError", "desc": "\u001b[31m"}}
+	END
+	ferry guest 104
+	ferry guest 104 --output-format json
+	agent_end
+}
+
+case_guest_commands_not_allowed() {
+	agent <<-'END'
+		guest-info => {"return": {"version": "7.2.22"}}
+		guest-exec => {"error": {"class": "CommandNotFound", "desc": "Command guest-exec has been disabled"}}
+	END
+	ferry guest 104
+	ferry guest 104 --output-format json
+	agent_end
+}
+
+case_guest_without_an_agent() {
+	config 104 "hostpci0: 2b:00"
+	ferry guest 104
+	running 104 4242
+	ferry guest 104
+	config 104 "hostpci0: 2b:00" "agent: 0"
+	ferry guest 104 --output-format json
+	config 104 "hostpci0: 2b:00" "agent: enabled=1"
+	ferry guest 104
+	write run/qemu-server/104.qga ""
+	ferry guest 104
+	rm "$tree/run/qemu-server/104.qga"
+	# QEMU was killed and left its socket
+	agent </dev/null
+	agent_end
+	ferry guest 104
+}
+
+# A mapping's card is the one that the loan has; ids may be others in the guest.
+case_guest_sees_what_it_was_given() {
+	agent < <(guest_rules debian nvidia '{"exited": true, "exitcode": 0, "out-data": "@(RTX, 550.78\n)"}')
+	mapping gpu "$(map_of 0000:2b:00 15)" "$(map_of 0000:2c:00 16)"
+	config 104 "agent: 1" "hostpci0: mapping=gpu"
+	loan vm-104 "$vm_104" lent "$(card_functions 0000:2c:00 16 taken)"
+	ferry guest 104
+	config 104 "agent: 1" "hostpci0: 2b:00,device-id=0x2704"
+	ferry guest 104
+	config 104 "agent: 1" "hostpci0: 00:02.0,mdev=i915-GVTg_V5_4"
+	ferry guest 104
+	config 104 "agent: 1"
+	ferry guest 104
+	agent_end
+}
+
 # ---- nothing is changed under --root
 
 case_captured_trees_are_not_changed() {
@@ -522,6 +673,10 @@ case_usage() {
 	call gpu-ferry hook 99 pre-start
 	call gpu-ferry hook 104 mid-start
 	call gpu-ferry reconcile extra
+	call gpu-ferry guest
+	call gpu-ferry guest 104 105
+	call gpu-ferry guest 1
+	call gpu-ferry guest 104 --dry-run
 }
 
 case_help() {
