@@ -56,7 +56,7 @@ HOOKSCRIPT := hooks/hookscript.c $(BASE) $(addprefix conf/,vm_config.c vm_keys.c
 	property.c text.c node.c cluster.c)
 MAINS := hooks/gpu-ferry.c hooks/hookscript.c
 ROOMS := $(filter-out $(MAINS),$(BASE) \
-	$(wildcard kmod-helper/*.c conf/*.c hooks/*.c hooks/commands/*.c))
+	$(wildcard kmod-helper/*.c conf/*.c hooks/*.c hooks/*/*.c))
 UNIT := $(wildcard tests/unit/test_*.c tests/support/*.c)
 FUZZ := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 

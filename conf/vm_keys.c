@@ -193,7 +193,7 @@ static const struct property_rule machine_rules[] = {
 	{.name = "enable-s4", .type = PROPERTY_BOOLEAN},
 };
 
-static const struct property_format cpu_format = {cpu_rules, COUNT(cpu_rules)};
+const struct property_format cpu_format = {cpu_rules, COUNT(cpu_rules)};
 static const struct property_format vga_format = {vga_rules, COUNT(vga_rules)};
 const struct property_format agent_format = {agent_rules, COUNT(agent_rules)};
 const struct property_format machine_format = {machine_rules, COUNT(machine_rules)};

@@ -22,3 +22,5 @@ int vm_key_check(
 /* The format of `machine`, for its `type`, and of `agent`, for its `enabled`. */
 extern const struct property_format machine_format;
 extern const struct property_format agent_format;
+/* The format of `cpu`. */
+extern const struct property_format cpu_format;

@@ -32,6 +32,7 @@ struct context {
 	unsigned int vmid; /* for the journal; 0: none */
 	enum output_format output;
 	bool dry_run;
+	bool no_color;
 	bool all;	     /* list --all */
 	const char *driver;  /* bind --driver */
 	bool install_driver; /* guest --install-driver */

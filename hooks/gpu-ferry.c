@@ -26,6 +26,8 @@ struct command {
 static const struct command commands[] = {
 	{"bind", command_bind, "DEVICE… [--driver NAME] [--dry-run]",
 		"lend devices by hand: to vfio-pci, or to another driver"},
+	{"doctor", command_doctor, "[VMID]",
+		"check the host, and a VM's config; says what mends it"},
 	{"guest", command_guest, "VMID [--install-driver [--dry-run]]",
 		"ask the guest: is the card there, and its driver"},
 	{"hook", command_hook, "VMID PHASE", NULL},
@@ -147,7 +149,8 @@ static int parse_options(int count, char **arguments, struct context *context, s
 		case OPTION_INSTALL_DRIVER:
 			context->install_driver = true;
 			break;
-		case OPTION_NO_COLOR: /* nothing is coloured yet: accepted for scripts */
+		case OPTION_NO_COLOR:
+			context->no_color = true;
 			break;
 		case OPTION_ROOT:
 			call->root = optarg;
@@ -210,7 +213,7 @@ static int fail(int status, struct error *error)
 
 int main(int count, char **arguments)
 {
-	struct context context = {.log_level = LOG_INFO};
+	struct context context = {.log_level = LOG_INFO, .no_color = getenv("NO_COLOR") != NULL};
 	const struct command *command = NULL;
 	struct call call = {0};
 	struct error error = {0};

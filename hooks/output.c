@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static int flush(struct error *error)
+int output_flush(struct error *error)
 {
 	if (fflush(stdout) == EOF || ferror(stdout))
 		return error_set_errno(error, -EIO, "write to the standard output");
@@ -24,7 +24,7 @@ int output_json(const struct context *context, struct json_object *object, struc
 	if (text)
 		puts(text);
 	json_object_put(object);
-	return text ? flush(error) : error_set_errno(error, -ENOMEM, "format the output");
+	return text ? output_flush(error) : error_set_errno(error, -ENOMEM, "format the output");
 }
 
 void json_add_text(struct json_object *object, const char *key, const char *text)
@@ -95,7 +95,7 @@ int table_print(const struct table *table, struct error *error)
 		else
 			printf("%-*s  ", widths[i % table->columns], table->cells[i]);
 	}
-	return flush(error);
+	return output_flush(error);
 }
 
 void table_done(struct table *table)

@@ -11,6 +11,9 @@
  */
 int output_json(const struct context *context, struct json_object *object, struct error *error);
 
+/* 0, or -EIO when stdout did not take what was printed. */
+int output_flush(struct error *error);
+
 void json_add_text(struct json_object *object, const char *key, const char *text);
 /* null for "" */
 void json_add_text_or_null(struct json_object *object, const char *key, const char *text);

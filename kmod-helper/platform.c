@@ -2,15 +2,11 @@
 #include "platform.h"
 
 #include "base/cleanup.h"
-#include "base/parse.h"
 #include <errno.h>
-#include <limits.h>
-#include <stdio.h>
 #include <string.h>
 
 /* The first processor's paragraph is enough: they do not differ in what is asked here. */
 #define CPUINFO_BYTES 8192
-#define CONFIG_MAX_BYTES (4 * 1024 * 1024)
 
 const char *processor_maker_name(enum processor_maker maker)
 {
@@ -125,54 +121,22 @@ static int read_groups(const struct kernel *kernel, size_t *ret, struct error *e
 	return 0;
 }
 
-/* The number before @text's next character that is no digit, which is skipped. */
-static unsigned long long take_number(const char **text)
+static bool read_laptop(const struct kernel *kernel)
 {
-	char digits[16] = "";
-	size_t length = strspn(*text, "0123456789");
-	unsigned long long number = 0;
+	/* portable, laptop, notebook, sub notebook, convertible, detachable */
+	static const char *const types[] = {"8", "9", "10", "14", "31", "32"};
+	char type[8];
 
-	snprintf(digits, sizeof(digits), "%.*s", (int)(length < 15 ? length : 15), *text);
-	(void)parse_unsigned(digits, 10, INT_MAX, &number);
-	*text += length;
-	if (**text)
-		(*text)++;
-	return number;
+	if (kernel_read(kernel, "sys/class/dmi/id/chassis_type", type, sizeof(type)) < 0)
+		return false;
+	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+		if (strcmp(type, types[i]) == 0)
+			return true;
+	}
+	return false;
 }
 
-static bool is_at_least(const char *release, unsigned long long major, unsigned long long minor)
-{
-	unsigned long long first = take_number(&release);
-
-	return first > major || (first == major && take_number(&release) >= minor);
-}
-
-bool platform_intel_iommu_is_default(const char *release, const char *config)
-{
-	if (config)
-		return strstr(config, "CONFIG_INTEL_IOMMU_DEFAULT_ON=y") != NULL;
-	if (strstr(release, "-pve"))
-		return is_at_least(release, 6, 8);
-	return strstr(release, "-amd64") && is_at_least(release, 5, 10);
-}
-
-static bool read_default(const struct root *root, const struct platform *platform)
-{
-	const struct file_read_options options = {.max = CONFIG_MAX_BYTES};
-	auto_free char *config = NULL;
-	char path[sizeof("boot/config-") + sizeof(platform->release)];
-	size_t length;
-
-	if (platform->maker == PROCESSOR_AMD)
-		return true;
-	snprintf(path, sizeof(path), "boot/config-%s", platform->release);
-	/* without the file, or the right to read it, the name has to do */
-	(void)file_read(root, path, &options, &config, &length, NULL);
-	return platform_intel_iommu_is_default(platform->release, config);
-}
-
-int platform_read(const struct root *root, const struct kernel *kernel, struct platform *ret,
-	struct error *error)
+int platform_read(const struct kernel *kernel, struct platform *ret, struct error *error)
 {
 	struct platform platform = {.iommu_table = read_table(kernel)};
 	int r = read_groups(kernel, &platform.iommu_groups, error);
@@ -180,11 +144,11 @@ int platform_read(const struct root *root, const struct kernel *kernel, struct p
 	if (r < 0)
 		return r;
 	read_processor(kernel, &platform);
+	platform.laptop = read_laptop(kernel);
 	platform.kvm = kernel_has_folder(kernel, "sys/class/misc/kvm");
 	if (kernel_read(kernel, "proc/sys/kernel/osrelease", platform.release,
 		    sizeof(platform.release)) < 0)
 		platform.release[0] = '\0';
-	platform.iommu_is_default = read_default(root, &platform);
 	*ret = platform;
 	return 0;
 }

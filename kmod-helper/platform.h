@@ -2,7 +2,6 @@
 #pragma once
 
 #include "base/error.h"
-#include "base/file.h"
 #include "kernel.h"
 #include <stdbool.h>
 #include <stddef.h>
@@ -30,26 +29,17 @@ struct platform {
 	bool is_x86;	     /* /proc/cpuinfo has flags as x86 has them */
 	bool virtualisation; /* vmx or svm is among them */
 	bool guest;	     /* this host is itself a VM */
+	bool laptop;	     /* by its chassis (SMBIOS 3.6, 7.4.1) */
 	bool kvm;	     /* KVM serves /dev/kvm: virtualisation works, not just could */
 	size_t iommu_groups; /* none: the IOMMU is off, whatever the settings say */
 	enum iommu_table iommu_table; /* ACPI's DMAR (Intel) or IVRS (AMD) */
 	char release[96];	      /* of the running kernel, "6.8.12-4-pve"; "" when unknown */
-	/* this kernel switches the IOMMU on without being told on its command line */
-	bool iommu_is_default;
 };
 
 /* Reads it all; what a tree lacks is unknown or false. 0, -ENOMEM or another -errno of listing. */
-int platform_read(const struct root *root, const struct kernel *kernel, struct platform *ret,
-	struct error *error);
+int platform_read(const struct kernel *kernel, struct platform *ret, struct error *error);
 
 /* The processor's part, from the text of /proc/cpuinfo (its first processor). Never fails. */
 void platform_parse_processor(const char *text, struct platform *platform);
-
-/*
- * Does a kernel switch Intel's IOMMU on by itself? By its configuration (/boot/config-RELEASE,
- * CONFIG_INTEL_IOMMU_DEFAULT_ON) where @config is not NULL, else by its name: Proxmox's do from 6.8
- * (pve-docs, "PCI(e) Passthrough"), Debian's from 5.10. AMD's is on by itself in every kernel.
- */
-bool platform_intel_iommu_is_default(const char *release, const char *config);
 
 const char *processor_maker_name(enum processor_maker maker);

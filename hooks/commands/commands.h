@@ -10,6 +10,7 @@
  */
 
 int command_bind(struct context *context, char **arguments, struct error *error);
+int command_doctor(struct context *context, char **arguments, struct error *error);
 int command_guest(struct context *context, char **arguments, struct error *error);
 int command_hook(struct context *context, char **arguments, struct error *error);
 int command_list(struct context *context, char **arguments, struct error *error);

@@ -19,8 +19,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (!text)
 		abort();
 	platform_parse_processor(text, &platform);
-	(void)platform_intel_iommu_is_default(text, NULL);
-	(void)platform_intel_iommu_is_default("6.5.13-1-pve", text);
 	(void)module_files_have(&files, "vfio_pci");
 	if (pci_resources_parse(text, &resources) == 0 && resources.rom_is_shadowed &&
 		!resources.rom.size)

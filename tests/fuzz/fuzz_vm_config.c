@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "conf/vm_config.h"
+#include "conf/vm_cpu.h"
 #include "kmod-helper/base/cleanup.h"
 #include <stdint.h>
+#include <string.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -9,10 +11,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	cleanup(vm_config_done) struct vm_config config = {0};
+	cleanup(cpu_arguments_done) struct cpu_arguments cpu = {0};
 
 	if (vm_config_parse((const char *)data, size, &config, NULL) < 0)
 		abort();
 	if (vm_config_is_windows(&config) && vm_config_ostype(&config)[0] != 'w')
+		abort();
+	if (cpu_arguments_parse(
+		    vm_config_get(&config, "args"), vm_config_get(&config, "cpu"), &cpu) == 0 &&
+		strlen(cpu.rest) > size)
 		abort();
 	(void)vm_config_has_hostpci(&config);
 	(void)vm_config_is_template(&config);

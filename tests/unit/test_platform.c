@@ -28,7 +28,7 @@ TestSuite(platform, .init = setup, .fini = teardown);
 
 static void look(void)
 {
-	cr_assert_eq(platform_read(&scratch.root, &kernel, &platform, NULL), 0);
+	cr_assert_eq(platform_read(&kernel, &platform, NULL), 0);
 }
 
 Test(platform, an_amd_machine_with_everything_on)
@@ -48,7 +48,6 @@ Test(platform, an_amd_machine_with_everything_on)
 	cr_expect_eq(platform.iommu_groups, 2);
 	cr_expect_eq(platform.iommu_table, IOMMU_TABLE_PRESENT);
 	cr_expect_str_eq(platform.release, "6.8.12-4-pve");
-	cr_expect(platform.iommu_is_default);
 }
 
 Test(platform, what_a_tree_lacks_is_unknown_or_false)
@@ -59,7 +58,6 @@ Test(platform, what_a_tree_lacks_is_unknown_or_false)
 	cr_expect_eq(platform.iommu_groups, 0);
 	cr_expect_eq(platform.iommu_table, IOMMU_TABLE_UNKNOWN);
 	cr_expect_str_eq(platform.release, "");
-	cr_expect_not(platform.iommu_is_default);
 }
 
 Test(platform, a_firmware_without_an_iommu_table_is_told_from_one_that_cannot_be_asked)
@@ -90,34 +88,6 @@ Test(platform, a_long_cpuinfo_is_read_at_its_beginning)
 	scratch_write(&scratch, "proc/cpuinfo", text);
 	look();
 	cr_expect(platform.virtualisation);
-}
-
-Test(platform, the_kernels_own_configuration_decides_on_the_default)
-{
-	scratch_write(&scratch, "proc/cpuinfo", "vendor_id : GenuineIntel\nflags : vmx\n");
-	scratch_write(&scratch, "proc/sys/kernel/osrelease", "6.5.13-1-pve\n");
-	look();
-	cr_expect_not(platform.iommu_is_default);
-	scratch_write(&scratch, "boot/config-6.5.13-1-pve",
-		"CONFIG_INTEL_IOMMU=y\nCONFIG_INTEL_IOMMU_DEFAULT_ON=y\n");
-	look();
-	cr_expect(platform.iommu_is_default);
-}
-
-Test(platform, without_a_configuration_the_kernels_name_decides)
-{
-	cr_expect(platform_intel_iommu_is_default("6.8.4-2-pve", NULL));
-	cr_expect(platform_intel_iommu_is_default("6.17.2-1-pve", NULL));
-	cr_expect(platform_intel_iommu_is_default("7.0.0-1-pve", NULL));
-	cr_expect_not(platform_intel_iommu_is_default("6.5.13-5-pve", NULL));
-	cr_expect_not(platform_intel_iommu_is_default("5.15.131-2-pve", NULL));
-	cr_expect(platform_intel_iommu_is_default("6.1.0-40-amd64", NULL));
-	cr_expect(platform_intel_iommu_is_default("6.12.48+deb13-amd64", NULL));
-	cr_expect_not(platform_intel_iommu_is_default("4.19.0-27-amd64", NULL));
-	cr_expect_not(platform_intel_iommu_is_default("6.18.0", NULL));
-	cr_expect_not(platform_intel_iommu_is_default("", NULL));
-	cr_expect_not(platform_intel_iommu_is_default(
-		"6.8.4-2-pve", "# CONFIG_INTEL_IOMMU_DEFAULT_ON is not set\n"));
 }
 
 #define NONE "0x0000000000000000 0x0000000000000000 0x0000000000000000\n"

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "commands.h"
+
+#include "hooks/doctor/doctor.h"
+#include "kmod-helper/base/cleanup.h"
+#include "kmod-helper/base/parse.h"
+
+static void check_all(struct doctor *doctor, unsigned int vmid)
+{
+	doctor_check_firmware(doctor);
+	doctor_check_boot(doctor);
+	doctor_check_modules(doctor);
+	doctor_check_cards(doctor);
+	doctor_check_guests(doctor);
+	if (vmid)
+		doctor_check_vm(doctor, vmid);
+}
+
+/* What is wrong stands in the list already: the error only says so, for the exit code. */
+static int judge(const struct checklist *list, struct error *error)
+{
+	size_t failures = checklist_count(list, CHECK_FAIL);
+
+	return failures
+		? error_set(error, -EBUSY, "%zu of %zu checks failed", failures, list->count)
+		: 0;
+}
+
+int command_doctor(struct context *context, char **arguments, struct error *error)
+{
+	cleanup(doctor_done) struct doctor doctor = {.context = context};
+	unsigned int vmid = 0;
+	int r;
+
+	if (arguments[0] && arguments[1])
+		return error_set(error, USAGE, "doctor takes one VMID");
+	if (arguments[0] && parse_vmid(arguments[0], &vmid) < 0)
+		return error_set(error, USAGE, "'%s' is no VMID (100 to 999999999)", arguments[0]);
+	r = doctor_gather(&doctor, vmid, error);
+	if (r < 0)
+		return error_wrap(error, r, "check the host");
+	check_all(&doctor, vmid);
+	r = checklist_print(&doctor.list, context, error);
+	return r < 0 ? r : judge(&doctor.list, error);
+}

@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "doctor.h"
+
+#include "conf/kernel_arguments.h"
+#include "kmod-helper/base/cleanup.h"
+#include <fcntl.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* The word @wanted among the words of a value that commas part: "on,sm_on" is on. */
+static bool value_has(const char *value, const char *wanted)
+{
+	size_t length = strlen(wanted);
+
+	while (value && *value) {
+		size_t step = strcspn(value, ",");
+
+		if (step == length && strncmp(value, wanted, length) == 0)
+			return true;
+		value += step + (value[step] == ',');
+	}
+	return false;
+}
+
+/* "intel_iommu=on" as its name and its value. */
+struct argument_parts {
+	char name[64];
+	const char *value;
+};
+
+static struct argument_parts argument_split(const char *argument)
+{
+	struct argument_parts parts = {.value = strchr(argument, '=')};
+	size_t length = parts.value ? (size_t)(parts.value - argument) : strlen(argument);
+
+	snprintf(parts.name, sizeof(parts.name), "%.*s", (int)length, argument);
+	parts.value = parts.value ? parts.value + 1 : "";
+	return parts;
+}
+
+static bool is_running(const struct doctor *doctor, const char *argument)
+{
+	struct argument_parts parts = argument_split(argument);
+
+	return value_has(
+		kernel_arguments_get(&doctor->command_line.running, parts.name), parts.value);
+}
+
+/* The configured argument that gives it, or NULL. */
+static const struct boot_argument *find_configured(
+	const struct doctor *doctor, const char *argument)
+{
+	struct argument_parts parts = argument_split(argument);
+	const struct boot_argument *found =
+		boot_command_line_find(&doctor->command_line, parts.name);
+
+	if (!found || !*parts.value || strcmp(found->text, argument) == 0)
+		return found;
+	return value_has(kernel_argument_value(found->text, parts.name), parts.value) ? found
+										      : NULL;
+}
+
+const char *boot_missing_argument(const struct doctor *doctor)
+{
+	const char *needed = boot_iommu_argument(&doctor->context->root);
+
+	return needed && !is_running(doctor, needed) ? needed : NULL;
+}
+
+bool boot_is_pending(const struct doctor *doctor, const char *argument)
+{
+	return find_configured(doctor, argument) && !is_running(doctor, argument);
+}
+
+void fix_boot_argument(struct doctor *doctor, const char *argument)
+{
+	const struct boot_argument *configured = find_configured(doctor, argument);
+	const char *refresh = boot_loader_refresh_command(&doctor->loader);
+
+	if (configured && refresh)
+		check_fix(&doctor->list, "sed -i '%us/ *%s//' /%s && %s && reboot",
+			configured->line, configured->text, configured->path, refresh);
+	else
+		check_fix(
+			&doctor->list, "reboot  # without %s on the kernel command line", argument);
+}
+
+static void check_loader(struct doctor *doctor)
+{
+	const struct boot_loader *loader = &doctor->loader;
+
+	switch (loader->kind) {
+	case BOOT_LOADER_GRUB:
+		check_add(&doctor->list, CHECK_INFO, "boot_loader",
+			"this host boots by GRUB (%s): /" GRUB_DEFAULTS_PATH
+			", put into effect by %s",
+			loader->efi ? "EFI" : "BIOS", boot_loader_refresh_command(loader));
+		break;
+	case BOOT_LOADER_SYSTEMD_BOOT:
+		check_add(&doctor->list, CHECK_INFO, "boot_loader",
+			"this host boots by systemd-boot: /" KERNEL_COMMAND_LINE_PATH
+			", put into effect by %s",
+			boot_loader_refresh_command(loader));
+		break;
+	case BOOT_LOADER_UNKNOWN:
+		check_add(&doctor->list, CHECK_SKIP, "boot_loader",
+			"neither GRUB's nor systemd-boot's configuration is here: what the next "
+			"boot gives the kernel is unknown");
+		break;
+	}
+}
+
+/* An argument that the guide sets, and what it is worth on this kernel and maker. */
+struct argument_check {
+	const char *argument;
+	bool needed;
+	const char *why; /* when it is not needed */
+};
+
+static void check_needed(struct doctor *doctor, const char *argument)
+{
+	const struct boot_argument *configured = find_configured(doctor, argument);
+	bool running = is_running(doctor, argument);
+	bool known = doctor->command_line.unknown.status == 0;
+
+	if (running && (configured || !known)) {
+		check_add(&doctor->list, CHECK_PASS, "command_line", "%s is set, and in effect",
+			argument);
+	} else if (running) {
+		check_add(&doctor->list, CHECK_WARN, "command_line",
+			"%s is in effect, but no longer set: the next boot does without", argument);
+		check_fix(&doctor->list, "gpu-ferry setup --apply");
+	} else if (configured) {
+		check_add(&doctor->list, CHECK_WARN, "command_line",
+			"%s is set (/%s:%u), reboot pending", argument, configured->path,
+			configured->line);
+		check_fix(&doctor->list, "reboot");
+	} else {
+		check_add(&doctor->list, CHECK_WARN, "command_line",
+			"%s is not set: this kernel (%s) needs it", argument,
+			doctor->platform.release);
+		check_fix(&doctor->list, "gpu-ferry setup --apply && reboot");
+	}
+}
+
+static void check_not_needed(struct doctor *doctor, const struct argument_check *check)
+{
+	const struct boot_argument *configured = find_configured(doctor, check->argument);
+	bool running = is_running(doctor, check->argument);
+
+	if (!running && !configured)
+		check_add(&doctor->list, CHECK_PASS, "command_line", "%s is not set, and %s",
+			check->argument, check->why);
+	else if (configured)
+		check_add(&doctor->list, CHECK_INFO, "command_line", "%s is set (/%s:%u)%s; %s",
+			check->argument, configured->path, configured->line,
+			running ? "" : ", reboot pending", check->why);
+	else
+		check_add(&doctor->list, CHECK_INFO, "command_line", "%s is in effect; %s",
+			check->argument, check->why);
+}
+
+static void check_argument(struct doctor *doctor, const struct argument_check *check)
+{
+	if (check->needed)
+		check_needed(doctor, check->argument);
+	else
+		check_not_needed(doctor, check);
+}
+
+static void check_makers_argument(struct doctor *doctor)
+{
+	const char *needed = boot_iommu_argument(&doctor->context->root);
+
+	switch (doctor->platform.maker) {
+	case PROCESSOR_INTEL:
+		check_argument(doctor,
+			&(struct argument_check){"intel_iommu=on", needed != NULL,
+				"not needed on this kernel: Intel's IOMMU is on by default"});
+		break;
+	case PROCESSOR_AMD:
+		check_argument(doctor,
+			&(struct argument_check){"amd_iommu=on", false,
+				"not needed on any kernel: AMD's IOMMU is on by default"});
+		break;
+	case PROCESSOR_OTHER:
+		break;
+	}
+}
+
+/* What the next boot would switch off; that this boot did is told where the IOMMU is. */
+static void check_off_argument(struct doctor *doctor)
+{
+	static const char *const arguments[] = {"intel_iommu=off", "amd_iommu=off", "iommu=off"};
+
+	for (size_t i = 0; i < sizeof(arguments) / sizeof(arguments[0]); i++) {
+		const struct boot_argument *configured = find_configured(doctor, arguments[i]);
+
+		if (!configured || is_running(doctor, arguments[i]))
+			continue;
+		check_add(&doctor->list, CHECK_WARN, "command_line",
+			"%s is set (/%s:%u): the next boot leaves the IOMMU off", arguments[i],
+			configured->path, configured->line);
+		fix_boot_argument(doctor, arguments[i]);
+	}
+}
+
+static void check_command_line(struct doctor *doctor)
+{
+	if (doctor->command_line.unknown.status < 0 && doctor->loader.kind != BOOT_LOADER_UNKNOWN)
+		check_add(&doctor->list, CHECK_SKIP, "command_line",
+			"what the next boot gives the kernel is unknown: %s",
+			doctor->command_line.unknown.message);
+	check_makers_argument(doctor);
+	check_argument(doctor,
+		&(struct argument_check){"iommu=pt", false,
+			"not needed: it only spares the host's own devices the IOMMU"});
+	check_off_argument(doctor);
+}
+
+static bool read_time(const struct root *root, const char *path, time_t *ret)
+{
+	auto_close int fd = file_open(root, path, O_PATH);
+	struct stat status;
+
+	if (fd < 0 || fstat(fd, &status) < 0 || !S_ISREG(status.st_mode))
+		return false;
+	*ret = status.st_mtime;
+	return true;
+}
+
+/* The newest file of those that update-initramfs copies. */
+struct newest {
+	char path[PATH_MAX];
+	time_t time;
+};
+
+static void newest_look(const struct root *root, const char *path, struct newest *newest)
+{
+	time_t changed;
+
+	if (!read_time(root, path, &changed) || (newest->path[0] && changed <= newest->time))
+		return;
+	snprintf(newest->path, sizeof(newest->path), "%s", path);
+	newest->time = changed;
+}
+
+static void newest_find(const struct doctor *doctor, struct newest *newest)
+{
+	const struct names *files = &doctor->modprobe.files;
+
+	*newest = (struct newest){0};
+	for (size_t i = 0; i < files->count; i++) {
+		if (strncmp(files->names[i], "etc/", 4) == 0)
+			newest_look(&doctor->context->root, files->names[i], newest);
+	}
+	newest_look(&doctor->context->root, "etc/initramfs-tools/modules", newest);
+}
+
+static void check_image(struct doctor *doctor, const char *name, const struct newest *newest)
+{
+	char path[PATH_MAX];
+	time_t made;
+
+	snprintf(path, sizeof(path), "boot/%s", name);
+	if (!read_time(&doctor->context->root, path, &made))
+		return;
+	if (made >= newest->time) {
+		check_add(&doctor->list, CHECK_PASS, "initramfs",
+			"/%s is newer than the module configuration", path);
+		return;
+	}
+	check_add(&doctor->list, CHECK_WARN, "initramfs",
+		"/%s is older than /%s: at boot the old configuration counts", path, newest->path);
+	check_fix(&doctor->list, "update-initramfs -u -k all");
+}
+
+static void check_initramfs(struct doctor *doctor)
+{
+	cleanup(names_done) struct names names = {0};
+	struct newest newest;
+	size_t before = doctor->list.count;
+
+	newest_find(doctor, &newest);
+	(void)folder_list(&doctor->context->root, "boot", &names);
+	for (size_t i = 0; newest.path[0] && i < names.count; i++) {
+		if (strncmp(names.names[i], "initrd.img-", strlen("initrd.img-")) == 0)
+			check_image(doctor, names.names[i], &newest);
+	}
+	if (doctor->list.count == before)
+		check_add(&doctor->list, CHECK_SKIP, "initramfs",
+			"no /boot/initrd.img-* and module configuration to compare");
+}
+
+void doctor_check_boot(struct doctor *doctor)
+{
+	checklist_section(&doctor->list, "BOOT");
+	check_loader(doctor);
+	check_command_line(doctor);
+	check_initramfs(doctor);
+}

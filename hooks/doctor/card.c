@@ -1,0 +1,494 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "doctor.h"
+
+#include "conf/reservation.h"
+#include "kmod-helper/base/cleanup.h"
+#include "kmod-helper/pci_resource.h"
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+static ssize_t read_attribute(
+	const struct doctor *doctor, const char *address, const char *name, char *ret, size_t size)
+{
+	char path[PCI_PATH_SIZE];
+
+	pci_path(address, name, path, sizeof(path));
+	return kernel_read(&doctor->context->kernel, path, ret, size);
+}
+
+bool is_gpu(const struct doctor *doctor, const struct pci_function *function)
+{
+	const struct pci_function *first = doctor->host.items;
+
+	if (!pci_is_display(function))
+		return false;
+	while (first < function &&
+		!(pci_is_display(first) && pci_same_card(first->address, function->address)))
+		first++;
+	return first == function;
+}
+
+static size_t count_gpus(const struct doctor *doctor)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < doctor->host.count; i++)
+		count += is_gpu(doctor, &doctor->host.items[i]);
+	return count;
+}
+
+/* ---- who has it */
+
+static bool is_stuck(const struct doctor *doctor, const char *address)
+{
+	const struct loan *loan = loans_find(&doctor->loans, address);
+
+	return loan && loan_find_stuck(loan, address);
+}
+
+static void check_loan(
+	struct doctor *doctor, const struct pci_function *function, const struct loan *loan)
+{
+	const char *home = loan_find(loan, function->address)->home_driver;
+	char owner[32];
+
+	loan_owner_format(&loan->owner, owner, sizeof(owner));
+	if (loan_find_stuck(loan, NULL)) {
+		check_add(&doctor->list, CHECK_FAIL, "card_driver",
+			"%s is overdue (%s): a write to its driver has not come back",
+			function->address, owner);
+		check_fix(&doctor->list,
+			"gpu-ferry reconcile  # once what uses it has ended: gpu-ferry status");
+	} else if (loan->state == LOAN_OWED) {
+		check_add(&doctor->list, CHECK_WARN, "card_driver",
+			"%s is still to be returned (%s)", function->address, owner);
+		check_fix(&doctor->list, "gpu-ferry reconcile");
+	} else {
+		check_add(&doctor->list, CHECK_PASS, "card_driver",
+			"%s [%04x:%04x] is lent (%s); its home driver is %s", function->address,
+			function->vendor_id, function->device_id, owner, *home ? home : "none");
+	}
+}
+
+static void check_unbound(struct doctor *doctor, const struct pci_function *function)
+{
+	const char *module = display_module_find(doctor, function->vendor_id);
+
+	if (module) {
+		check_add(&doctor->list, CHECK_WARN, "card_driver",
+			"%s [%04x:%04x] has no driver, although %s is there", function->address,
+			function->vendor_id, function->device_id, module);
+		check_fix(&doctor->list, "modprobe %s && echo %s > /sys/bus/pci/drivers_probe",
+			module, function->address);
+	} else {
+		check_add(&doctor->list, CHECK_INFO, "card_driver",
+			"%s [%04x:%04x] has no driver: none is what it returns to",
+			function->address, function->vendor_id, function->device_id);
+	}
+}
+
+/* The VM that has the card by Proxmox's own hand; 0: none. */
+static unsigned int find_reserver(const struct doctor *doctor, const char *address)
+{
+	cleanup(reservations_done) struct reservations reservations = {0};
+	const struct root *root = &doctor->context->root;
+
+	if (reservations_read(root, &reservations, NULL) < 0)
+		return 0;
+	return reservation_owner(&reservations, root, address, 0, time(NULL), NULL);
+}
+
+static void check_vfio(struct doctor *doctor, const struct pci_function *function)
+{
+	unsigned int vmid = find_reserver(doctor, function->address);
+
+	if (vmid) {
+		check_add(&doctor->list, CHECK_WARN, "card_driver",
+			"%s [%04x:%04x] is on %s for VM %u, without gpu-ferry: it stays there when "
+			"the VM stops",
+			function->address, function->vendor_id, function->device_id,
+			function->driver, vmid);
+		check_fix(&doctor->list, "qm set %u --hookscript local:snippets/gpu-ferry", vmid);
+		return;
+	}
+	check_add(&doctor->list, CHECK_WARN, "card_driver",
+		"%s [%04x:%04x] is on %s without a loan: it stays there, and the host never has it",
+		function->address, function->vendor_id, function->device_id, function->driver);
+	check_fix(&doctor->list,
+		is_taken_at_boot(doctor, function)
+			? "gpu-ferry setup --mode share --apply && reboot"
+			: "reboot");
+}
+
+/* A driver_override of somebody else's is told, and mended, on its own. */
+static void check_driver(struct doctor *doctor, const struct pci_function *function)
+{
+	const struct loan *loan = loans_find(&doctor->loans, function->address);
+
+	if (loan) {
+		check_loan(doctor, function, loan);
+	} else if (pci_driver_is_vfio(function->driver)) {
+		check_vfio(doctor, function);
+	} else if (!*function->driver) {
+		check_unbound(doctor, function);
+	} else {
+		check_add(&doctor->list, CHECK_PASS, "card_driver",
+			"%s [%04x:%04x] is the host's: %s", function->address, function->vendor_id,
+			function->device_id, function->driver);
+	}
+}
+
+/* ---- the home driver's module */
+
+static void fix_dkms(struct doctor *doctor)
+{
+	const char *release = doctor->platform.release;
+
+	check_fix(&doctor->list, "apt install %s-%s && dkms autoinstall -k %s",
+		strstr(release, "-pve") ? "proxmox-headers" : "linux-headers", release, release);
+}
+
+/* NVIDIA's own, built by dkms for one kernel and not for the next. */
+static bool check_left_behind(struct doctor *doctor, const struct pci_function *function)
+{
+	char release[96];
+	const char *module =
+		display_module_left_behind(doctor, function->vendor_id, release, sizeof(release));
+
+	if (!module)
+		return false;
+	check_add(&doctor->list, CHECK_WARN, "card_module",
+		"%s: the module %s is there for the kernel %s, and not for the running one (%s)",
+		function->address, module, release, doctor->platform.release);
+	fix_dkms(doctor);
+	return true;
+}
+
+static void check_home_module(struct doctor *doctor, const char *address, const char *module)
+{
+	if (module_files_have(&doctor->modules, module)) {
+		check_add(&doctor->list, CHECK_PASS, "card_module",
+			"%s: its home driver's module %s is there for the running kernel", address,
+			module);
+		return;
+	}
+	check_add(&doctor->list, CHECK_WARN, "card_module",
+		"%s: its home driver's module %s is not there for the running kernel (%s)", address,
+		module, doctor->platform.release);
+	fix_dkms(doctor);
+}
+
+static void check_any_module(struct doctor *doctor, const struct pci_function *function)
+{
+	const char *module = display_module_find(doctor, function->vendor_id);
+
+	if (module)
+		check_add(&doctor->list, CHECK_PASS, "card_module",
+			"%s: the host has a driver for it (%s)", function->address, module);
+	else
+		check_add(&doctor->list, CHECK_INFO, "card_module",
+			"%s: no driver that is known here is there for it, or may be loaded",
+			function->address);
+}
+
+static void check_module(struct doctor *doctor, const struct pci_function *function)
+{
+	const struct loan *loan = loans_find(&doctor->loans, function->address);
+	const struct loan_function *lent = loan ? loan_find(loan, function->address) : NULL;
+
+	if (!doctor->has_modules)
+		check_add(&doctor->list, CHECK_SKIP, "card_module",
+			"%s: the modules of the running kernel are not to be seen",
+			function->address);
+	else if (lent && *lent->home_module)
+		check_home_module(doctor, function->address, lent->home_module);
+	else if (check_left_behind(doctor, function))
+		return;
+	else if (*function->driver && !pci_driver_is_vfio(function->driver))
+		check_add(&doctor->list, CHECK_PASS, "card_module",
+			"%s: its driver %s is loaded, so there for the running kernel",
+			function->address, function->driver);
+	else
+		check_any_module(doctor, function);
+}
+
+/* ---- its group */
+
+static bool is_allowed(const struct doctor *doctor, const char *address)
+{
+	for (size_t i = 0; i < doctor->settings.allow.count; i++) {
+		if (strcmp(doctor->settings.allow.names[i], address) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Appends a quoted address to a list of the settings' form. */
+static void append_allowed(char *buffer, size_t size, const char *address)
+{
+	size_t used = strlen(buffer);
+
+	snprintf(buffer + used, size - used, "%s\"%s\"", used ? ", " : "", address);
+}
+
+/* `allow` as it would have to be, in the place of what it is. */
+static void fix_allow(struct doctor *doctor, char *strangers)
+{
+	const struct names *allow = &doctor->settings.allow;
+	char text[1024] = "";
+	char *save = NULL;
+
+	for (size_t i = 0; i < allow->count; i++)
+		append_allowed(text, sizeof(text), allow->names[i]);
+	for (char *name = strtok_r(strangers, " ", &save); name; name = strtok_r(NULL, " ", &save))
+		append_allowed(text, sizeof(text), name);
+	check_fix(&doctor->list,
+		"sed -i 's/^allow = .*/allow = [ %s ];/' /" SETTINGS_PATH
+		"  # if the VM may have them; else move the card to another slot",
+		text);
+}
+
+/* Appends " ADDRESS" for each member of the group that is no part of the card and no bridge. */
+static void list_strangers(
+	const struct doctor *doctor, const struct pci_function *function, char *buffer, size_t size)
+{
+	for (size_t i = 0; i < doctor->host.count; i++) {
+		const struct pci_function *member = &doctor->host.items[i];
+		size_t used = strlen(buffer);
+
+		if (member->iommu_group == function->iommu_group && !member->bridge &&
+			!pci_same_card(member->address, function->address) &&
+			!is_allowed(doctor, member->address))
+			snprintf(buffer + used, size - used, " %s", member->address);
+	}
+}
+
+static void check_group(struct doctor *doctor, const struct pci_function *function)
+{
+	char strangers[512] = "";
+
+	if (function->iommu_group == PCI_NO_GROUP) {
+		check_add(&doctor->list, CHECK_SKIP, "card_group",
+			"%s is in no IOMMU group: the IOMMU is off or leaves it out",
+			function->address);
+		return;
+	}
+	list_strangers(doctor, function, strangers, sizeof(strangers));
+	if (!*strangers) {
+		check_add(&doctor->list, CHECK_PASS, "card_group",
+			"%s: group %ld has the card alone", function->address,
+			function->iommu_group);
+		return;
+	}
+	check_add(&doctor->list, CHECK_WARN, "card_group",
+		"%s: group %ld also has what is no part of the card, and goes to the VM whole:%s",
+		function->address, function->iommu_group, strangers);
+	fix_allow(doctor, strangers);
+}
+
+/* ---- resetting it between two guests */
+
+static void check_reset(struct doctor *doctor, const struct pci_function *function)
+{
+	char methods[128];
+	ssize_t length =
+		read_attribute(doctor, function->address, "reset_method", methods, sizeof(methods));
+
+	if (length > 0) {
+		check_add(&doctor->list, CHECK_PASS, "card_reset", "%s can be reset: %s",
+			function->address, methods);
+	} else if (length == 0) {
+		check_add(&doctor->list, CHECK_WARN, "card_reset",
+			"%s: somebody has switched its reset off (reset_method is empty)",
+			function->address);
+		check_fix(&doctor->list, "echo default > /sys/bus/pci/devices/%s/reset_method",
+			function->address);
+	} else if (length == -ENOENT) {
+		check_add(&doctor->list, CHECK_NOTICE, "card_reset",
+			"%s: the kernel knows no way to reset it, or is older than 5.15: a second "
+			"start may find the card as the first one left it",
+			function->address);
+	} else {
+		check_add(&doctor->list, CHECK_SKIP, "card_reset", "%s: reset_method: %s",
+			function->address, strerror((int)-length));
+	}
+}
+
+/* ---- the screen that the host booted with */
+
+/* Refusing it is the owner's choice: only a VM that asks for it has a problem. */
+static void check_boot_display(struct doctor *doctor, const struct pci_function *function)
+{
+	if (!function->boot_display)
+		check_add(&doctor->list, CHECK_PASS, "card_boot_display",
+			"%s is not the display that the host booted with", function->address);
+	else if (doctor->settings.boot_display == BOOT_DISPLAY_REFUSE)
+		check_add(&doctor->list, CHECK_INFO, "card_boot_display",
+			"%s is the display that the host booted with, and the settings refuse to "
+			"lend that",
+			function->address);
+	else
+		check_add(&doctor->list, CHECK_NOTICE, "card_boot_display",
+			"%s is the display that the host booted with%s: while it is lent, the "
+			"host's console is not to be seen there",
+			function->address, count_gpus(doctor) == 1 ? ", and its only one" : "");
+}
+
+/* ---- its memory windows and its ROM */
+
+static void check_rom(struct doctor *doctor, const struct pci_function *function,
+	const struct pci_resources *resources)
+{
+	if (resources->rom_is_shadowed)
+		check_add(&doctor->list, CHECK_NOTICE, "card_rom",
+			"%s: its ROM is the firmware's used copy (shadowed): a guest's screen may "
+			"stay dark without romfile= in its hostpci line",
+			function->address);
+	else
+		check_add(&doctor->list, CHECK_PASS, "card_rom", "%s: its ROM is not shadowed",
+			function->address);
+}
+
+static void list_bars(const struct pci_resources *resources, char *buffer, size_t size)
+{
+	for (size_t i = 0; i < PCI_BARS; i++) {
+		const struct pci_window *bar = &resources->bars[i];
+		size_t used = strlen(buffer);
+		char text[32];
+
+		if (!bar->size || !bar->memory)
+			continue;
+		pci_size_format(bar->size, text, sizeof(text));
+		snprintf(buffer + used, size - used, "%s BAR %zu %s", used ? "," : "", i, text);
+	}
+}
+
+static const struct pci_window *find_unset(const struct pci_resources *resources)
+{
+	for (size_t i = 0; i < PCI_BARS; i++) {
+		if (resources->bars[i].size && resources->bars[i].unset)
+			return &resources->bars[i];
+	}
+	return NULL;
+}
+
+static void check_bars(struct doctor *doctor, const struct pci_function *function,
+	const struct pci_resources *resources)
+{
+	char text[256] = "";
+
+	list_bars(resources, text, sizeof(text));
+	if (find_unset(resources)) {
+		check_add(&doctor->list, CHECK_FAIL, "card_bars",
+			"%s:%s: the firmware found no room for all of them", function->address,
+			text);
+		check_fix(&doctor->list,
+			"%s  # in the firmware's set-up switch on \"Above 4G Decoding\"",
+			firmware_command(doctor));
+		return;
+	}
+	check_add(&doctor->list, CHECK_INFO, "card_bars", "%s:%s", function->address,
+		*text ? text : " no memory windows");
+}
+
+static void check_resources(struct doctor *doctor, const struct pci_function *function)
+{
+	struct pci_resources resources;
+	int r = pci_resources_read(&doctor->context->kernel, function->address, &resources);
+
+	if (r < 0) {
+		check_add(&doctor->list, CHECK_SKIP, "card_bars", "%s: read its resources: %s",
+			function->address, strerror(-r));
+		return;
+	}
+	check_rom(doctor, function, &resources);
+	check_bars(doctor, function, &resources);
+}
+
+/* ---- power */
+
+static void check_power(struct doctor *doctor, const struct pci_function *function)
+{
+	if (!*function->power_state) {
+		check_add(&doctor->list, CHECK_SKIP, "card_power", "%s: its power state is unknown",
+			function->address);
+	} else if (strcmp(function->power_state, "D0") == 0 &&
+		pci_is_dead(&doctor->context->kernel, function->address)) {
+		/* of a card that sleeps the same would mean nothing, and wake it */
+		check_add(&doctor->list, CHECK_FAIL, "card_power",
+			"%s does not answer: it fell off the bus", function->address);
+		check_fix(&doctor->list, "poweroff  # a reboot is often not enough");
+	} else {
+		check_add(&doctor->list, CHECK_PASS, "card_power", "%s is in power state %s",
+			function->address, function->power_state);
+	}
+}
+
+/* ---- overrides that are not ours */
+
+static bool has_driverctl(const struct doctor *doctor, const char *address)
+{
+	char path[64 + PCI_ADDRESS_SIZE], driver[PCI_DRIVER_SIZE];
+
+	snprintf(path, sizeof(path), "etc/driverctl.d/pci-%s", address);
+	return file_read_attribute(&doctor->context->root, path, driver, sizeof(driver)) > 0;
+}
+
+static void check_override(struct doctor *doctor, const struct pci_function *function)
+{
+	const char *address = function->address;
+	char driver[PCI_DRIVER_SIZE];
+
+	if (has_driverctl(doctor, address)) {
+		check_add(&doctor->list, CHECK_WARN, "driver_override",
+			"%s: driverctl gives it away at each boot (/etc/driverctl.d/pci-%s)",
+			address, address);
+		check_fix(&doctor->list, "driverctl unset-override %s", address);
+		return;
+	}
+	/* the file of a function whose driver is stuck can hang its reader */
+	if (loans_find(&doctor->loans, address) || is_stuck(doctor, address) ||
+		pci_read_override(&doctor->context->kernel, address, driver, sizeof(driver)) < 0 ||
+		!*driver)
+		return;
+	check_add(&doctor->list, CHECK_WARN, "driver_override",
+		"%s: its driver_override is %s, and nobody has it on loan", address, driver);
+	check_fix(&doctor->list, "echo > /sys/bus/pci/devices/%s/driver_override", address);
+}
+
+static void check_overrides(struct doctor *doctor, const struct pci_function *card)
+{
+	size_t before = doctor->list.count;
+
+	for (size_t i = 0; i < doctor->host.count; i++) {
+		if (pci_same_card(doctor->host.items[i].address, card->address))
+			check_override(doctor, &doctor->host.items[i]);
+	}
+	if (doctor->list.count == before)
+		check_add(&doctor->list, CHECK_PASS, "driver_override",
+			"%s: no driver_override and no driverctl in the way", card->address);
+}
+
+static void check_card(struct doctor *doctor, const struct pci_function *function)
+{
+	check_driver(doctor, function);
+	check_module(doctor, function);
+	check_overrides(doctor, function);
+	check_group(doctor, function);
+	check_reset(doctor, function);
+	check_boot_display(doctor, function);
+	check_resources(doctor, function);
+	check_power(doctor, function);
+}
+
+void doctor_check_cards(struct doctor *doctor)
+{
+	checklist_section(&doctor->list, "GPUS");
+	if (count_gpus(doctor) == 0)
+		check_add(&doctor->list, CHECK_NOTICE, "card", "this host has no GPU");
+	for (size_t i = 0; i < doctor->host.count; i++) {
+		if (is_gpu(doctor, &doctor->host.items[i]))
+			check_card(doctor, &doctor->host.items[i]);
+	}
+}

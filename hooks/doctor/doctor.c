@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "doctor.h"
+
+#include "kmod-helper/base/cleanup.h"
+#include <errno.h>
+
+/* What the settings say is a check of its own; the other checks then go by the defaults. */
+static int gather_settings(struct doctor *doctor, unsigned int vmid, struct error *error)
+{
+	struct error why = {0};
+	int r = settings_read(&doctor->context->root, vmid, &doctor->settings, &why);
+
+	checklist_section(&doctor->list, "GPU-FERRY");
+	if (r == 0) {
+		check_add(&doctor->list, CHECK_PASS, "settings", "the settings can be read");
+		return 0;
+	}
+	check_add(&doctor->list, CHECK_FAIL, "settings", "%s: no VM with a card would start",
+		why.message);
+	if (r == -EPERM)
+		check_fix(&doctor->list,
+			"chown root: /" SETTINGS_PATH " && chmod 644 /" SETTINGS_PATH);
+	else
+		check_fix(&doctor->list, "editor /" SETTINGS_PATH);
+	return settings_parse("", SETTINGS_PATH, vmid, &doctor->settings, error);
+}
+
+static void gather_modules(struct doctor *doctor)
+{
+	doctor->has_modules = *doctor->platform.release &&
+		module_files_read(&doctor->context->root, doctor->platform.release,
+			&doctor->modules, NULL) == 0;
+}
+
+int doctor_gather(struct doctor *doctor, unsigned int vmid, struct error *error)
+{
+	struct context *context = doctor->context;
+	int r = platform_read(&context->kernel, &doctor->platform, error);
+
+	if (r == 0)
+		r = pci_scan(&context->kernel, &doctor->host, error);
+	if (r == 0)
+		r = loans_read(&context->root, &doctor->loans, error);
+	if (r == 0)
+		r = modprobe_files_read(&context->root, &doctor->modprobe, error);
+	boot_loader_find(&context->root, &doctor->loader);
+	if (r == 0)
+		r = boot_command_line_read(
+			&context->root, &doctor->loader, &doctor->command_line, error);
+	if (r == 0)
+		r = gather_settings(doctor, vmid, error);
+	if (r == 0)
+		gather_modules(doctor);
+	return r;
+}
+
+void doctor_done(struct doctor *doctor)
+{
+	module_files_done(&doctor->modules);
+	boot_command_line_done(&doctor->command_line);
+	modprobe_files_done(&doctor->modprobe);
+	settings_done(&doctor->settings);
+	loans_done(&doctor->loans);
+	pci_functions_done(&doctor->host);
+	checklist_done(&doctor->list);
+}

@@ -1,0 +1,452 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "patient.h"
+
+#include "conf/node.h"
+#include "kmod-helper/base/cleanup.h"
+#include "kmod-helper/pci_resource.h"
+#include <errno.h>
+#include <string.h>
+
+const struct pci_function *patient_function(const struct patient *patient, const char *address)
+{
+	return pci_find(&patient->doctor->host, address);
+}
+
+/* ---- the file itself */
+
+/* Why the config cannot be read, with what to do about it. */
+static void explain_unread(struct patient *patient, int status, const struct error *error)
+{
+	bool hidden = status == -EACCES || status == -EPERM;
+
+	check_add(patient->list, hidden ? CHECK_SKIP : CHECK_FAIL, "vm_config", "%s%s",
+		error->message, hidden ? ": run doctor as root" : "");
+	if (hidden)
+		return;
+	if (status == -ETIMEDOUT)
+		check_fix(patient->list, "systemctl restart pve-cluster");
+	else
+		check_fix(patient->list, "qm list  # then: gpu-ferry doctor VMID");
+}
+
+static void check_warnings(struct patient *patient)
+{
+	const struct names *warnings = &patient->config->warnings;
+
+	for (size_t i = 0; i < warnings->count; i++) {
+		check_add(patient->list, CHECK_WARN, "vm_config",
+			"Proxmox VE ignores a line of the config: %s", warnings->names[i]);
+		check_fix(patient->list, "editor /etc/pve/qemu-server/%u.conf", patient->vmid);
+	}
+	if (vm_config_is_template(patient->config))
+		check_add(patient->list, CHECK_INFO, "vm_config",
+			"it is a template: nothing is done when it is backed up");
+	else if (!warnings->count)
+		check_add(patient->list, CHECK_PASS, "vm_config", "its config can be read");
+}
+
+/* ---- hostpci */
+
+/* The GPU that attach could be given: one that shows nothing, else any. */
+static const char *suggest_device(const struct doctor *doctor)
+{
+	const struct pci_function *found = NULL;
+
+	for (size_t i = 0; i < doctor->host.count; i++) {
+		const struct pci_function *function = &doctor->host.items[i];
+
+		if (is_gpu(doctor, function) &&
+			(!found || (found->boot_display && !function->boot_display)))
+			found = function;
+	}
+	return found ? found->address : "DEVICE";
+}
+
+static void fix_entry(struct patient *patient, const struct choice_entry *entry)
+{
+	const char *mapping = entry->hostpci.mapping;
+
+	switch (entry->error.status) {
+	case -EBUSY:
+		check_fix(patient->list, "gpu-ferry status  # whoever has it: shut that down");
+		break;
+	case -ESTALE:
+	case -ENOENT:
+		check_fix(patient->list, "pvesh get /cluster/mapping/pci/%s  # then correct it",
+			mapping ? mapping : "");
+		break;
+	case -EINVAL:
+		check_fix(
+			patient->list, "qm set %u --delete hostpci%u", patient->vmid, entry->index);
+		break;
+	default:
+		check_fix(patient->list,
+			"gpu-ferry list --all  # then: qm set %u --hostpci%u ADDRESS,pcie=1",
+			patient->vmid, entry->index);
+	}
+}
+
+static void list_addresses(const struct choice_entry *entry, char *buffer, size_t size)
+{
+	const struct names *addresses = choice_addresses(entry);
+
+	buffer[0] = '\0';
+	for (size_t i = 0; addresses && i < addresses->count; i++) {
+		size_t used = strlen(buffer);
+
+		snprintf(buffer + used, size - used, " %s", addresses->names[i]);
+	}
+}
+
+static void check_entry(struct patient *patient, const struct choice_entry *entry)
+{
+	char addresses[512];
+
+	/* Proxmox's refusal; told where the machine is */
+	if (entry->hostpci.pcie && !vm_config_is_q35(patient->config))
+		return;
+	if (entry->error.status == -EBUSY) {
+		check_add(patient->list, CHECK_WARN, "vm_hostpci", "hostpci%u: %s", entry->index,
+			entry->error.message);
+		fix_entry(patient, entry);
+	} else if (entry->error.status < 0 || entry->notice) {
+		check_add(patient->list, CHECK_FAIL, "vm_hostpci", "hostpci%u: %s", entry->index,
+			entry->error.status < 0 ? entry->error.message : entry->notice);
+		fix_entry(patient, entry);
+	} else if (entry->mediated) {
+		check_add(patient->list, CHECK_INFO, "vm_hostpci",
+			"hostpci%u: a mediated device: gpu-ferry leaves it alone", entry->index);
+	} else {
+		list_addresses(entry, addresses, sizeof(addresses));
+		check_add(patient->list, CHECK_PASS, "vm_hostpci", "hostpci%u is there:%s",
+			entry->index, addresses);
+	}
+}
+
+static bool has_broken_entry(const struct choice *choice)
+{
+	for (size_t i = 0; i < choice->count; i++) {
+		if (choice->entries[i].error.status < 0)
+			return true;
+	}
+	return false;
+}
+
+static void check_hostpci(struct patient *patient)
+{
+	const struct choice *choice = &patient->guest.resolved.choice;
+
+	for (size_t i = 0; i < choice->count; i++)
+		check_entry(patient, &choice->entries[i]);
+	if (choice->count == 0) {
+		check_add(patient->list, CHECK_FAIL, "vm_hostpci",
+			"it has no hostpci: no card is passed to it");
+		check_fix(patient->list, "gpu-ferry attach %u %s", patient->vmid,
+			suggest_device(patient->doctor));
+	} else if (choice->error.status < 0 && !has_broken_entry(choice)) {
+		check_add(patient->list, CHECK_FAIL, "vm_hostpci", "%s", choice->error.message);
+		check_fix(patient->list, "qm config %u  # then: qm set %u --delete hostpciN",
+			patient->vmid, patient->vmid);
+	}
+}
+
+/* ---- machine and firmware of the guest */
+
+static const char *value_of(const struct patient *patient, const struct choice_entry *entry)
+{
+	const char *value = vm_config_hostpci(patient->config, entry->index);
+
+	return value ? value : "";
+}
+
+static void check_pcie(struct patient *patient, const struct choice_entry *entry)
+{
+	bool is_q35 = vm_config_is_q35(patient->config);
+
+	if (entry->hostpci.pcie && is_q35) {
+		check_add(patient->list, CHECK_PASS, "vm_machine", "hostpci%u: pcie=1 with q35",
+			entry->index);
+	} else if (entry->hostpci.pcie) {
+		check_add(patient->list, CHECK_FAIL, "vm_machine",
+			"hostpci%u: pcie=1 needs the machine q35: Proxmox VE does not start the VM",
+			entry->index);
+		check_fix(patient->list, "qm set %u --machine q35", patient->vmid);
+	} else {
+		check_add(patient->list, CHECK_NOTICE, "vm_machine",
+			"hostpci%u is without pcie=1: the guest sees the card as an old PCI one, "
+			"which some drivers refuse",
+			entry->index);
+		check_fix(patient->list, "qm set %u%s --hostpci%u '%s,pcie=1'", patient->vmid,
+			is_q35 ? "" : " --machine q35", entry->index, value_of(patient, entry));
+	}
+}
+
+/* The storage that the VM's first disk is on. */
+static void find_storage(const struct vm_config *config, char *ret, size_t size)
+{
+	static const char *const keys[] = {"scsi0", "virtio0", "sata0", "ide0"};
+
+	snprintf(ret, size, "local-lvm");
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+		const char *value = vm_config_get(config, keys[i]);
+		size_t length = value ? strcspn(value, ":/,") : 0;
+
+		if (!value || value[length] != ':' || strstr(value, "media=cdrom"))
+			continue;
+		snprintf(ret, size, "%.*s", (int)length, value);
+		return;
+	}
+}
+
+static void check_bios(struct patient *patient)
+{
+	const char *bios = vm_config_get(patient->config, "bios");
+	char storage[64];
+
+	if (bios && strcmp(bios, "ovmf") == 0) {
+		check_add(patient->list, CHECK_PASS, "vm_bios", "it boots by UEFI (ovmf)");
+		return;
+	}
+	check_add(patient->list, CHECK_WARN, "vm_bios",
+		"it boots by SeaBIOS: the ROMs of today's cards are made for UEFI, and their "
+		"large memory windows may find no room");
+	find_storage(patient->config, storage, sizeof(storage));
+	if (vm_config_get(patient->config, "efidisk0"))
+		check_fix(patient->list, "qm set %u --bios ovmf", patient->vmid);
+	else
+		check_fix(patient->list,
+			"qm set %u --bios ovmf --efidisk0 "
+			"%s:1,efitype=4m,pre-enrolled-keys=1  # for a guest installed anew: one "
+			"installed for BIOS does not boot by UEFI",
+			patient->vmid, storage);
+}
+
+/* ---- what kind of guest it is */
+
+/* Windows' drivers for virtio come on a disc of that name. */
+static bool has_windows_disc(const struct vm_config *config)
+{
+	for (size_t i = 0; i < config->count; i++) {
+		if (strstr(config->entries[i].value, "virtio-win") &&
+			strstr(config->entries[i].value, "media=cdrom"))
+			return true;
+	}
+	return false;
+}
+
+static void check_windows(struct patient *patient)
+{
+	const char *ostype = vm_config_ostype(patient->config);
+
+	switch (patient->doctor->settings.windows_blacklist) {
+	case WINDOWS_BLACKLIST_WHILE_RUNNING:
+		check_add(patient->list, CHECK_PASS, "vm_ostype",
+			"%s: the host's display driver stays away while it runs", ostype);
+		break;
+	case WINDOWS_BLACKLIST_PERMANENT:
+		check_add(patient->list, CHECK_WARN, "vm_ostype",
+			"%s: with windows_blacklist = \"permanent\" the host never gets the card",
+			ostype);
+		check_fix(patient->list,
+			"sed -i 's/^windows_blacklist = .*/windows_blacklist = \"while-running\";/' "
+			"/" SETTINGS_PATH " && gpu-ferry setup --mode share --apply");
+		break;
+	case WINDOWS_BLACKLIST_OFF:
+		check_add(patient->list, CHECK_NOTICE, "vm_ostype",
+			"%s: with windows_blacklist = \"off\" the host's display driver stays "
+			"loaded; if the guest's driver stops with code 43, set \"while-running\"",
+			ostype);
+		break;
+	}
+}
+
+static void check_ostype(struct patient *patient)
+{
+	const char *ostype = vm_config_ostype(patient->config);
+
+	if (vm_config_is_windows(patient->config)) {
+		check_windows(patient);
+	} else if (has_windows_disc(patient->config)) {
+		check_add(patient->list, CHECK_WARN, "vm_ostype",
+			"ostype is %s, and a disc with Windows' virtio drivers is in: a Windows "
+			"guest must be called one",
+			ostype);
+		check_fix(patient->list, "qm set %u --ostype win11  # or win10", patient->vmid);
+	} else if (strcmp(ostype, "other") == 0) {
+		check_add(patient->list, CHECK_WARN, "vm_ostype",
+			"ostype is not set: whether it is a Windows guest cannot be known");
+		check_fix(
+			patient->list, "qm set %u --ostype l26  # or win11, win10", patient->vmid);
+	} else {
+		check_add(patient->list, CHECK_PASS, "vm_ostype",
+			"ostype is %s: no blacklist is needed", ostype);
+	}
+}
+
+/* ---- agent, mapping, ROM */
+
+static void check_agent(struct patient *patient)
+{
+	if (vm_config_has_agent(patient->config)) {
+		check_add(patient->list, CHECK_PASS, "vm_agent", "the guest agent is on");
+		return;
+	}
+	check_add(patient->list, CHECK_NOTICE, "vm_agent",
+		"the guest agent is off: `gpu-ferry guest %u` cannot look into the guest",
+		patient->vmid);
+	check_fix(patient->list, "qm set %u --agent enabled=1", patient->vmid);
+}
+
+static size_t count_nodes(const struct doctor *doctor)
+{
+	cleanup(names_done) struct names nodes = {0};
+
+	(void)folder_list(&doctor->context->root, "etc/pve/nodes", &nodes);
+	return nodes.count;
+}
+
+/* What `pvesh` is to be told of the first function of a raw entry. */
+static void fix_mapping(struct patient *patient, const struct choice_entry *entry)
+{
+	const struct names *addresses = choice_addresses(entry);
+	const struct pci_function *function = addresses && addresses->count
+		? patient_function(patient, addresses->names[0])
+		: NULL;
+	char node[NODE_NAME_SIZE];
+
+	if (!function || node_name(&patient->doctor->context->root, node, sizeof(node), NULL) < 0)
+		return;
+	check_fix(patient->list,
+		"pvesh create /cluster/mapping/pci --id gpu --map "
+		"node=%s,path=%.*s,id=%04x:%04x,subsystem-id=%04x:%04x,iommugroup=%ld && qm set %u "
+		"--hostpci%u mapping=gpu%s",
+		node, (int)strcspn(function->address, "."), function->address, function->vendor_id,
+		function->device_id, function->subsystem_vendor_id, function->subsystem_device_id,
+		function->iommu_group, patient->vmid, entry->index,
+		entry->hostpci.pcie ? ",pcie=1" : "");
+}
+
+static void check_mapping(struct patient *patient)
+{
+	const struct choice *choice = &patient->guest.resolved.choice;
+
+	if (count_nodes(patient->doctor) < 2)
+		return;
+	for (size_t i = 0; i < choice->count; i++) {
+		const struct choice_entry *entry = &choice->entries[i];
+
+		if (entry->hostpci.mapping || !choice_addresses(entry))
+			continue;
+		check_add(patient->list, CHECK_NOTICE, "vm_mapping",
+			"hostpci%u names an address, and in a cluster another node has another "
+			"device there: a resource mapping says which is meant where",
+			entry->index);
+		fix_mapping(patient, entry);
+	}
+}
+
+static bool has_shadowed_rom(const struct patient *patient, const char *address)
+{
+	struct pci_resources resources;
+
+	return pci_resources_read(&patient->doctor->context->kernel, address, &resources) == 0 &&
+		resources.rom_is_shadowed;
+}
+
+static void check_rom(struct patient *patient)
+{
+	const struct choice *choice = &patient->guest.resolved.choice;
+
+	for (size_t i = 0; i < choice->count; i++) {
+		const struct choice_entry *entry = &choice->entries[i];
+		const struct names *addresses = choice_addresses(entry);
+
+		if (!addresses || !addresses->count || entry->hostpci.romfile ||
+			!entry->hostpci.rombar || !has_shadowed_rom(patient, addresses->names[0]))
+			continue;
+		check_add(patient->list, CHECK_WARN, "vm_rom",
+			"hostpci%u: the card's ROM is the firmware's used copy (shadowed), and the "
+			"entry names no romfile",
+			entry->index);
+		check_fix(patient->list,
+			"qm set %u --hostpci%u '%s,romfile=gpu.rom'  # the card's ROM as "
+			"/usr/share/kvm/gpu.rom: read where the card is not the boot display",
+			patient->vmid, entry->index, value_of(patient, entry));
+	}
+}
+
+/* What stops every start and was not told yet; the rest is this moment's (who has the card now). */
+struct lasting_blocker {
+	enum blocker_code code;
+	const char *fix;
+};
+
+static const struct lasting_blocker lasting_blockers[] = {
+	{BLOCKER_BOOT_DISPLAY,
+		"sed -i 's/^boot_display = .*/boot_display = \"allow\";/' /" SETTINGS_PATH},
+	{BLOCKER_FOREIGN_MEMBER, "editor /" SETTINGS_PATH "  # name it in `allow`"},
+	{BLOCKER_DEAD, "poweroff  # a reboot is often not enough"},
+	{BLOCKER_OVERDUE, "gpu-ferry reconcile  # once what uses it has ended: gpu-ferry status"},
+};
+
+static void check_blocker(struct patient *patient, const struct blocker *blocker)
+{
+	if (blocker->code == BLOCKER_HELD || blocker->code == BLOCKER_RESERVED)
+		check_add(patient->list, CHECK_NOTICE, "vm_plan",
+			"a start now would be refused: %s", blocker->message);
+	for (size_t i = 0; i < sizeof(lasting_blockers) / sizeof(lasting_blockers[0]); i++) {
+		if (lasting_blockers[i].code != blocker->code)
+			continue;
+		check_add(patient->list, CHECK_FAIL, "vm_plan", "it would not start: %s",
+			blocker->message);
+		check_fix(patient->list, "%s", lasting_blockers[i].fix);
+	}
+}
+
+static void check_plan(struct patient *patient)
+{
+	const struct plan *plan = &patient->guest.plan;
+
+	for (size_t i = 0; i < plan->blocker_count; i++)
+		check_blocker(patient, &plan->blockers[i]);
+}
+
+static void check_config(struct patient *patient)
+{
+	const struct choice *choice = &patient->guest.resolved.choice;
+
+	check_warnings(patient);
+	patient_check_hookscript(patient);
+	check_hostpci(patient);
+	if (vm_config_is_template(patient->config))
+		return;
+	for (size_t i = 0; i < choice->count; i++) {
+		if (!choice->entries[i].mediated)
+			check_pcie(patient, &choice->entries[i]);
+	}
+	check_bios(patient);
+	check_rom(patient);
+	check_ostype(patient);
+	patient_check_cpu(patient);
+	check_agent(patient);
+	check_mapping(patient);
+	patient_check_others(patient);
+	check_plan(patient);
+}
+
+void doctor_check_vm(struct doctor *doctor, unsigned int vmid)
+{
+	struct patient patient = {.doctor = doctor, .list = &doctor->list, .vmid = vmid};
+	struct error error = {0};
+	int r;
+
+	snprintf(doctor->vm_title, sizeof(doctor->vm_title), "VM %u", vmid);
+	checklist_section(&doctor->list, doctor->vm_title);
+	r = guest_plan_make(doctor->context, vmid, NULL, &patient.guest, &error);
+	patient.config = &patient.guest.resolved.config;
+	if (r < 0)
+		explain_unread(&patient, r, &error);
+	else
+		check_config(&patient);
+	guest_plan_done(&patient.guest);
+}

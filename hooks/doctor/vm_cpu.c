@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "patient.h"
+
+#include "conf/vm_cpu.h"
+#include "kmod-helper/base/cleanup.h"
+#include <string.h>
+
+/* @text in single quotes, as a shell takes it. */
+static void quote(const char *text, char *buffer, size_t size)
+{
+	size_t used = 0;
+
+	for (; *text && used + sizeof("'\\''") < size; text++)
+		used += (size_t)snprintf(
+			buffer + used, size - used, *text == '\'' ? "'\\''" : "%c", *text);
+	buffer[used] = '\0';
+}
+
+static void fix_arguments(struct patient *patient, const struct cpu_arguments *cpu)
+{
+	const char *remark = *cpu->dropped ? "  # not carried over: " : "";
+	char rest[4096];
+
+	quote(cpu->rest, rest, sizeof(rest));
+	if (*rest)
+		check_fix(patient->list, "qm set %u --args '%s' --cpu '%s'%s%s", patient->vmid,
+			rest, cpu->native, remark, cpu->dropped);
+	else
+		check_fix(patient->list, "qm set %u --delete args && qm set %u --cpu '%s'%s%s",
+			patient->vmid, patient->vmid, cpu->native, remark, cpu->dropped);
+}
+
+static void check_arguments(struct patient *patient)
+{
+	const char *arguments = vm_config_get(patient->config, "args");
+	cleanup(cpu_arguments_done) struct cpu_arguments cpu = {0};
+
+	if (cpu_arguments_parse(arguments, vm_config_get(patient->config, "cpu"), &cpu) < 0) {
+		check_add(patient->list, CHECK_PASS, "vm_args_cpu",
+			"no -cpu in args defeats Proxmox VE's own");
+		return;
+	}
+	check_add(patient->list, CHECK_WARN, "vm_args_cpu",
+		"args: -cpu replaces all that Proxmox VE itself says of the processor, the Hyper-V "
+		"enlightenments included");
+	fix_arguments(patient, &cpu);
+}
+
+/* Fermi and older, by the ranges of their ids: their last drivers are 391 and 342. */
+static bool is_before_kepler(const struct pci_function *function)
+{
+	unsigned int id = function->device_id;
+
+	return id < 0x0fc0 || (id >= 0x1040 && id <= 0x10ff) || id == 0x1140 ||
+		(id >= 0x1200 && id <= 0x127f);
+}
+
+/* NVIDIA's drivers take a VM as it is from 465 on. NULL: no reason. */
+static const char *reason_to_hide(const struct patient *patient, const char *address)
+{
+	const struct pci_function *function = patient_function(patient, address);
+
+	if (!function || function->vendor_id != 0x10de || !pci_is_display(function))
+		return NULL;
+	if (is_before_kepler(function))
+		return "its last driver is older than 465";
+	return patient->doctor->platform.laptop ? "it is a laptop's" : NULL;
+}
+
+static const char *find_reason(const struct patient *patient)
+{
+	const struct choice *choice = &patient->guest.resolved.choice;
+	const char *reason = NULL;
+
+	for (size_t i = 0; i < choice->count; i++) {
+		const struct names *addresses = choice_addresses(&choice->entries[i]);
+
+		for (size_t k = 0; addresses && !reason && k < addresses->count; k++)
+			reason = reason_to_hide(patient, addresses->names[k]);
+	}
+	return reason;
+}
+
+static void check_hidden(struct patient *patient)
+{
+	const char *cpu = vm_config_get(patient->config, "cpu");
+	const char *reason = find_reason(patient);
+
+	if (cpu_is_hidden(cpu)) {
+		check_add(patient->list, CHECK_PASS, "vm_cpu_hidden",
+			"hidden=1 is set: the guest does not see that it is a VM%s",
+			reason ? "" : " (not needed: NVIDIA's drivers since 465 take one)");
+	} else if (reason) {
+		check_add(patient->list, CHECK_WARN, "vm_cpu_hidden",
+			"the guest sees that it is a VM, and the card's driver may refuse that "
+			"(code 43): %s",
+			reason);
+		check_fix(patient->list, "qm set %u --cpu '%s,hidden=1'", patient->vmid,
+			cpu ? cpu : "host");
+	} else {
+		check_add(patient->list, CHECK_PASS, "vm_cpu_hidden",
+			"hidden=1 is not needed: NVIDIA's drivers since 465 take a VM as it is");
+	}
+}
+
+void patient_check_cpu(struct patient *patient)
+{
+	check_arguments(patient);
+	check_hidden(patient);
+}

@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# shellcheck shell=bash
+# The cases of doctor, over the machines of machines.sh. Sourced by run.
+
+# As ferry; says so where a WARN or a FAIL comes without what mends it.
+doctor() { # ARGUMENT…
+	ferry doctor "$@"
+	awk '/^(WARN|FAIL): / { bad = $0; next }
+		bad { if ($0 !~ /^      fix: ./) print "NO FIX: " bad; bad = "" }
+		END { if (bad) print "NO FIX: " bad }' "$work/stdout"
+}
+
+linux_vm() { # VMID LINE…: a VM that has everything as it should be
+	local vmid=$1
+	shift
+	config "$vmid" "agent: 1" "bios: ovmf" "cpu: host" "efidisk0: local-lvm:vm-$vmid-disk-1,size=4M" \
+		"machine: q35" "ostype: l26" "scsi0: local-lvm:vm-$vmid-disk-0" "$@"
+}
+
+case_doctor_amd_workstation() {
+	amd_workstation
+	linux_vm 104 "hostpci0: 0000:2b:00,pcie=1,romfile=gpu.rom"
+	doctor
+	doctor 104
+}
+
+case_doctor_intel_off_in_firmware() {
+	intel_desktop
+	iommu_is_off
+	rm "$tree/sys/firmware/acpi/tables/DMAR"
+	processor GenuineIntel
+	doctor
+}
+
+case_doctor_intel_not_on_the_command_line() {
+	intel_desktop old
+	iommu_is_off
+	doctor
+}
+
+case_doctor_intel_reboot_pending() {
+	intel_desktop old
+	iommu_is_off
+	grub intel_iommu=on iommu=pt
+	doctor
+}
+
+case_doctor_intel_set() {
+	intel_desktop old
+	grub intel_iommu=on,sm_on
+	running_command_line intel_iommu=on,sm_on
+	doctor
+}
+
+case_doctor_intel_no_longer_set() {
+	intel_desktop old
+	running_command_line intel_iommu=on
+	doctor
+}
+
+# The guide's argument on a kernel that does without.
+case_doctor_intel_not_needed() {
+	intel_desktop
+	grub intel_iommu=on
+	running_command_line intel_iommu=on
+	doctor
+}
+
+case_doctor_switched_off() {
+	intel_desktop
+	iommu_is_off
+	grub intel_iommu=off
+	running_command_line intel_iommu=off
+	doctor
+	running_command_line
+	group 0000:01:00.0 15
+	doctor
+}
+
+case_doctor_by_the_guide() {
+	amd_workstation
+	by_the_guide
+	doctor 104
+}
+
+case_doctor_twins() {
+	intel_desktop
+	geforce 0000:02:00 16
+	modprobe_file vfio.conf "# the card for the VM" "options vfio-pci ids=10de:2704 disable_vga=1"
+	on_vfio_since_boot 0000:01:00
+	on_vfio_since_boot 0000:02:00
+	running_command_line vfio-pci.ids=10de:22bb
+	doctor
+}
+
+# ZFS, systemd-boot, its boot partitions kept by proxmox-boot-tool; no GRUB.
+case_doctor_systemd_boot() {
+	intel_desktop old
+	rm "$tree/etc/default/grub"
+	write etc/kernel/proxmox-boot-uuids AAAA-BBBB
+	write etc/kernel/cmdline "root=ZFS=rpool/ROOT/pve-1 boot=zfs intel_iommu=on"
+	mkdir -p "$tree/sys/firmware/efi/efivars"
+	{
+		printf '\x06\0\0\0'
+		printf 's\0y\0s\0t\0e\0m\0d\0-\0b\0o\0o\0t\0 \0002\0005\0002\0\0\0'
+	} >"$tree/sys/firmware/efi/efivars/LoaderInfo-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
+	iommu_is_off
+	doctor
+}
+
+case_doctor_cluster() {
+	amd_workstation
+	mkdir -p "$tree/etc/pve/nodes/pve2/qemu-server"
+	linux_vm 104 "hostpci0: 0000:2b:00,pcie=1,romfile=gpu.rom"
+	mapping gpu "id=10de:2704,iommugroup=15,node=pve1,path=0000:2b:00,subsystem-id=1458:40bc"
+	linux_vm 105 "hostpci0: mapping=gpu,pcie=1,romfile=gpu.rom"
+	linux_vm 106 "hostpci0: mapping=other,pcie=1"
+	mapping old "id=10de:2204,iommugroup=15,node=pve1,path=0000:2b:00,subsystem-id=1458:40bc"
+	linux_vm 107 "hostpci0: mapping=old,pcie=1"
+	doctor 104
+	ferry doctor 105 --output-format json-pretty
+	doctor 106
+	doctor 107
+}
+
+case_doctor_nothing_found() {
+	rm -rf "${tree:?}"/*
+	doctor
+	ferry doctor --output-format json
+	ferry doctor 104 2>&1 | sed 's|nodes/[^/]*/|nodes/NODE/|' # the kernel's word for the node
+}
+
+case_doctor_modules_in_the_way() {
+	amd_workstation
+	modprobe_file vfio-off.conf "blacklist vfio-pci" "install vfio_iommu_type1 /bin/false"
+	modprobe_file no-usb.conf "blacklist xhci_hcd" "blacklist snd-hda-intel" "install nouveau \\" "/bin/true"
+	touch -d 2026-01-03 "$tree/etc/modprobe.d/no-usb.conf"
+	write usr/lib/modprobe.d/nvidia.conf "blacklist nouveau"
+	write etc/modules "# /etc/modules" vfio vfio_iommu_type1 vfio_pci vfio_virqfd
+	doctor
+	running_command_line modprobe.blacklist=nouveau,pcspkr
+	rm "$tree/etc/modprobe.d/no-usb.conf" "$tree/usr/lib/modprobe.d/nvidia.conf"
+	rm "$tree/lib/modules/6.8.12-4-pve/modules.dep"
+	doctor
+	: >"$tree/lib/modules/6.8.12-4-pve/modules.dep"
+	doctor
+}
+
+# NVIDIA's own driver is the host's: a blacklist of nouveau is right then.
+case_doctor_nvidia_on_the_host() {
+	amd_workstation
+	kernel 6.8.12-4-pve "" vfio/pci/vfio-pci gpu/drm/nouveau updates/dkms/nvidia
+	driver nvidia nvidia
+	bound 0000:2b:00.0 nvidia
+	write usr/lib/modprobe.d/nvidia-blacklists-nouveau.conf "blacklist nouveau"
+	doctor
+	: "and then the kernel was updated, and the module was not"
+	kernel 6.14.0-1-pve "" vfio/pci/vfio-pci gpu/drm/nouveau
+	bound 0000:2b:00.0
+	doctor
+}
+
+case_doctor_card_in_trouble() {
+	intel_desktop
+	geforce 0000:02:00 16
+	geforce 0000:03:00 17 0 unset
+	device 0000:05:00.0 8086:10d3 8086:a01f 0200 15 e1000e
+	write "$(function_path 0000:01:00.0)/driver_override" vfio-pci
+	write etc/driverctl.d/pci-0000:01:00.1 vfio-pci
+	write "$(function_path 0000:01:00.0)/reset_method" ""
+	truncate -s 0 "$tree/$(function_path 0000:01:00.0)/reset_method"
+	rm "$tree/$(function_path 0000:02:00.0)/reset_method"
+	head -c 64 /dev/zero | tr '\0' '\377' >"$tree/$(function_path 0000:02:00.0)/config"
+	write "$(function_path 0000:03:00.0)/power_state" D3cold
+	bound 0000:03:00.0
+	settings 'boot_display = "refuse";'
+	doctor
+	settings 'allow = [ "0000:05:00.0" ];' 'boot_dispaly = "allow";'
+	doctor
+}
+
+case_doctor_lent_owed_and_overdue() {
+	intel_desktop
+	geforce 0000:02:00 16
+	geforce 0000:03:00 17
+	on_vfio_since_boot 0000:01:00
+	on_vfio_since_boot 0000:02:00
+	loan vm-104 '{"kind":"vm","vmid":104}' lent "$(loan_function 0000:01:00.0 15 nouveau taken)"
+	loan vm-105 '{"kind":"vm","vmid":105}' owed "$(loan_function 0000:02:00.0 16 gone_module taken)"
+	loan hand-17 '{"kind":"hand","iommu_group":17}' overdue "$(loan_function 0000:03:00.0 17 nouveau taken)" \
+		"$(stuck_step 0000:03:00.0 nouveau)"
+	running 104 4242
+	doctor
+}
+
+case_doctor_vm_in_trouble() {
+	intel_desktop
+	device 0000:06:00.0 10de:1180 1458:353c 0300 18 nouveau
+	device 0000:07:00.0 10de:1080 1458:353c 0300 19 nouveau
+	config 104 "ostype: l26" "hostpci0: 0000:01:00,pcie=1" "hostpci1: 99:00" "hostpci2: 06:00.0" \
+		"ide0: local:iso/virtio-win-0.1.285.iso,media=cdrom" "virtio0: tank:vm-104-disk-0" "cpu: x86-64-v2" \
+		"args: -device 'usb-mouse,id=it''s' -cpu host,-hypervisor,+aes,hv_relaxed -smbios type=1"
+	config 105 "memory: 2048" "hostpci16: 01:00" "nonsense"
+	config 106 "ostype: win11" "hostpci0: 0000:07:00.0,pcie=1" "machine: pc-q35-8.1" "hostpci1: 07:00.0"
+	config 107 "template: 1" "hostpci0: 00:02.0"
+	mkdir -p "$tree/etc/pve/nodes/pve1/lxc"
+	write etc/pve/nodes/pve1/lxc/108.conf "arch: amd64"
+	doctor 104
+	doctor 105
+	doctor 106
+	doctor 107
+	doctor 108
+	doctor 109
+	write sys/class/dmi/id/chassis_type 10
+	linux_vm 110 "hostpci0: 0000:01:00,pcie=1"
+	settings 'windows_blacklist = "off";'
+	doctor 110
+	ferry doctor 106 --output-format json-pretty
+	settings 'windows_blacklist = "permanent";'
+	doctor 106
+}
+
+case_doctor_as_nobody() {
+	if [ "$(id -u)" != 0 ] || ! command -v setpriv >/dev/null; then
+		skip "needs root and setpriv"
+		return
+	fi
+	amd_workstation
+	linux_vm 104 "hostpci0: 0000:2b:00,pcie=1,romfile=gpu.rom"
+	chmod 750 "$tree/etc/pve" "$tree/etc/pve/nodes"
+	chmod 000 "$tree/boot/config-6.8.12-4-pve" "$tree/etc/modprobe.d/pve-blacklist.conf"
+	call as=nobody gpu-ferry doctor 104 --root "$tree"
+}
+
+case_doctor_writes_nothing() {
+	amd_workstation
+	by_the_guide
+	find "$tree" -printf '%p %s %T@ %m\n' | sort >"$work/before"
+	ferry doctor 104 --output-format json >/dev/null
+	find "$tree" -printf '%p %s %T@ %m\n' | sort | diff "$work/before" - && echo untouched
+}
+
+case_doctor_usage() {
+	call gpu-ferry doctor 104 105
+	call gpu-ferry doctor nonsense
+	call gpu-ferry doctor --help
+}
