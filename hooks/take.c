@@ -259,23 +259,22 @@ static int lock_lender(struct context *context, const struct loan *seen, int *re
 	return r;
 }
 
-/* What @function of the plan is in another's loan; NULL when it is not to come from there. */
+/* What @function of the plan is in a gone VM's loan; NULL when it is not to come from there. It may
+ * be in ours too: somebody died between the writing of the one and of the other. */
 static const struct loan_function *find_inherited(
-	const struct plan_function *function, const struct loan *from, const struct loan *loan)
+	const struct plan_function *function, const struct loan *from)
 {
 	const struct loan_function *found = loan_find(from, function->now.address);
-	const struct loan_function *own = loan_find(loan, function->now.address);
 
-	if (!found || found->use == LOAN_ALTERNATIVE || function->loan.use == LOAN_ALTERNATIVE)
-		return NULL;
-	return !own || own->use == LOAN_ALTERNATIVE ? found : NULL;
+	return found && found->use != LOAN_ALTERNATIVE && function->loan.use != LOAN_ALTERNATIVE
+		? found
+		: NULL;
 }
 
-static bool has_inheritance(
-	const struct plan *plan, const struct loan *from, const struct loan *loan)
+static bool has_inheritance(const struct plan *plan, const struct loan *from)
 {
 	for (size_t i = 0; i < plan->function_count; i++) {
-		if (find_inherited(&plan->functions[i], from, loan))
+		if (find_inherited(&plan->functions[i], from))
 			return true;
 	}
 	return false;
@@ -291,8 +290,7 @@ static int inherit_from(struct context *context, const struct loan *seen, const 
 
 	for (size_t i = 0; r == 0 && i < plan->function_count; i++) {
 		const char *address = plan->functions[i].now.address;
-		const struct loan_function *function =
-			find_inherited(&plan->functions[i], &from, loan);
+		const struct loan_function *function = find_inherited(&plan->functions[i], &from);
 
 		if (!function)
 			continue;
@@ -321,7 +319,7 @@ static int inherit(struct context *context, const struct loans *loans, const str
 
 		if (from->owner.kind == LOAN_OWNER_VM &&
 			!loan_owner_equal(&from->owner, &loan->owner) &&
-			has_inheritance(plan, from, loan))
+			has_inheritance(plan, from))
 			r = inherit_from(context, from, plan, loan, error);
 	}
 	return r;
@@ -423,12 +421,26 @@ static int take_locked(
 	return r < 0 ? r : run_plan(context, request, &plan, &loan, error);
 }
 
+/* Who has the lock of a group for that long is in the loans: better than the lock's name. */
+static void refuse_by_name(
+	struct context *context, const struct take_request *request, struct error *error)
+{
+	cleanup(loans_done) struct loans loans = {0};
+	cleanup(plan_done) struct plan plan = {0};
+
+	if (loans_read(&context->root, &loans, NULL) == 0 &&
+		take_plan(context, request, &loans, &plan, NULL) == 0 && plan.blocker_count)
+		take_refusal(&plan, error);
+}
+
 int take_run(struct context *context, const struct take_request *request, struct error *error)
 {
 	cleanup(locks_done) struct locks groups = {0};
 	auto_close int lock = loan_lock(context, &request->owner, LOAN_LOCK_MS, error);
 	int r = lock < 0 ? lock : lock_groups(context, request, &groups, error);
 
+	if (r == -EBUSY)
+		refuse_by_name(context, request, error);
 	if (r < 0)
 		return r;
 	r = take_locked(context, request, error);

@@ -217,6 +217,21 @@ Test(loan, removing_what_is_not_there_is_no_error)
 	cr_expect_eq(read_file(NULL), -ENOENT);
 }
 
+Test(loan, removing_one_takes_along_what_killed_writers_left_of_it)
+{
+	cleanup(names_done) struct names names = {0};
+	struct loan loan;
+
+	loan_init(&loan, VM_104);
+	cr_assert_eq(loan_write(&scratch.root, &loan, NULL), 0);
+	scratch_write(&scratch, LOAN_FOLDER "/.vm-104.json.77.tmp", "half writ");
+	scratch_write(&scratch, LOAN_FOLDER "/.vm-1045.json.77.tmp", "another's");
+	cr_assert_eq(loan_remove(&scratch.root, VM_104, NULL), 0);
+	cr_assert_eq(folder_list(&scratch.root, LOAN_FOLDER, &names), 0);
+	cr_assert_eq(names.count, 1u);
+	cr_expect_str_eq(names.names[0], ".vm-1045.json.77.tmp");
+}
+
 Test(loan, owners_have_files_of_their_own)
 {
 	const struct loan_owner hand = {.kind = LOAN_OWNER_HAND, .iommu_group = 104};
