@@ -209,30 +209,93 @@ static int write_new(int folder, const char *name, mode_t mode, const char *text
 	return 0;
 }
 
-int file_replace(const struct root *root, const char *path, mode_t mode, const char *text,
+static int temporary_name(const char *name, char *buffer, size_t size)
+{
+	int length = snprintf(buffer, size, ".%s.%ld.tmp", name, (long)getpid());
+
+	return length < 0 || (size_t)length >= size ? -ENAMETOOLONG : 0;
+}
+
+int file_stage(const struct root *root, const char *path, mode_t mode, const char *text,
 	struct error *error)
 {
 	const char *name;
 	char temporary[NAME_MAX + 1];
 	auto_close int folder = open_folder_of(root, path, &name);
-	int r;
+	int r = folder < 0 ? folder : temporary_name(name, temporary, sizeof(temporary));
 
-	if (folder < 0)
-		return error_set_errno(error, folder, "write /%s", path);
-	if (snprintf(temporary, sizeof(temporary), ".%s.%ld.tmp", name, (long)getpid()) > NAME_MAX)
-		return error_set_errno(error, -ENAMETOOLONG, "write /%s", path);
+	if (r < 0)
+		return error_set_errno(error, r, "write /%s", path);
 	/* a leftover of a process that was killed and whose number came round again */
 	unlinkat(folder, temporary, 0);
 	r = write_new(folder, temporary, mode, text);
-	if (r == 0 && renameat(folder, temporary, folder, name) < 0)
-		r = -errno;
 	if (r < 0) {
 		unlinkat(folder, temporary, 0);
 		return error_set_errno(error, r, "write /%s", path);
 	}
-	if (fsync(folder) < 0)
+	return 0;
+}
+
+int file_commit(const struct root *root, const char *path, struct error *error)
+{
+	const char *name;
+	char temporary[NAME_MAX + 1];
+	auto_close int folder = open_folder_of(root, path, &name);
+	int r = folder < 0 ? folder : temporary_name(name, temporary, sizeof(temporary));
+
+	if (r < 0)
+		return error_set_errno(error, r, "write /%s", path);
+	if (renameat(folder, temporary, folder, name) < 0 || fsync(folder) < 0)
 		return error_set_errno(error, -errno, "write /%s", path);
 	return 0;
+}
+
+void file_discard(const struct root *root, const char *path)
+{
+	const char *name;
+	char temporary[NAME_MAX + 1];
+	auto_close int folder = open_folder_of(root, path, &name);
+
+	if (folder >= 0 && temporary_name(name, temporary, sizeof(temporary)) == 0)
+		unlinkat(folder, temporary, 0);
+}
+
+/* ".NAME.PID.tmp" */
+static bool is_temporary_of(const char *entry, const char *name)
+{
+	size_t length = strlen(name), digits;
+
+	if (entry[0] != '.' || strncmp(entry + 1, name, length) != 0 || entry[length + 1] != '.')
+		return false;
+	entry += length + 2;
+	digits = strspn(entry, "0123456789");
+	return digits && strcmp(entry + digits, ".tmp") == 0;
+}
+
+void file_sweep(const struct root *root, const char *path)
+{
+	const char *name;
+	auto_close int folder = open_folder_of(root, path, &name);
+	auto_closedir DIR *directory =
+		folder < 0 ? NULL : fdopendir(fcntl(folder, F_DUPFD_CLOEXEC, 0));
+	struct dirent *entry;
+
+	while (directory && (entry = readdir(directory))) {
+		if (is_temporary_of(entry->d_name, name))
+			unlinkat(folder, entry->d_name, 0);
+	}
+}
+
+int file_replace(const struct root *root, const char *path, mode_t mode, const char *text,
+	struct error *error)
+{
+	int r = file_stage(root, path, mode, text, error);
+
+	if (r == 0)
+		r = file_commit(root, path, error);
+	if (r < 0)
+		file_discard(root, path);
+	return r;
 }
 
 int file_remove(const struct root *root, const char *path, struct error *error)

@@ -56,6 +56,17 @@ int file_read(const struct root *root, const char *path, const struct file_read_
 int file_replace(const struct root *root, const char *path, mode_t mode, const char *text,
 	struct error *error);
 
+/* The parts of file_replace, for several files that are to change together: the temporary file with
+ * its text on the disk; the rename (of this process's temporary file); and giving it up. Staging
+ * again replaces what was staged. */
+int file_stage(const struct root *root, const char *path, mode_t mode, const char *text,
+	struct error *error);
+int file_commit(const struct root *root, const char *path, struct error *error);
+void file_discard(const struct root *root, const char *path);
+
+/* Removes temporary files of @path that processes which were killed have left. */
+void file_sweep(const struct root *root, const char *path);
+
 /* Removes the file; that it is not there is no error. */
 int file_remove(const struct root *root, const char *path, struct error *error);
 
