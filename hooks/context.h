@@ -36,6 +36,9 @@ struct context {
 	bool all;	     /* list --all */
 	const char *driver;  /* bind --driver */
 	bool install_driver; /* guest --install-driver */
+	bool apply;	     /* setup, undo */
+	bool windows;	     /* setup --windows */
+	const char *mode;    /* setup --mode; NULL: share */
 	const char *command;
 };
 

@@ -34,8 +34,12 @@ static const struct command commands[] = {
 	{"list", command_list, "[--all]", "GPUs, their drivers, and to whom they are lent"},
 	{"plan", command_plan, "VMID", "what pre-start would do, and what would stop it"},
 	{"reconcile", command_reconcile, "[--dry-run]", "return at once what gone VMs owe"},
+	{"setup", command_setup, "[--mode dedicated DEVICE…] [--apply]",
+		"make the host ready: shows a diff, and with --apply does it"},
 	{"status", command_status, "[DEVICE|VMID]", "what is lent, owed or overdue"},
 	{"unbind", command_unbind, "DEVICE… [--dry-run]", "return devices lent by hand"},
+	{"undo", command_undo, "[--apply]",
+		"take back what setup did: a diff, and with --apply does it"},
 	{"watch", command_watch, "", "return what gone VMs owe, for as long as there are loans"},
 };
 
@@ -43,27 +47,33 @@ static const struct command commands[] = {
 
 enum option_code {
 	OPTION_ALL = 256,
+	OPTION_APPLY,
 	OPTION_DRIVER,
 	OPTION_DRY_RUN,
 	OPTION_FORMAT,
 	OPTION_INSTALL_DRIVER,
+	OPTION_MODE,
 	OPTION_NO_COLOR,
 	OPTION_ROOT,
 	OPTION_VERSION,
+	OPTION_WINDOWS,
 };
 
 static const struct option long_options[] = {
 	{"all", no_argument, NULL, OPTION_ALL},
+	{"apply", no_argument, NULL, OPTION_APPLY},
 	{"driver", required_argument, NULL, OPTION_DRIVER},
 	{"dry-run", no_argument, NULL, OPTION_DRY_RUN},
 	{"help", no_argument, NULL, 'h'},
 	{"install-driver", no_argument, NULL, OPTION_INSTALL_DRIVER},
+	{"mode", required_argument, NULL, OPTION_MODE},
 	{"no-color", no_argument, NULL, OPTION_NO_COLOR},
 	{"output-format", required_argument, NULL, OPTION_FORMAT},
 	{"quiet", no_argument, NULL, 'q'},
 	{"root", required_argument, NULL, OPTION_ROOT},
 	{"verbose", no_argument, NULL, 'v'},
 	{"version", no_argument, NULL, OPTION_VERSION},
+	{"windows", no_argument, NULL, OPTION_WINDOWS},
 	{0},
 };
 
@@ -133,6 +143,15 @@ static int parse_options(int count, char **arguments, struct context *context, s
 		switch (option) {
 		case OPTION_ALL:
 			context->all = true;
+			break;
+		case OPTION_APPLY:
+			context->apply = true;
+			break;
+		case OPTION_MODE:
+			context->mode = optarg;
+			break;
+		case OPTION_WINDOWS:
+			context->windows = true;
 			break;
 		case OPTION_DRIVER:
 			context->driver = optarg;

@@ -16,6 +16,8 @@ int command_hook(struct context *context, char **arguments, struct error *error)
 int command_list(struct context *context, char **arguments, struct error *error);
 int command_plan(struct context *context, char **arguments, struct error *error);
 int command_reconcile(struct context *context, char **arguments, struct error *error);
+int command_setup(struct context *context, char **arguments, struct error *error);
 int command_status(struct context *context, char **arguments, struct error *error);
 int command_unbind(struct context *context, char **arguments, struct error *error);
+int command_undo(struct context *context, char **arguments, struct error *error);
 int command_watch(struct context *context, char **arguments, struct error *error);

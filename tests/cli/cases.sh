@@ -615,6 +615,187 @@ case_guest_sees_what_it_was_given() {
 	agent_end
 }
 
+# ---- setup and undo
+
+grub_host() { # LINE…: more lines of /etc/default/grub
+	write etc/default/grub 'GRUB_DEFAULT=0' 'GRUB_DISTRIBUTOR=`lsb_release -i -s 2> /dev/null || echo Debian`' "$@"
+	for program in update-grub update-initramfs; do
+		write "usr/sbin/$program" '#!/bin/sh'
+		chmod +x "$tree/usr/sbin/$program"
+	done
+}
+
+intel_host() { # RELEASE
+	write proc/cpuinfo 'processor	: 0' 'vendor_id	: GenuineIntel'
+	write proc/sys/kernel/osrelease "$1"
+}
+
+# As the guide has it, to the letter.
+guide_host() {
+	grub_host 'GRUB_CMDLINE_LINUX_DEFAULT="quiet intel_iommu=on iommu=pt"' 'GRUB_CMDLINE_LINUX=""'
+	write etc/modprobe.d/vfio.conf 'options vfio-pci ids=10de:1e07,10de:10f7'
+	write etc/modprobe.d/pve-blacklist.conf '# This file contains a list of modules which are not supported by Proxmox VE ' \
+		'' '# nvidiafb see bugreport https://bugzilla.proxmox.com/show_bug.cgi?id=701' \
+		'blacklist nvidiafb' 'blacklist nouveau' 'blacklist nvidia'
+}
+
+systemd_boot_host() { # COMMAND-LINE
+	mkdir -p "$tree/sys/firmware/efi/efivars"
+	printf '\6\0\0\0s\0y\0s\0t\0e\0m\0d\0-\0b\0o\0o\0t\0 \0002\0005\0002\0\0\0' \
+		>"$tree/sys/firmware/efi/efivars/LoaderInfo-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
+	write etc/kernel/proxmox-boot-uuids ABCD-1234
+	write etc/kernel/cmdline "$1"
+	write usr/sbin/proxmox-boot-tool '#!/bin/sh'
+	chmod +x "$tree/usr/sbin/proxmox-boot-tool"
+}
+
+# The manifest of a setup that wrote FILE with TEXT.
+manifest() { # PATH ORIGINAL WRITTEN: the texts in JSON
+	write var/lib/gpu-ferry/manifest.json \
+		"{\"schema\":1,\"edits\":[{\"path\":\"$1\",\"mode\":420,\"original\":$2,\"written\":$3}]," \
+		'"folders":[],"pending":0,"boot_id":"1-2-3"}'
+	chmod 700 "$tree/var/lib/gpu-ferry"
+	chmod 600 "$tree/var/lib/gpu-ferry/manifest.json"
+}
+
+# A new kernel switches the IOMMU on by itself: nothing but the modules at boot.
+case_setup_fresh() {
+	grub_host 'GRUB_CMDLINE_LINUX_DEFAULT="quiet"'
+	intel_host 6.8.12-1-pve
+	ferry setup
+	ferry setup --apply
+}
+
+case_setup_intel_of_an_older_kernel() {
+	grub_host 'GRUB_CMDLINE_LINUX_DEFAULT="quiet"'
+	intel_host 6.5.13-1-pve
+	ferry setup
+	write etc/default/grub 'GRUB_CMDLINE_LINUX_DEFAULT="quiet intel_iommu=on"'
+	ferry setup
+	write etc/default/grub 'GRUB_CMDLINE_LINUX_DEFAULT="$(cat /etc/arguments)"'
+	ferry setup
+}
+
+case_setup_after_the_guide() {
+	guide_host
+	intel_host 6.5.13-1-pve
+	ferry setup
+	ferry setup --mode dedicated 2b:00 2c:00
+	ferry setup --mode dedicated 2b:00 2c:00 --windows
+}
+
+case_setup_after_the_guide_on_a_newer_kernel() {
+	guide_host
+	intel_host 6.8.12-1-pve
+	ferry setup
+}
+
+# What is no guide's line stays: other options, other modules, other makers, packages.
+case_setup_leaves_what_is_none_of_its() {
+	grub_host 'GRUB_CMDLINE_LINUX_DEFAULT="quiet video=efifb:off vfio-pci.ids=10de:1e07 modprobe.blacklist=nouveau,pcspkr"' \
+		'GRUB_CMDLINE_LINUX="modprobe.blacklist=nouveau"'
+	write etc/modprobe.d/vfio.conf '# mine' 'options vfio-pci ids=10de:1e07 disable_vga=1' \
+		'options snd_hda_intel power_save=0'
+	write etc/modprobe.d/other.conf 'blacklist amdgpu' 'blacklist pcspkr' 'install nouveau /bin/false'
+	write usr/lib/modprobe.d/package.conf 'blacklist nouveau'
+	write etc/modprobe.d/linked.real 'blacklist i915'
+	link etc/modprobe.d/linked.conf linked.real
+	ferry setup
+}
+
+case_setup_systemd_boot() {
+	grub_host 'GRUB_CMDLINE_LINUX_DEFAULT="quiet"'
+	systemd_boot_host 'root=ZFS=rpool/ROOT/pve-1 boot=zfs'
+	intel_host 6.5.13-1-pve
+	ferry setup
+	write etc/kernel/cmdline 'root=ZFS=rpool/ROOT/pve-1 boot=zfs amd_iommu=on iommu=pt'
+	ferry setup
+	write etc/kernel/cmdline 'root=ZFS=rpool/ROOT/pve-1 boot=zfs intel_iommu=on iommu=pt vfio-pci.ids=10de:1e07'
+	ferry setup
+}
+
+case_setup_unknown_boot_loader() {
+	intel_host 6.5.13-1-pve
+	ferry setup
+	intel_host 6.8.12-1-pve
+	ferry setup
+}
+
+case_setup_dedicated_refuses() {
+	grub_host
+	ferry setup --mode dedicated
+	ferry setup --mode dedicated 2b:00
+	ferry setup --mode dedicated 00:01.0
+	ferry setup --mode dedicated 99:00
+	write "$(function_path 0000:03:00.0)/net/eno1/flags" 0x1003
+	ferry setup --mode dedicated 03:00.0
+	ferry setup --mode often
+	ferry setup 2b:00
+	ferry setup --windows
+	ferry setup --apply --dry-run
+}
+
+case_setup_missing_programs() {
+	guide_host
+	rm "$tree/usr/sbin/update-grub"
+	ferry setup
+	write usr/sbin/update-grub '#!/bin/sh'
+	ferry setup
+	chmod +x "$tree/usr/sbin/update-grub"
+	rm "$tree/usr/sbin/update-initramfs"
+	ferry setup
+}
+
+case_setup_links_and_foreign_files() {
+	grub_host
+	write etc/modules-load.d/mine vfio
+	link etc/modules-load.d/gpu-ferry.conf mine
+	ferry setup
+	rm "$tree/etc/modules-load.d/gpu-ferry.conf"
+	write etc/modules-load.d/gpu-ferry.conf something
+	ferry setup
+	manifest etc/modules-load.d/gpu-ferry.conf null '"vfio\n"'
+	ferry setup
+	chmod 666 "$tree/var/lib/gpu-ferry/manifest.json"
+	ferry setup
+}
+
+case_setup_nothing_to_do() {
+	grub_host 'GRUB_CMDLINE_LINUX_DEFAULT="quiet"'
+	write etc/modules-load.d/gpu-ferry.conf '# Written by `gpu-ferry setup`; `gpu-ferry undo` takes it back.' \
+		vfio vfio_iommu_type1 vfio_pci
+	ferry setup
+	manifest etc/modprobe.d/vfio.conf '"options vfio-pci ids=10de:1e07\n"' null
+	write proc/sys/kernel/random/boot_id 1-2-3
+	ferry setup
+	ferry setup --mode dedicated 2b:00 2c:00
+}
+
+case_setup_without_an_end() {
+	grub_host
+	write etc/modules-load.d/gpu-ferry.conf '# Written by `gpu-ferry setup`; `gpu-ferry undo` takes it back.' \
+		vfio vfio_iommu_type1 vfio_pci
+	manifest etc/modprobe.d/vfio.conf '"options vfio-pci ids=10de:1e07\n"' null
+	sed -i 's/"pending":0/"pending":3/' "$tree/var/lib/gpu-ferry/manifest.json"
+	ferry setup
+}
+
+case_undo() {
+	grub_host
+	ferry undo
+	manifest etc/modprobe.d/vfio.conf '"options vfio-pci ids=10de:1e07\n"' null
+	ferry undo
+	ferry undo --apply
+	write etc/modprobe.d/vfio.conf 'options vfio-pci ids=1:2'
+	ferry undo
+	manifest etc/default/grub '"A=1\nLINE=\"quiet iommu=pt\"\n"' '"A=1\nLINE=\"quiet\"\n"'
+	write etc/default/grub A=2 'LINE="quiet splash"' B=3
+	ferry undo
+	ferry undo 104
+	write var/lib/gpu-ferry/manifest.json '{"schema":2}'
+	ferry undo
+}
+
 # ---- nothing is changed under --root
 
 case_captured_trees_are_not_changed() {

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "conf/line_edit.h"
 #include "conf/modprobe_files.h"
 #include "kmod-helper/base/cleanup.h"
 #include <assert.h>
@@ -17,7 +18,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	assert(modprobe_text_parse("f", text, &files) == 0);
 	for (size_t i = 0; i < files.count; i++) {
+		char *without = NULL;
+
 		free(modprobe_option_value(files.lines[i].arguments, "ids"));
+		free(line_edit_remove(text, files.lines[i].line, files.lines[i].line_count));
+		(void)line_edit_remove_word(text, files.lines[i].line, files.lines[i].line_count,
+			files.lines[i].arguments, &without);
+		free(without);
 		assert(files.lines[i].line > last && files.lines[i].line_count > 0);
 		last = files.lines[i].line + files.lines[i].line_count - 1;
 	}

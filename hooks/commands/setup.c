@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "commands.h"
+
+#include "hooks/hand.h"
+#include "hooks/host_apply.h"
+#include "hooks/host_setup.h"
+#include "kmod-helper/base/cleanup.h"
+#include <string.h>
+
+static int read_mode(const struct context *context, enum setup_mode *ret, struct error *error)
+{
+	const char *mode = context->mode ? context->mode : "share";
+
+	if (strcmp(mode, "share") != 0 && strcmp(mode, "dedicated") != 0)
+		return error_set(
+			error, USAGE, "--mode is share or dedicated, not '%s'", context->mode);
+	*ret = strcmp(mode, "share") == 0 ? SETUP_SHARE : SETUP_DEDICATED;
+	return 0;
+}
+
+static int read_wish(struct context *context, char **arguments, struct hand_devices *devices,
+	struct setup_wish *ret, struct error *error)
+{
+	int r = read_mode(context, &ret->mode, error);
+
+	if (r < 0)
+		return r;
+	if (ret->mode == SETUP_SHARE && arguments[0])
+		return error_set(error, USAGE,
+			"setup takes a DEVICE only with --mode dedicated: a shared card needs none");
+	if (ret->mode == SETUP_SHARE && context->windows)
+		return error_set(error, USAGE,
+			"--windows goes with --mode dedicated: a shared card's driver is kept from it "
+			"while a Windows guest runs, and not at boot");
+	if (ret->mode == SETUP_SHARE)
+		return pci_scan(&context->kernel, &devices->host, error);
+	r = hand_devices_find(context, arguments, devices, error);
+	ret->functions = devices->functions;
+	ret->function_count = devices->count;
+	ret->windows = context->windows;
+	return r;
+}
+
+static void print_loader(const struct boot_loader *loader)
+{
+	static const char *const names[] = {
+		[BOOT_LOADER_UNKNOWN] = "not known",
+		[BOOT_LOADER_GRUB] = "GRUB",
+		[BOOT_LOADER_SYSTEMD_BOOT] = "systemd-boot",
+	};
+
+	printf("Boot loader: %s%s\n", names[loader->kind],
+		loader->proxmox_boot_tool ? ", kept by proxmox-boot-tool" : "");
+}
+
+static void print_reboot(const struct host_change *change, bool needed, bool applied)
+{
+	if (needed)
+		puts(applied ? "Reboot now: the change counts from the next boot on."
+			     : "A reboot is needed after that.");
+	else if (host_reboot_is_due(change->context, change->manifest))
+		puts("A reboot is still needed for what was changed before.");
+	else if (change->edits->count)
+		puts("No reboot is needed.");
+}
+
+static int print_plan(
+	const struct host_setup *setup, const struct host_change *change, struct error *error)
+{
+	auto_free char *programs = host_change_programs(change);
+	auto_free char *diff = NULL;
+	int r = file_edits_diff(change->edits, &diff, error);
+
+	if (r < 0)
+		return r;
+	print_loader(&setup->loader);
+	for (size_t i = 0; i < setup->notices.count; i++)
+		printf("Note: %s\n", setup->notices.names[i]);
+	fputs(diff, stdout);
+	if (setup->manifest.pending)
+		puts("An earlier run did not come to its end: this one finishes its work.");
+	if (programs && programs[0])
+		printf("To be run then: %s\n", programs);
+	return 0;
+}
+
+static bool is_nothing_to_do(const struct host_change *change)
+{
+	return !file_edits_have_changes(change->edits) && !change->manifest->pending;
+}
+
+static int conclude(const struct host_change *change, struct error *error)
+{
+	const struct context *context = change->context;
+	bool nothing = is_nothing_to_do(change);
+	bool reboot = host_change_needs_reboot(change);
+	int r;
+
+	if (nothing) {
+		puts("Nothing to do: the host is set up.");
+	} else if (!context->apply) {
+		r = host_change_check(change, error);
+		if (r < 0)
+			return r;
+	} else {
+		fflush(stdout);
+		r = host_change_apply(change, error);
+		if (r < 0)
+			return r;
+	}
+	print_reboot(change, reboot, context->apply);
+	if (!nothing && !context->apply)
+		puts("Nothing has been changed yet: the same command with --apply does it.");
+	return 0;
+}
+
+static int run(struct context *context, const struct setup_wish *wish,
+	const struct pci_functions *host, struct error *error)
+{
+	cleanup(host_setup_done) struct host_setup setup = {0};
+	struct host_change change = {.context = context,
+		.loader = &setup.loader,
+		.manifest = &setup.manifest,
+		.edits = &setup.edits,
+		.needed = boot_iommu_argument(&context->root)};
+	int r = host_setup_find(context, wish, host, &setup, error);
+
+	if (r < 0)
+		return r;
+	change.refreshes = setup.refreshes;
+	r = print_plan(&setup, &change, error);
+	return r < 0 ? r : conclude(&change, error);
+}
+
+int command_setup(struct context *context, char **arguments, struct error *error)
+{
+	struct hand_devices devices = {0};
+	struct setup_wish wish = {0};
+	auto_close int lock = -1;
+	int r = 0;
+
+	if (context->apply && context->dry_run)
+		return error_set(error, USAGE, "either --apply or --dry-run");
+	if (context->apply) {
+		r = context_require_live(context, error);
+		if (r < 0)
+			return r;
+		context_catch_signals();
+		lock = host_change_lock(context, error);
+		if (lock < 0)
+			return lock;
+	}
+	r = read_wish(context, arguments, &devices, &wish, error);
+	if (r == 0)
+		r = run(context, &wish, &devices.host, error);
+	hand_devices_done(&devices);
+	return r;
+}

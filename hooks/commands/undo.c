@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "commands.h"
+
+#include "hooks/host_apply.h"
+#include "hooks/host_setup.h"
+#include "kmod-helper/base/cleanup.h"
+
+static unsigned int refreshes_of(const struct file_edits *edits)
+{
+	unsigned int refreshes = 0;
+
+	for (size_t i = 0; i < edits->count; i++) {
+		if (file_edit_is_change(&edits->items[i]))
+			refreshes |= host_setup_refresh_of(edits->items[i].path);
+	}
+	return refreshes;
+}
+
+static int print_plan(const struct host_change *change, struct error *error)
+{
+	auto_free char *programs = host_change_programs(change);
+	auto_free char *diff = NULL;
+	int r = file_edits_diff(change->edits, &diff, error);
+
+	if (r < 0)
+		return r;
+	fputs(diff, stdout);
+	if (programs && programs[0])
+		printf("To be run then: %s\n", programs);
+	return 0;
+}
+
+/* Also with nothing to change in a file: a manifest whose files are back already is to go. */
+static int change_host(const struct host_change *change, bool was_empty, struct error *error)
+{
+	const struct context *context = change->context;
+	bool nothing = !file_edits_have_changes(change->edits) && !change->manifest->pending;
+	bool reboot = host_change_needs_reboot(change);
+	int r = 0;
+
+	if (nothing)
+		puts(change->manifest->count ? "Nothing of the host's set-up can be undone now."
+					     : "Nothing of the host's set-up is left to undo.");
+	if (!context->apply)
+		r = nothing ? 0 : host_change_check(change, error);
+	else if (!was_empty) {
+		fflush(stdout);
+		r = host_change_apply(change, error);
+	}
+	if (r < 0 || nothing)
+		return r;
+	if (!context->apply)
+		puts("Nothing has been changed yet: gpu-ferry undo --apply does it.");
+	else if (reboot)
+		puts("Reboot now: the change counts from the next boot on.");
+	return 0;
+}
+
+static int tell_left(const struct names *left, struct error *error)
+{
+	for (size_t i = 0; i < left->count; i++)
+		fprintf(stderr, "gpu-ferry: not undone: %s\n", left->names[i]);
+	if (!left->count)
+		return 0;
+	return error_set(error, -EUCLEAN,
+		"%zu of the changed files could not be undone: change them by hand, with the originals "
+		"in /" MANIFEST_PATH ", then run `gpu-ferry undo --apply` again",
+		left->count);
+}
+
+static int undo_host(struct context *context, struct error *error)
+{
+	cleanup(manifest_done) struct manifest manifest = {0};
+	cleanup(file_edits_done) struct file_edits edits = {0};
+	cleanup(names_done) struct names left = {0};
+	struct boot_loader loader;
+	struct host_change change = {
+		.context = context, .loader = &loader, .manifest = &manifest, .edits = &edits};
+	bool was_empty;
+	int r = manifest_read(&context->root, &manifest, error);
+
+	if (r < 0)
+		return r;
+	was_empty = manifest_is_empty(&manifest);
+	r = file_edits_undo(&context->root, &manifest, &edits, &left, error);
+	if (r < 0)
+		return r;
+	boot_loader_find(&context->root, &loader);
+	change.refreshes = refreshes_of(&edits);
+	r = print_plan(&change, error);
+	if (r == 0)
+		r = change_host(&change, was_empty, error);
+	return r < 0 ? r : tell_left(&left, error);
+}
+
+int command_undo(struct context *context, char **arguments, struct error *error)
+{
+	auto_close int lock = -1;
+	int r;
+
+	if (arguments[0])
+		return error_set(error, USAGE, "undo takes no argument '%s'", arguments[0]);
+	if (context->apply && context->dry_run)
+		return error_set(error, USAGE, "either --apply or --dry-run");
+	if (context->apply) {
+		r = context_require_live(context, error);
+		if (r < 0)
+			return r;
+		context_catch_signals();
+		lock = host_change_lock(context, error);
+		if (lock < 0)
+			return lock;
+	}
+	return undo_host(context, error);
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+#include "conf/boot_loader.h"
+#include "conf/edits.h"
+#include "context.h"
+
+/* Putting a change of the host's set-up into effect: the files, then update-initramfs and what
+ * writes the boot loader's configuration, with their own output as progress. For setup and undo. */
+
+struct host_change {
+	struct context *context;
+	const struct boot_loader *loader;
+	struct manifest *manifest;
+	const struct file_edits *edits;
+	unsigned int refreshes; /* for these edits; what the manifest owes comes on top */
+	const char *needed;	/* an argument that has to be configured then; NULL: none */
+};
+
+/* Serialises setup and undo: a descriptor to close, -EBUSY, or -errno. */
+int host_change_lock(const struct context *context, struct error *error);
+
+/* Are the programs there that the change needs? 0, -ENOENT, or -ENOSYS when the boot loader is not
+ * known. Nothing is changed. */
+int host_change_check(const struct host_change *change, struct error *error);
+
+/* The errors of host_change_check and file_edits_apply; -EIO when a program failed. */
+int host_change_apply(const struct host_change *change, struct error *error);
+
+/* "update-initramfs -u -k all, update-grub": what the change runs, malloced; "" for nothing; NULL
+ * without memory. */
+char *host_change_programs(const struct host_change *change);
+
+/* True when the kernel's arguments, or what modprobe does at boot, will be others. To be asked
+ * before host_change_apply, which settles what is pending. */
+bool host_change_needs_reboot(const struct host_change *change);
+
+/* True while the host still runs the boot in which an earlier change was made. */
+bool host_reboot_is_due(const struct context *context, const struct manifest *manifest);

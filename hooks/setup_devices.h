@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+#include "host_setup.h"
+
+/* The devices that setup is about: their ids, and the modules of their drivers. */
+
+/* Can the functions of the wish be vfio-pci's from boot on? 0; -EBUSY when the host itself uses one
+ * (network, storage); -EEXIST when one that is not named has the same ids and would go too; -EINVAL
+ * when one is a bridge. */
+int setup_devices_check(const struct context *context, const struct setup_wish *wish,
+	const struct pci_functions *host, struct error *error);
+
+/* "10de:2704", each once. 0 or -ENOMEM. */
+int setup_devices_ids(const struct setup_wish *wish, struct names *ret);
+
+/* The modules that could drive the functions of the wish: by their aliases, and those that do now.
+ * 0 or -ENOMEM. */
+int setup_devices_modules(
+	const struct context *context, const struct setup_wish *wish, struct names *ret);
+
+/* The same for displays only, and for NVIDIA's cards always nouveau and nvidia: drivers that may be
+ * installed yet. 0 or -ENOMEM. */
+int setup_devices_blacklist(
+	const struct context *context, const struct setup_wish *wish, struct names *ret);
+
+/* The drivers of every GPU of the host, and those that its makers' GPUs may have. 0 or -ENOMEM. */
+int setup_gpu_modules(
+	const struct context *context, const struct pci_functions *host, struct names *ret);
+
+bool setup_module_exists(const struct context *context, const char *name);
