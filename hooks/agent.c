@@ -24,7 +24,7 @@
 #define SOCKETS_MAX ((size_t)4 * 1024 * 1024)
 /* What marks the answer of guest-sync-delimited, and resets the agent's own reader: no byte of
  * UTF-8. */
-#define DELIMITER '\xff'
+#define DELIMITER 0xff
 /* Between two looks whether a program has ended. */
 #define FIRST_PAUSE_MS 20u
 #define LAST_PAUSE_MS 1000u
@@ -266,14 +266,14 @@ static int await_sync(
 		/* what others left unread may have any size */
 		if (r < 0 && r != -EFBIG)
 			return r;
-		if (r == 0 && is_sync_answer(line, id))
+		if (r == 0 && line && is_sync_answer(line, id))
 			return 0;
 	}
 }
 
 int agent_sync(struct agent *agent, struct error *error)
 {
-	static const char delimiter[] = {DELIMITER, '\0'};
+	static const char delimiter[] = {(char)DELIMITER, '\0'};
 	unsigned long long deadline = clock_milliseconds() + agent->answer_ms;
 	struct json_object *arguments;
 	int64_t id = 0;
@@ -518,9 +518,12 @@ struct socket_place {
 static bool is_waiting(const char *line, const char *path)
 {
 	const char *name = strchr(line, '/');
-	unsigned int state = 0;
 
-	if (!name || sscanf(line, "%*s %*s %*s %*s %*s %x", &state) != 1 || state != 2)
+	for (int i = 0; i < 5; i++) {
+		line += strcspn(line, " ");
+		line += strspn(line, " ");
+	}
+	if (!name || strncmp(line, "02 ", 3) != 0)
 		return false;
 	/* Proxmox says /var/run */
 	if (strncmp(name, "/var/", 5) == 0)

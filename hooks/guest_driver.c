@@ -204,9 +204,9 @@ static void show_output(struct installation *work, const char *text, size_t leng
 /* What the log has got since the last look, some of it at a time. */
 static int read_log(struct installation *work, size_t *ret_length, struct error *error)
 {
+	static const char script[] = "tail -c \"+$1\" " GUEST_DRIVER_LOG " | head -c 65536";
 	char from[24];
-	const char *const arguments[] = {"/bin/sh", "-c",
-		"tail -c \"+$1\" " GUEST_DRIVER_LOG " | head -c 65536", "sh", from, NULL};
+	const char *const arguments[] = {"/bin/sh", "-c", script, "sh", from, NULL};
 	const struct agent_program program = {.arguments = arguments, .deadline_ms = MINUTE_MS};
 	cleanup(agent_result_done) struct agent_result result = {0};
 	int r;
@@ -396,10 +396,11 @@ int guest_driver_install(struct context *context, unsigned int vmid, struct agen
 		.agent = agent,
 		.system = system,
 	};
-	int r = guest_driver_check(system, error);
+	int r;
 
-	if (r == 0)
-		r = clear_log(agent, error);
+	if (!steps)
+		return guest_driver_check(system, error);
+	r = clear_log(agent, error);
 	for (unsigned int i = 0; r == 0 && steps[i].name; i++) {
 		log_write(&context->log, LOG_INFO, "step %u of %u: %s", i + 1, count_steps(steps),
 			steps[i].name);
