@@ -425,8 +425,8 @@ static int file_get(const struct root *root, void *context, char **ret_text, siz
 	return r == -ENOENT ? say_missing(root, file, error) : r;
 }
 
-int vm_config_read(const struct root *root, const struct vm_config_read_options *options,
-	struct vm_config *ret, struct error *error)
+int vm_config_read_text(const struct root *root, const struct vm_config_read_options *options,
+	char **ret_text, size_t *ret_length, struct error *error)
 {
 	struct vm_file file = {.options = options};
 	struct cluster_request request = {
@@ -435,11 +435,17 @@ int vm_config_read(const struct root *root, const struct vm_config_read_options 
 		.max = VM_CONFIG_MAX_BYTES,
 		.deadline_ms = options->deadline_ms,
 	};
+	int r = cluster_read(root, &request, ret_text, ret_length, error);
+
+	return r < 0 ? error_wrap(error, r, "read the config of VM %u", options->vmid) : 0;
+}
+
+int vm_config_read(const struct root *root, const struct vm_config_read_options *options,
+	struct vm_config *ret, struct error *error)
+{
 	auto_free char *text = NULL;
 	size_t length = 0;
-	int r = cluster_read(root, &request, &text, &length, error);
+	int r = vm_config_read_text(root, options, &text, &length, error);
 
-	if (r < 0)
-		return error_wrap(error, r, "read the config of VM %u", options->vmid);
-	return vm_config_parse(text, length, ret, error);
+	return r < 0 ? r : vm_config_parse(text, length, ret, error);
 }

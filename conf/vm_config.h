@@ -53,6 +53,11 @@ struct vm_config_read_options {
 int vm_config_read(const struct root *root, const struct vm_config_read_options *options,
 	struct vm_config *ret, struct error *error);
 
+/* The same as text, its sections included, for vm_config_parse and vm_sections_parse; the caller
+ * frees it. */
+int vm_config_read_text(const struct root *root, const struct vm_config_read_options *options,
+	char **ret_text, size_t *ret_length, struct error *error);
+
 /* The value, or NULL when the key is not set. Booleans are "0" or "1". `description` is there when
  * the file has one, decoded, with bytes that are no UTF-8 replaced. It lives as long as @config. */
 const char *vm_config_get(const struct vm_config *config, const char *key);

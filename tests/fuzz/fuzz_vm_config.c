@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "conf/vm_config.h"
 #include "conf/vm_cpu.h"
+#include "conf/vm_sections.h"
 #include "kmod-helper/base/cleanup.h"
 #include <stdint.h>
 #include <string.h>
@@ -12,9 +13,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	cleanup(vm_config_done) struct vm_config config = {0};
 	cleanup(cpu_arguments_done) struct cpu_arguments cpu = {0};
+	cleanup(vm_sections_done) struct vm_sections sections = {0};
 
 	if (vm_config_parse((const char *)data, size, &config, NULL) < 0)
 		abort();
+	if (vm_sections_parse((const char *)data, size, &sections, NULL) < 0)
+		abort();
+	for (size_t i = 0; i < sections.count; i++)
+		(void)vm_section_is_snapshot(&sections.items[i]);
+	(void)vm_pending_get(&sections, "hostpci0", NULL);
 	if (vm_config_is_windows(&config) && vm_config_ostype(&config)[0] != 'w')
 		abort();
 	if (cpu_arguments_parse(

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+#include "kmod-helper/base/error.h"
+#include "kmod-helper/base/file.h"
+#include <stddef.h>
+
+/* The VMs whose configs this node has (etc/pve/qemu-server), in order of their numbers; the caller
+ * frees them. That there is no folder means none. 0, -ENOMEM, -ETIMEDOUT when /etc/pve does not
+ * answer, or another -errno of the reading. */
+int vm_list_read(
+	const struct root *root, unsigned int **ret_vmids, size_t *ret_count, struct error *error);
