@@ -303,21 +303,34 @@ ssize_t process_collect(int (*work)(void *context, int fd), void *context, size_
 	return (ssize_t)collected.length;
 }
 
-/* Standard input comes last: the descriptor for the output may be 0 itself. */
-static int spawn_files(posix_spawn_file_actions_t *files, int output_fd)
-{
-	int r;
+/* Where a program writes: a descriptor, or one of these. */
+#define OUTPUT_NONE (-1)      /* /dev/null */
+#define OUTPUT_INHERITED (-2) /* the caller's; its standard input too */
 
-	if (output_fd >= 0) {
-		r = posix_spawn_file_actions_adddup2(files, output_fd, STDOUT_FILENO);
-	} else {
-		r = posix_spawn_file_actions_addopen(
-			files, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+struct outputs {
+	int standard, errors;
+};
+
+static int spawn_output(posix_spawn_file_actions_t *files, int fd, int standard)
+{
+	if (fd >= 0)
+		return posix_spawn_file_actions_adddup2(files, fd, standard);
+	return posix_spawn_file_actions_addopen(files, standard, "/dev/null", O_WRONLY, 0);
+}
+
+/* Standard input comes last: a descriptor for the output may be 0 itself. */
+static int spawn_files(posix_spawn_file_actions_t *files, const struct outputs *outputs)
+{
+	int r = 0;
+
+	if (outputs->standard != OUTPUT_INHERITED) {
+		r = spawn_output(files, outputs->errors, STDERR_FILENO);
+		if (r == 0)
+			r = spawn_output(files, outputs->standard, STDOUT_FILENO);
+		if (r == 0)
+			r = posix_spawn_file_actions_addopen(
+				files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
 	}
-	if (r == 0)
-		r = posix_spawn_file_actions_adddup2(files, STDOUT_FILENO, STDERR_FILENO);
-	if (r == 0)
-		r = posix_spawn_file_actions_addopen(files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
 	if (r == 0)
 		r = posix_spawn_file_actions_addclosefrom_np(files, STDERR_FILENO + 1);
 	return r;
@@ -350,7 +363,7 @@ static void spawn_attributes_done(posix_spawnattr_t *attributes)
 	posix_spawnattr_destroy(attributes);
 }
 
-static int spawn(const char *const *arguments, int output_fd, pid_t *ret)
+static int spawn(const char *const *arguments, const struct outputs *outputs, pid_t *ret)
 {
 	/* execv's prototype lacks a const that it keeps to all the same (POSIX, exec, rationale) */
 	union {
@@ -364,7 +377,7 @@ static int spawn(const char *const *arguments, int output_fd, pid_t *ret)
 	/* glibc's two init functions only clear memory: they cannot fail */
 	posix_spawn_file_actions_init(&files);
 	posix_spawnattr_init(&attributes);
-	r = spawn_files(&files, output_fd);
+	r = spawn_files(&files, outputs);
 	if (r == 0)
 		r = spawn_signals(&attributes);
 	if (r == 0)
@@ -372,8 +385,8 @@ static int spawn(const char *const *arguments, int output_fd, pid_t *ret)
 	return -r;
 }
 
-int process_run(const char *const *arguments, int output_fd, unsigned int deadline_ms,
-	int *ret_status, struct error *error)
+static int run(const char *const *arguments, const struct outputs *outputs,
+	unsigned int deadline_ms, int *ret_status, struct error *error)
 {
 	unsigned long long deadline = clock_milliseconds() + deadline_ms;
 	cleanup(child_status_restore) struct sigaction saved;
@@ -382,7 +395,7 @@ int process_run(const char *const *arguments, int output_fd, unsigned int deadli
 	int r;
 
 	child_status_keep(&saved);
-	r = spawn(arguments, output_fd, &pid);
+	r = spawn(arguments, outputs, &pid);
 	if (r < 0)
 		return error_set_errno(error, r, "start %s", arguments[0]);
 	r = child_wait(pid, deadline, &status);
@@ -391,6 +404,44 @@ int process_run(const char *const *arguments, int output_fd, unsigned int deadli
 	if (r == -ETIMEDOUT)
 		return error_set(
 			error, r, "%s did not end within %u ms: killed", arguments[0], deadline_ms);
+	if (r < 0)
+		return error_set_errno(error, r, "wait for %s", arguments[0]);
+	*ret_status = status;
+	return 0;
+}
+
+int process_run(const char *const *arguments, int output_fd, unsigned int deadline_ms,
+	int *ret_status, struct error *error)
+{
+	const struct outputs outputs = {
+		.standard = output_fd < 0 ? OUTPUT_NONE : output_fd,
+		.errors = output_fd < 0 ? OUTPUT_NONE : output_fd,
+	};
+
+	return run(arguments, &outputs, deadline_ms, ret_status, error);
+}
+
+int process_run_errors(const char *const *arguments, int errors_fd, unsigned int deadline_ms,
+	int *ret_status, struct error *error)
+{
+	const struct outputs outputs = {.standard = OUTPUT_NONE, .errors = errors_fd};
+
+	return run(arguments, &outputs, deadline_ms, ret_status, error);
+}
+
+int process_run_inherited(const char *const *arguments, int *ret_status, struct error *error)
+{
+	const struct outputs outputs = {OUTPUT_INHERITED, OUTPUT_INHERITED};
+	cleanup(child_status_restore) struct sigaction saved;
+	int status;
+	pid_t pid;
+	int r;
+
+	child_status_keep(&saved);
+	r = spawn(arguments, &outputs, &pid);
+	if (r < 0)
+		return error_set_errno(error, r, "start %s", arguments[0]);
+	r = child_wait(pid, ULLONG_MAX, &status);
 	if (r < 0)
 		return error_set_errno(error, r, "wait for %s", arguments[0]);
 	*ret_status = status;

@@ -30,3 +30,13 @@ ssize_t process_collect(int (*work)(void *context, int fd), void *context, size_
  * Returns 0 and its wait status, -ETIMEDOUT, or -errno when it cannot be started. */
 int process_run(const char *const *arguments, int output_fd, unsigned int deadline_ms,
 	int *ret_status, struct error *error);
+
+/* The same with its standard output at /dev/null and its standard error at @errors_fd. */
+int process_run_errors(const char *const *arguments, int errors_fd, unsigned int deadline_ms,
+	int *ret_status, struct error *error);
+
+/* Runs a program in the caller's stead: with its standard descriptors, environment and process
+ * group, and for as long as it likes (a signal that the caller catches does not end the wait). No
+ * other descriptor is handed on, no signal is ignored or blocked. Returns 0 and its wait status, or
+ * -errno when it cannot be started. */
+int process_run_inherited(const char *const *arguments, int *ret_status, struct error *error);

@@ -328,6 +328,43 @@ Test(process, run_program_has_no_inherited_signals)
 	cr_assert(WIFSIGNALED(status));
 }
 
+Test(process, program_in_our_stead_keeps_streams_and_environment_and_nothing_else)
+{
+	const char *const arguments[] = {"/bin/sh", "-c",
+		"[ \"$GREETING\" = hello ] || exit 4; [ ! -e /proc/self/fd/77 ] || exit 5;"
+		" echo told; exit 3",
+		NULL};
+	char text[32] = "";
+	int ends[2], status = 0, saved = dup(STDOUT_FILENO);
+
+	cr_assert_eq(pipe(ends), 0);
+	cr_assert_eq(dup2(ends[1], 77), 77);
+	cr_assert_eq(dup2(ends[1], STDOUT_FILENO), STDOUT_FILENO);
+	setenv("GREETING", "hello", 1);
+	cr_assert_eq(process_run_inherited(arguments, &status, NULL), 0);
+	dup2(saved, STDOUT_FILENO);
+	cr_assert_gt(read(ends[0], text, sizeof(text) - 1), 0);
+	cr_expect_str_eq(text, "told\n");
+	cr_expect(WIFEXITED(status));
+	cr_expect_eq(WEXITSTATUS(status), 3);
+	cr_expect_eq(
+		process_run_inherited((const char *[]){"/nowhere", NULL}, &status, NULL), -ENOENT);
+}
+
+Test(process, errors_of_a_program_are_told_from_its_output)
+{
+	const char *const arguments[] = {
+		"/bin/sh", "-c", "echo output; echo error >&2; exit 1", NULL};
+	char text[32] = "";
+	int ends[2], status = 0;
+
+	cr_assert_eq(pipe(ends), 0);
+	cr_assert_eq(process_run_errors(arguments, ends[1], 10000, &status, NULL), 0);
+	cr_assert_gt(read(ends[0], text, sizeof(text) - 1), 0);
+	cr_expect_str_eq(text, "error\n");
+	cr_expect_eq(WEXITSTATUS(status), 1);
+}
+
 static void write_stat(const struct scratch *scratch, const char *start)
 {
 	char text[256];
