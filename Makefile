@@ -118,6 +118,7 @@ install: all ## install below DESTDIR, with PREFIX (/usr/local)
 	$(INSTALL) -D -m 0644 conf/gpu-ferry.conf $(DESTDIR)$(SYSCONFDIR)/gpu-ferry/gpu-ferry.conf
 	$(INSTALL) -d $(DESTDIR)$(SNIPPETSDIR)
 	ln -sfn $(LIBEXECDIR)/hookscript $(DESTDIR)$(SNIPPETSDIR)/gpu-ferry
+	ln -sfn $(LIBEXECDIR)/hookscript $(DESTDIR)$(SNIPPETSDIR)/gpu-ferry-chain
 	set -e; for page in $(wildcard hooks/*.[1-8] conf/*.[1-8]); do \
 		$(INSTALL) -D -m 0644 $$page $(DESTDIR)$(MANDIR)/man$${page##*.}/$${page##*/}; done
 	set -e; for unit in $(wildcard hooks/*.service hooks/*.path); do \

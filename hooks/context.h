@@ -33,7 +33,13 @@ struct context {
 	enum output_format output;
 	bool dry_run;
 	bool no_color;
-	bool all;	     /* list --all */
+	bool all;   /* list --all, detach --all */
+	bool chain; /* hook --chain */
+	bool tune;  /* attach, and so are the next four */
+	bool primary_gpu;
+	bool enable_snippets;
+	const char *machine;
+	const char *bios;
 	const char *driver;  /* bind --driver */
 	bool install_driver; /* guest --install-driver */
 	bool apply;	     /* setup, undo */

@@ -24,8 +24,11 @@ struct command {
 
 /* sorted by name; hook is for the hookscript and not listed */
 static const struct command commands[] = {
+	{"attach", command_attach, "VMID DEVICE… [--tune] [--dry-run]",
+		"put devices and the hookscript into a VM's config"},
 	{"bind", command_bind, "DEVICE… [--driver NAME] [--dry-run]",
 		"lend devices by hand: to vfio-pci, or to another driver"},
+	{"detach", command_detach, "VMID|--all [--dry-run]", "take back what attach did"},
 	{"doctor", command_doctor, "[VMID]",
 		"check the host, and a VM's config; says what mends it"},
 	{"guest", command_guest, "VMID [--install-driver [--dry-run]]",
@@ -39,7 +42,7 @@ static const struct command commands[] = {
 	{"status", command_status, "[DEVICE|VMID]", "what is lent, owed or overdue"},
 	{"unbind", command_unbind, "DEVICE… [--dry-run]", "return devices lent by hand"},
 	{"undo", command_undo, "[--apply]",
-		"take back what setup did: a diff, and with --apply does it"},
+		"take back what setup and attach did: a diff, and with --apply does it"},
 	{"watch", command_watch, "", "return what gone VMs owe, for as long as there are loans"},
 };
 
@@ -48,13 +51,19 @@ static const struct command commands[] = {
 enum option_code {
 	OPTION_ALL = 256,
 	OPTION_APPLY,
+	OPTION_BIOS,
+	OPTION_CHAIN,
 	OPTION_DRIVER,
 	OPTION_DRY_RUN,
+	OPTION_ENABLE_SNIPPETS,
 	OPTION_FORMAT,
 	OPTION_INSTALL_DRIVER,
 	OPTION_MODE,
+	OPTION_MACHINE,
 	OPTION_NO_COLOR,
+	OPTION_PRIMARY_GPU,
 	OPTION_ROOT,
+	OPTION_TUNE,
 	OPTION_VERSION,
 	OPTION_WINDOWS,
 };
@@ -62,20 +71,33 @@ enum option_code {
 static const struct option long_options[] = {
 	{"all", no_argument, NULL, OPTION_ALL},
 	{"apply", no_argument, NULL, OPTION_APPLY},
+	{"bios", required_argument, NULL, OPTION_BIOS},
+	{"chain", no_argument, NULL, OPTION_CHAIN},
 	{"driver", required_argument, NULL, OPTION_DRIVER},
 	{"dry-run", no_argument, NULL, OPTION_DRY_RUN},
+	{"enable-snippets", no_argument, NULL, OPTION_ENABLE_SNIPPETS},
 	{"help", no_argument, NULL, 'h'},
 	{"install-driver", no_argument, NULL, OPTION_INSTALL_DRIVER},
 	{"mode", required_argument, NULL, OPTION_MODE},
+	{"machine", required_argument, NULL, OPTION_MACHINE},
 	{"no-color", no_argument, NULL, OPTION_NO_COLOR},
 	{"output-format", required_argument, NULL, OPTION_FORMAT},
+	{"primary-gpu", no_argument, NULL, OPTION_PRIMARY_GPU},
 	{"quiet", no_argument, NULL, 'q'},
 	{"root", required_argument, NULL, OPTION_ROOT},
+	{"tune", no_argument, NULL, OPTION_TUNE},
 	{"verbose", no_argument, NULL, 'v'},
 	{"version", no_argument, NULL, OPTION_VERSION},
 	{"windows", no_argument, NULL, OPTION_WINDOWS},
 	{0},
 };
+
+static const char attach_help[] =
+	"  --tune             cpu, args and agent too, as NVIDIA's Windows driver may want them\n"
+	"  --primary-gpu      the first device is the guest's primary display (x-vga=1)\n"
+	"  --machine q35      set what is only advised otherwise: an installed guest may rename\n"
+	"  --bios ovmf        its network interfaces, or not boot\n"
+	"  --enable-snippets  let the web page list the hookscript (pvesm set local)";
 
 static void print_help(const struct command *command)
 {
@@ -83,6 +105,8 @@ static void print_help(const struct command *command)
 		printf("Usage: gpu-ferry %s %s\n", command->name, command->usage);
 		if (command->help)
 			printf("\n%s.\n", command->help);
+		if (command->run == command_attach)
+			printf("\n%s\n", attach_help);
 	} else {
 		puts("Usage: gpu-ferry COMMAND [OPTIONS] [ARGS]\n\n"
 		     "A GPU belongs to the host until a VM needs it, and comes home when the VM is "
@@ -134,6 +158,30 @@ struct call {
 	bool version;
 };
 
+/* The options of attach and hook. */
+static void set_option(struct context *context, int option)
+{
+	switch (option) {
+	case OPTION_BIOS:
+		context->bios = optarg;
+		break;
+	case OPTION_CHAIN:
+		context->chain = true;
+		break;
+	case OPTION_ENABLE_SNIPPETS:
+		context->enable_snippets = true;
+		break;
+	case OPTION_MACHINE:
+		context->machine = optarg;
+		break;
+	case OPTION_PRIMARY_GPU:
+		context->primary_gpu = true;
+		break;
+	default:
+		context->tune = true;
+	}
+}
+
 static int parse_options(int count, char **arguments, struct context *context, struct call *call,
 	struct error *error)
 {
@@ -152,6 +200,14 @@ static int parse_options(int count, char **arguments, struct context *context, s
 			break;
 		case OPTION_WINDOWS:
 			context->windows = true;
+			break;
+		case OPTION_BIOS:
+		case OPTION_CHAIN:
+		case OPTION_ENABLE_SNIPPETS:
+		case OPTION_MACHINE:
+		case OPTION_PRIMARY_GPU:
+		case OPTION_TUNE:
+			set_option(context, option);
 			break;
 		case OPTION_DRIVER:
 			context->driver = optarg;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "guest_plan.h"
 
+#include "attachment.h"
+#include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/lock.h"
 #include <errno.h>
 #include <stdio.h>
@@ -19,6 +21,38 @@ struct take_request guest_plan_request(const struct guest_plan *guest, unsigned 
 	};
 }
 
+static int block_strangers(const struct attachment *attachment, struct guest_plan *guest)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < guest->resolved.want_count; i++) {
+		const struct plan_want *want = &guest->resolved.wants[i];
+		const struct pci_function *function = pci_find(&guest->host, want->address);
+		struct error why = {0};
+
+		if (!want->alternative && function &&
+			attachment_check_function(attachment, function, &why) < 0)
+			r = plan_block(&guest->plan, BLOCKER_IDENTITY, "%s", why.message);
+	}
+	return r;
+}
+
+/* A card that another one has replaced since it was attached is refused. Without a record there is
+ * nothing to compare with. */
+static int block_identity(struct context *context, unsigned int vmid, struct guest_plan *guest)
+{
+	cleanup(attachment_done) struct attachment attachment = {0};
+	struct error why = {0};
+	int r = guest->resolved.want_count
+		? attachment_read(&context->root, vmid, &attachment, &why)
+		: -ENOENT;
+
+	if (r == -ENOENT)
+		return 0;
+	return r < 0 ? plan_block(&guest->plan, BLOCKER_CONFIG, "%s", why.message)
+		     : block_strangers(&attachment, guest);
+}
+
 int guest_plan_resolve(struct context *context, unsigned int vmid, const char *migrated_from,
 	struct guest_plan *ret, struct error *error)
 {
@@ -35,6 +69,8 @@ int guest_plan_resolve(struct context *context, unsigned int vmid, const char *m
 	/* it may have any device of this host */
 	if (r == 0 && ret->resolved.want_count && ret->loans.unreadable.status < 0)
 		r = plan_block(&ret->plan, BLOCKER_CONFIG, "%s", ret->loans.unreadable.message);
+	if (r == 0)
+		r = block_identity(context, vmid, ret);
 	return r < 0 ? error_set_errno(error, r, "plan the handover") : 0;
 }
 

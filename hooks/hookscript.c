@@ -82,6 +82,15 @@ static int wants_devices(unsigned int vmid, struct error *error)
 	return vm_config_has_hostpci(&config) && !vm_config_is_template(&config);
 }
 
+/* `attach` found a hookscript in the VM's config and put our second name in its place: Proxmox
+ * calls us by the name that stands there. */
+static bool is_chained(const char *name)
+{
+	const char *slash = strrchr(name, '/');
+
+	return strcmp(slash ? slash + 1 : name, "gpu-ferry-chain") == 0;
+}
+
 /* Only pre-start looks at the config: later phases go by the loan, whatever the config says by now.
  */
 static int is_needed(unsigned int vmid, enum phase phase, struct error *error)
@@ -115,22 +124,24 @@ int main(int count, char **arguments)
 	unsigned int vmid = 0;
 	enum phase phase = PRE_START;
 	char program[PATH_MAX];
+	bool chained;
 	int r;
 
 	if (parse_arguments(count, arguments, &vmid, &phase, &error) < 0)
 		return fail(EXIT_USAGE, &error);
+	chained = is_chained(arguments[0]);
 	r = is_needed(vmid, phase, &error);
 	if (r < 0) {
 		error_wrap(&error, r, "%s of VM %u", phase_names[phase], vmid);
 		/* a container's GPU is the host's own: nothing to ferry */
 		return fail(r == -EISNAM ? EXIT_SUCCESS : EXIT_FAILURE, &error);
 	}
-	if (r == 0)
+	if (r == 0 && !chained)
 		return EXIT_SUCCESS;
 	find_program(program, sizeof(program));
 	execv(program,
-		(char *const[]){
-			(char[]){"gpu-ferry"}, (char[]){"hook"}, arguments[1], arguments[2], NULL});
+		(char *const[]){(char[]){"gpu-ferry"}, (char[]){"hook"}, arguments[1], arguments[2],
+			chained ? (char[]){"--chain"} : NULL, NULL});
 	error_set_errno(&error, -errno, "run %s", program);
 	return fail(EXIT_FAILURE, &error);
 }

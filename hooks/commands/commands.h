@@ -9,7 +9,9 @@
  * once, and exits with 0, 2 or 1.
  */
 
+int command_attach(struct context *context, char **arguments, struct error *error);
 int command_bind(struct context *context, char **arguments, struct error *error);
+int command_detach(struct context *context, char **arguments, struct error *error);
 int command_doctor(struct context *context, char **arguments, struct error *error);
 int command_guest(struct context *context, char **arguments, struct error *error);
 int command_hook(struct context *context, char **arguments, struct error *error);

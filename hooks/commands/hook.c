@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "commands.h"
 
+#include "hooks/chain.h"
 #include "hooks/exchange.h"
 #include "hooks/guest_plan.h"
 #include "hooks/host_state.h"
@@ -85,32 +86,71 @@ static int post_stop(struct context *context, unsigned int vmid, struct error *e
 	return return_loan(context, &owner, error);
 }
 
+struct phase {
+	const char *name;
+	int (*run)(struct context *context, unsigned int vmid, struct error *error);
+	bool chained_first; /* the VM's own hookscript comes before ours */
+};
+
+static const struct phase phases[] = {
+	{"pre-start", pre_start, true},
+	{"post-start", post_start, true},
+	{"pre-stop", pre_stop, false},
+	{"post-stop", post_stop, false},
+};
+
+static int run_chained(struct context *context, const struct phase *phase, struct error *error)
+{
+	return context->chain ? chain_run(context, context->vmid, phase->name, error) : 0;
+}
+
+/* Both run, whatever becomes of the first; but a VM whose own hookscript refuses its start gets no
+ * card either. */
+static int run_phase(struct context *context, const struct phase *phase, struct error *error)
+{
+	struct error second = {0};
+	int r = phase->chained_first ? run_chained(context, phase, error)
+				     : phase->run(context, context->vmid, error);
+	int later;
+
+	if (r < 0 && phase->run == pre_start)
+		return r;
+	later = phase->chained_first ? phase->run(context, context->vmid, &second)
+				     : run_chained(context, phase, &second);
+	if (later == 0)
+		return r;
+	if (r < 0)
+		log_write(&context->log, LOG_ERR, "%s", second.message);
+	else
+		*error = second;
+	return r < 0 ? r : later;
+}
+
+static const struct phase *find_phase(const char *name)
+{
+	for (size_t i = 0; i < sizeof(phases) / sizeof(phases[0]); i++) {
+		if (strcmp(name, phases[i].name) == 0)
+			return &phases[i];
+	}
+	return NULL;
+}
+
 int command_hook(struct context *context, char **arguments, struct error *error)
 {
-	static const struct {
-		const char *name;
-		int (*run)(struct context *context, unsigned int vmid, struct error *error);
-	} phases[] = {
-		{"pre-start", pre_start},
-		{"post-start", post_start},
-		{"pre-stop", pre_stop},
-		{"post-stop", post_stop},
-	};
+	const struct phase *phase;
 	int r;
 
 	if (!arguments[0] || !arguments[1] || arguments[2])
 		return error_set(error, USAGE, "hook takes a VMID and a phase");
 	if (parse_vmid(arguments[0], &context->vmid) < 0)
 		return error_set(error, USAGE, "'%s' is no VMID (100 to 999999999)", arguments[0]);
-	for (size_t i = 0; i < sizeof(phases) / sizeof(phases[0]); i++) {
-		if (strcmp(arguments[1], phases[i].name) != 0)
-			continue;
-		r = context_require_live(context, error);
-		if (r < 0)
-			return r;
-		context_catch_signals();
-		r = phases[i].run(context, context->vmid, error);
-		return r < 0 ? error_wrap(error, r, "%s of VM %u", arguments[1], context->vmid) : 0;
-	}
-	return error_set(error, USAGE, "'%s' is no phase", arguments[1]);
+	phase = find_phase(arguments[1]);
+	if (!phase)
+		return error_set(error, USAGE, "'%s' is no phase", arguments[1]);
+	r = context_require_live(context, error);
+	if (r < 0)
+		return r;
+	context_catch_signals();
+	r = run_phase(context, phase, error);
+	return r < 0 ? error_wrap(error, r, "%s of VM %u", phase->name, context->vmid) : 0;
 }

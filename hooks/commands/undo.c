@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "commands.h"
 
+#include "hooks/attach.h"
 #include "hooks/host_apply.h"
 #include "hooks/host_setup.h"
 #include "kmod-helper/base/cleanup.h"
@@ -93,6 +94,37 @@ static int undo_host(struct context *context, struct error *error)
 	return r < 0 ? r : tell_left(&left, error);
 }
 
+/* The VMs first: what fails there does not keep the host's set-up from being undone. */
+static int undo_attachments(struct context *context, struct error *error)
+{
+	bool dry_run = context->dry_run;
+	size_t count = 0;
+	int r;
+
+	context->dry_run = !context->apply;
+	r = detach_all(context, &count, error);
+	context->dry_run = dry_run;
+	if (count && !context->apply)
+		puts("These VMs would be detached: nothing has been changed yet.");
+	fflush(stdout);
+	return r;
+}
+
+static int undo_all(struct context *context, struct error *error)
+{
+	struct error later = {0};
+	int r = undo_attachments(context, error);
+	int second = undo_host(context, &later);
+
+	if (second == 0)
+		return r;
+	if (r < 0)
+		log_write(&context->log, LOG_ERR, "%s", later.message);
+	else
+		*error = later;
+	return r < 0 ? r : second;
+}
+
 int command_undo(struct context *context, char **arguments, struct error *error)
 {
 	auto_close int lock = -1;
@@ -111,5 +143,5 @@ int command_undo(struct context *context, char **arguments, struct error *error)
 		if (lock < 0)
 			return lock;
 	}
-	return undo_host(context, error);
+	return undo_all(context, error);
 }

@@ -864,6 +864,7 @@ case_help() {
 	call gpu-ferry --help
 	call gpu-ferry -h plan
 	call gpu-ferry plan --help
+	call gpu-ferry attach --help
 }
 
 case_version() {
@@ -901,4 +902,494 @@ case_hookscript_without_a_config() {
 	call hookscript 987654321 pre-stop
 	call hookscript 987654321 post-start
 	call hookscript 987654321 post-stop
+}
+
+# ---- attach: what it would do
+
+# What depends on the folders of this build.
+same_everywhere() {
+	sed 's|/usr/local/libexec/|/usr/libexec/|g; s|/usr/local/sbin/|/usr/sbin/|g'
+}
+
+case_attach_dry_run() {
+	installed
+	config 104 "machine: q35" "bios: ovmf" "efidisk0: local:1" "ostype: l26"
+	ferry attach 104 2b:00 --dry-run
+	ferry attach 104 0000:2B:00.1 --dry-run
+	ferry attach 104 2b:00 2c:00 --primary-gpu --dry-run
+	ferry attach 104 2b:00 --dry-run --output-format json-pretty
+	show etc/pve/nodes/pve1/qemu-server/104.conf var/lib/gpu-ferry
+}
+
+case_attach_takes_the_next_free_entry() {
+	installed
+	config 104 "machine: pc-q35-9.2" "bios: ovmf" "efidisk0: local:1" "ostype: l26" \
+		"hostpci0: 03:00" "hostpci2: 2c:00.1" "[PENDING]" "hostpci1: 0000:2c:00.2" \
+		"delete: hostpci0"
+	ferry attach 104 2b:00.0 2b:00.1 --dry-run
+}
+
+case_attach_mapping() {
+	installed
+	mapping gpu "$(map_of 0000:2b:00 15)" "$(map_of 0000:2c:00 16)"
+	mapping other "$(map_of 0000:2b:00 99)"
+	mapping elsewhere "$(map_of 0000:2b:00 15 pve2)"
+	printf 'vgpu\n\tmap %s\n\tmdev 1\n\n' "$(map_of 0000:2b:00 15)" >>"$tree/etc/pve/mapping/pci.cfg"
+	config 104 "machine: q35" "bios: ovmf" "efidisk0: local:1" "ostype: l26"
+	ferry attach 104 gpu --dry-run
+	ferry attach 104 other --dry-run
+	ferry attach 104 elsewhere --dry-run
+	ferry attach 104 vgpu --dry-run
+	config 104 "machine: q35" "bios: ovmf" "efidisk0: local:1" "ostype: l26" \
+		"hostpci0: mapping=gpu" "hookscript: local:snippets/gpu-ferry"
+	ferry attach 104 gpu --dry-run
+}
+
+# As a person wrote it, it stays.
+case_attach_what_the_config_has() {
+	installed
+	config 104 "machine: q35" "bios: ovmf" "efidisk0: local:1" "ostype: l26" \
+		"hostpci3: 2b:00,rombar=0"
+	ferry attach 104 2b:00 --dry-run
+	ferry attach 104 2b:00 --primary-gpu --dry-run
+	ferry attach 104 2b:00.1 --dry-run
+	config 104 "hostpci3: 2b:00.1"
+	ferry attach 104 2b:00 --dry-run
+	config 104 "hostpci3: 2b:00.0,mdev=nvidia-47"
+	ferry attach 104 2b:00.0 --dry-run
+}
+
+case_attach_says_who_else_has_it() {
+	installed
+	config 104 "machine: q35" "bios: ovmf" "efidisk0: local:1" "ostype: l26"
+	config 105 "hostpci0: 2b:00.1"
+	config 106 "hostpci0: 2c:00"
+	config 107 "hostpci0: mapping=gpu"
+	mapping gpu "$(map_of 0000:2b:00 15)" "$(map_of 0000:2c:00 16)"
+	write etc/pve/nodes/pve1/qemu-server/108.conf "$(printf 'name: \001')"
+	ferry attach 104 2b:00 --dry-run
+}
+
+case_attach_advises() {
+	installed
+	config 104 "memory: 2048"
+	ferry attach 104 2b:00 --dry-run
+	ferry attach 104 2b:00 --machine q35 --bios ovmf --dry-run
+	config 104 "ostype: win11" "machine: pc-i440fx-9.2" "bios: ovmf" "efidisk0: local:1"
+	ferry attach 104 2b:00 --dry-run
+	ferry attach 104 2b:00 --machine pc --dry-run
+	ferry attach 104 2b:00 --bios seabios --dry-run
+}
+
+case_attach_tune() {
+	installed
+	local quiet=("machine: q35" "bios: ovmf" "efidisk0: local:1" "hostpci0: 2b:00,pcie=1"
+		"hookscript: local:snippets/gpu-ferry")
+	say() {
+		echo "-- $1"
+		config 104 "${quiet[@]}" "${@:2}"
+		ferry attach 104 2b:00 --tune --dry-run
+	}
+	say "Linux needs nothing but the agent" "ostype: l26" "cpu: x86-64-v3"
+	say "Windows, nothing set" "ostype: win11"
+	say "the guide's lines" "ostype: win10" "cpu: host,hidden=1,flags=+pcid" \
+		"args: -cpu 'host,kvm=off,hv_vendor_id=proxmox'"
+	say "other words stay" "ostype: win10" "cpu: host" "agent: 0" \
+		"args: -device x -cpu host,kvm=off,hv-vendor-id=mine -smbios y"
+	say "what cpu cannot say stays" "ostype: win10" "args: -cpu host,-hypervisor"
+	say "another model stays" "ostype: win10" "args: -cpu EPYC,kvm=off"
+	say "no -cpu of its own" "ostype: win10" "args: -foo-cpu host" "agent: 1"
+	say "a type that was chosen stays" "ostype: win11" "cpu: x86-64-v2-AES,flags=+aes"
+	say "all there" "ostype: win11" "cpu: host,hidden=1,hv-vendor-id=other" "agent: 1"
+	say "seen on purpose" "ostype: win11" "cpu: host,hidden=0" "agent: 1"
+}
+
+case_attach_chains_a_hookscript() {
+	installed
+	snippet other
+	config 104 "machine: q35" "bios: ovmf" "efidisk0: local:1" "ostype: l26" \
+		"hookscript: local:snippets/other"
+	ferry attach 104 2b:00 --dry-run
+	chmod 644 "$tree/var/lib/vz/snippets/other"
+	ferry attach 104 2b:00 --dry-run
+	rm "$tree/var/lib/vz/snippets/other"
+	ferry attach 104 2b:00 --dry-run
+	config 104 "hookscript: gone:snippets/other"
+	ferry attach 104 2b:00 --dry-run
+}
+
+# ---- attach: the hookscript's file and the storage
+
+case_attach_checks_the_hookscript() {
+	installed
+	config 104 "machine: q35" "bios: ovmf" "efidisk0: local:1" "ostype: l26" \
+		"hostpci0: 2b:00" "hookscript: local:snippets/gpu-ferry"
+	{
+		link var/lib/vz/snippets/gpu-ferry /nowhere
+		ferry attach 104 2b:00 --dry-run
+		write usr/old "an older version"
+		link var/lib/vz/snippets/gpu-ferry /usr/old
+		ferry attach 104 2b:00 --dry-run
+		chmod +x "$tree/usr/old"
+		ferry attach 104 2b:00 --dry-run
+		rm "$tree/var/lib/vz/snippets/gpu-ferry"
+		mkdir "$tree/var/lib/vz/snippets/gpu-ferry"
+		ferry attach 104 2b:00 --dry-run
+		echo "-- a copy is as good as a link"
+		rmdir "$tree/var/lib/vz/snippets/gpu-ferry"
+		cp "$work/bin/hookscript" "$tree/var/lib/vz/snippets/gpu-ferry"
+		ferry attach 104 2b:00 --dry-run
+	} 2>&1 | same_everywhere
+}
+
+case_attach_reads_storages_as_proxmox_does() {
+	installed
+	config 104 "machine: q35" "bios: ovmf" "efidisk0: local:1" "ostype: l26" \
+		"hostpci0: 2b:00" "hookscript: local:snippets/gpu-ferry"
+	{
+		echo "-- snippets are in another folder"
+		write etc/pve/storage.cfg "dir: local" "	path /var/lib/vz" "	content iso" \
+			"	content-dirs iso=a,snippets=other/scripts" ""
+		ferry attach 104 2b:00 --dry-run
+		mkdir -p "$tree/var/lib/vz/other/scripts"
+		mv "$tree/var/lib/vz/snippets/gpu-ferry" "$tree/var/lib/vz/other/scripts/"
+		ferry attach 104 2b:00 --dry-run
+		mv "$tree/var/lib/vz/other/scripts/gpu-ferry" "$tree/var/lib/vz/snippets/"
+		echo "-- local is /var/lib/vz, and on every node, whatever is said"
+		write etc/pve/storage.cfg "dir: local" "	path /mnt/other" "	content iso" \
+			"	nodes pve2" "	disable" ""
+		ferry attach 104 2b:00 --dry-run
+		echo "-- not listed in the web page"
+		write etc/pve/storage.cfg "dir: local" "	path /var/lib/vz" "	content iso,vztmpl" ""
+		ferry attach 104 2b:00 --dry-run
+		ferry attach 104 2b:00 --enable-snippets --dry-run
+		echo "-- a shared storage"
+		mkdir -p "$tree/mnt/pve/nas/snippets"
+		cp "$work/bin/hookscript" "$tree/mnt/pve/nas/snippets/gpu-ferry"
+		write etc/pve/storage.cfg "nfs: nas" "	export /x" "	path /mnt/pve/nas" \
+			"	server 10.0.0.1" "	content snippets" "" "lvmthin: thin" "	vgname pve" ""
+		config 104 "machine: q35" "bios: ovmf" "efidisk0: local:1" "ostype: l26" \
+			"hostpci0: 2b:00" "hookscript: nas:snippets/gpu-ferry"
+		ferry attach 104 2b:00 --dry-run
+		config 104 "hookscript: thin:snippets/gpu-ferry"
+		ferry attach 104 2b:00 --dry-run
+	} 2>&1 | same_everywhere
+}
+
+# ---- attach: what it refuses, nothing changed
+
+case_attach_refusals() {
+	installed
+	local index
+	ferry attach
+	ferry attach 104
+	ferry attach 99 2b:00
+	ferry attach 104 2b:00 --dry-run
+	mkdir -p "$tree/etc/pve/nodes/pve1/lxc"
+	write etc/pve/nodes/pve1/lxc/110.conf "arch: amd64"
+	ferry attach 110 2b:00 --dry-run
+	write etc/pve/nodes/pve2/qemu-server/111.conf "memory: 1"
+	ferry attach 111 2b:00 --dry-run
+	config 112 "template: 1"
+	ferry attach 112 2b:00 --dry-run
+	config 104 "memory: 1"
+	ferry attach 104 41:00 --dry-run
+	ferry attach 104 2b:00.7 --dry-run
+	ferry attach 104 00:01 --dry-run
+	ferry attach 104 nonsense --dry-run
+	ferry attach 104 83b8f4f2-509f-382f-3c1e-e6bfe0fa1001 --dry-run
+	ferry attach 104 2b:00 2b:00.1 --dry-run
+	ferry attach 104 2b:00
+	for index in {0..15}; do
+		echo "hostpci$index: 2c:00.1" >>"$tree/etc/pve/nodes/pve1/qemu-server/104.conf"
+	done
+	ferry attach 104 2b:00 --dry-run
+	ferry detach
+	ferry detach 99
+	ferry detach 104 105
+	ferry detach 104 --all
+	ferry detach 104
+	ferry detach 104 --dry-run
+	ferry detach 111 --dry-run
+	ferry detach 113 --dry-run
+	ferry detach --all --dry-run
+	config 104 "hookscript: local:snippets/gpu-ferry"
+	ferry detach 104 --dry-run
+	show etc/pve/nodes/pve1/qemu-server/104.conf var/lib/gpu-ferry
+}
+
+# ---- attach and detach for real: the tree is the root itself, and a stand-in plays qm
+
+record=var/lib/gpu-ferry/attachments/vm-104.json
+vm_conf=etc/pve/nodes/pve1/qemu-server/104.conf
+
+case_attach_and_detach_with_the_stand_in_qm() {
+	cannot_enter && return
+	installed
+	config 104 "bios: ovmf" "efidisk0: local:1" "machine: q35" "ostype: l26"
+	live gpu-ferry attach 104 2b:00
+	show $vm_conf $record
+	stat -c '%a %n' "$tree"/var/lib/gpu-ferry "$tree"/var/lib/gpu-ferry/* "$tree/$record" | sed "s|$tree|ROOT|"
+	live gpu-ferry attach 104 2b:00
+	live gpu-ferry detach 104 --dry-run
+	live gpu-ferry detach 104
+	show $vm_conf $record
+	live gpu-ferry detach 104
+}
+
+# Another device, tuning, machine and bios: all that is taken back at once, in whatever order it came.
+case_attach_twice_and_detach_with_the_stand_in_qm() {
+	cannot_enter && return
+	installed
+	config 104 "args: -cpu host,kvm=off" "ostype: win10"
+	live gpu-ferry attach 104 2b:00
+	live gpu-ferry attach 104 2c:00 --tune --machine q35 --bios ovmf
+	show $vm_conf
+	live gpu-ferry detach 104
+	show $vm_conf $record
+}
+
+case_detach_leaves_what_others_changed_with_the_stand_in_qm() {
+	cannot_enter && return
+	installed
+	config 104 "machine: q35" "bios: ovmf" "efidisk0: local:1" "ostype: win11" "memory: 1024"
+	live gpu-ferry attach 104 2b:00 2c:00 --tune
+	sed -i 's/^cpu: .*/cpu: host/; s/^memory: .*/memory: 4096/; /^hostpci1/d' "$tree/$vm_conf"
+	printf '\n[before]\nhookscript: local:snippets/gpu-ferry\n\n[older]\nmemory: 512\n' >>"$tree/$vm_conf"
+	live gpu-ferry detach 104
+	show $vm_conf $record
+}
+
+case_detach_all_with_the_stand_in_qm() {
+	cannot_enter && return
+	installed
+	config 104 "machine: q35" "bios: ovmf" "efidisk0: local:1" "ostype: l26"
+	config 105 "machine: q35" "bios: ovmf" "efidisk0: local:1" "ostype: l26"
+	config 106 "machine: q35" "bios: ovmf" "efidisk0: local:1" "ostype: l26"
+	config 107 "machine: q35" "bios: ovmf" "efidisk0: local:1" "ostype: l26"
+	local vmid
+	for vmid in 104 105 106 107; do
+		live gpu-ferry attach "$vmid" 2b:00 >/dev/null
+	done
+	loan vm-104 "$vm_104" lent "$(card_functions 0000:2b:00 15 taken)"
+	rm "$tree/etc/pve/nodes/pve1/qemu-server/106.conf"
+	mv "$tree/etc/pve/nodes/pve1/qemu-server/107.conf" "$tree/etc/pve/nodes/pve2/qemu-server/"
+	live gpu-ferry detach --all
+	show $vm_conf etc/pve/nodes/pve1/qemu-server/105.conf
+	ls "$tree/var/lib/gpu-ferry/attachments"
+	rm "$tree/run/gpu-ferry/loans/vm-104.json"
+	mv "$tree/etc/pve/nodes/pve2/qemu-server/107.conf" "$tree/etc/pve/nodes/pve1/qemu-server/"
+	live gpu-ferry detach --all --output-format json
+	ls "$tree/var/lib/gpu-ferry/attachments"
+	live gpu-ferry detach --all
+}
+
+case_undo_detaches_too_with_the_stand_in_qm() {
+	cannot_enter && return
+	installed
+	config 104 "machine: q35" "bios: ovmf" "efidisk0: local:1" "ostype: l26"
+	live gpu-ferry attach 104 2b:00 >/dev/null
+	live gpu-ferry undo
+	show $vm_conf
+	write etc/qm-fault no-quorum
+	live gpu-ferry undo --apply
+	rm "$tree/etc/qm-fault"
+	live gpu-ferry undo --apply
+	show $vm_conf $record
+	live gpu-ferry undo --apply
+}
+
+# What it cannot get at once waits in [PENDING].
+case_attach_a_running_vm_with_the_stand_in_qm() {
+	cannot_enter && return
+	installed
+	config 104 "machine: q35" "bios: ovmf" "efidisk0: local:1" "ostype: win11"
+	running 104 4242
+	live gpu-ferry attach 104 2b:00 --tune
+	show $vm_conf
+	live gpu-ferry attach 104 2b:00 --tune
+	live gpu-ferry attach 104 2c:00 --output-format json
+	live gpu-ferry detach 104
+	show $vm_conf $record
+}
+
+# qm dies, does nothing, does half: what was there is there again, and no record is left.
+case_attach_undoes_what_a_failing_stand_in_qm_did() {
+	cannot_enter && return
+	installed
+	local fault
+	for fault in no-quorum half silent half-twice; do
+		config 104 "machine: q35" "bios: ovmf" "efidisk0: local:1" "ostype: l26"
+		echo "-- $fault"
+		write etc/qm-fault $fault
+		live gpu-ferry attach 104 2b:00
+		show $vm_conf $record
+	done
+	rm -f "$tree/etc/qm-fault"
+	live gpu-ferry detach 104
+	show $vm_conf $record
+	echo "-- locked by a backup"
+	config 104 "machine: q35" "bios: ovmf" "efidisk0: local:1" "ostype: l26" "lock: backup"
+	live gpu-ferry attach 104 2b:00
+	echo "-- no qm"
+	config 104 "machine: q35" "bios: ovmf" "efidisk0: local:1" "ostype: l26"
+	rm "$tree/usr/sbin/qm"
+	live gpu-ferry attach 104 2b:00
+	show $record
+}
+
+# A second attach that fails leaves the first one's record.
+case_attach_keeps_the_record_of_before_with_the_stand_in_qm() {
+	cannot_enter && return
+	installed
+	config 104 "machine: q35" "bios: ovmf" "efidisk0: local:1" "ostype: l26"
+	live gpu-ferry attach 104 2b:00
+	write etc/qm-fault no-quorum
+	live gpu-ferry attach 104 2c:00
+	live gpu-ferry detach 104
+	show $record
+	rm "$tree/etc/qm-fault"
+	live gpu-ferry detach 104
+	show $vm_conf $record
+}
+
+# What counts is what qm made of it.
+case_attach_reads_back_what_the_stand_in_qm_wrote() {
+	cannot_enter && return
+	installed
+	config 104 "machine: q35" "bios: ovmf" "efidisk0: local:1" "ostype: l26"
+	write etc/qm-fault own-form
+	live gpu-ferry attach 104 2b:00
+	show $vm_conf
+	live gpu-ferry detach 104
+	show $vm_conf $record
+}
+
+case_two_attaches_at_once_with_the_stand_in_qm() {
+	cannot_enter && return
+	installed
+	config 104 "machine: q35" "bios: ovmf" "efidisk0: local:1" "ostype: l26"
+	write etc/qm-fault slow
+	./enter "$tree" # so that the two need not make its folders, both at once
+	./enter "$tree" /usr/sbin/gpu-ferry attach 104 2b:00 >/dev/null &
+	./enter "$tree" /usr/sbin/gpu-ferry attach 104 2c:00 >/dev/null
+	echo "[$?]"
+	wait $!
+	echo "[$?]"
+	echo "each device once, each with an entry of its own:"
+	sed -n 's/^hostpci[01]: //p' "$tree/$vm_conf" | sort
+	live gpu-ferry detach 104 >/dev/null
+	show $vm_conf $record
+}
+
+case_attach_enables_snippets_with_the_stand_in_pvesm() {
+	cannot_enter && return
+	installed
+	config 104 "machine: q35" "bios: ovmf" "efidisk0: local:1" "ostype: l26"
+	config 105 "machine: q35" "bios: ovmf" "efidisk0: local:1" "ostype: l26"
+	write etc/pve/storage.cfg "dir: local" "	path /var/lib/vz" "	content iso,vztmpl,backup" ""
+	live gpu-ferry attach 104 2b:00 --enable-snippets
+	live gpu-ferry attach 105 2b:00 --enable-snippets
+	show etc/pve/storage.cfg
+	echo "-- as long as a VM is attached it stays"
+	live gpu-ferry detach 104
+	show etc/pve/storage.cfg
+	live gpu-ferry detach 105
+	show etc/pve/storage.cfg
+	echo "-- what others changed since is left alone"
+	live gpu-ferry attach 104 2b:00 --enable-snippets >/dev/null
+	sed -i 's/content .*/content snippets/' "$tree/etc/pve/storage.cfg"
+	live gpu-ferry detach 104
+	show etc/pve/storage.cfg
+	ls "$tree/var/lib/gpu-ferry/attachments"
+}
+
+# ---- the VM's own hookscript
+
+case_chained_hookscript_runs_in_every_phase() {
+	cannot_enter && return
+	installed
+	snippet other
+	config 104 "machine: q35" "bios: ovmf" "efidisk0: local:1" "ostype: l26" \
+		"hookscript: local:snippets/other"
+	live gpu-ferry attach 104 2b:00
+	# no devices here, so that ours has nothing to do
+	sed -i '/^hostpci/d' "$tree/$vm_conf"
+	local phase
+	for phase in pre-start post-start pre-stop post-stop; do
+		live env PVE_MIGRATED_FROM= LC_ALL=C /var/lib/vz/snippets/gpu-ferry-chain 104 $phase
+	done
+	echo "-- by our plain name nothing is chained"
+	live /var/lib/vz/snippets/gpu-ferry 104 pre-start
+	echo "-- its failure is handed on"
+	snippet other 3
+	for phase in pre-start post-start pre-stop post-stop; do
+		live /var/lib/vz/snippets/gpu-ferry-chain 104 $phase
+	done
+	echo "-- and so is that it is gone"
+	rm "$tree/var/lib/vz/snippets/other"
+	live /var/lib/vz/snippets/gpu-ferry-chain 104 pre-start
+	live /var/lib/vz/snippets/gpu-ferry-chain 104 post-stop
+	echo "-- detach does not put back what Proxmox would refuse"
+	live gpu-ferry detach 104
+	show $vm_conf
+}
+
+case_chained_hookscript_is_put_back() {
+	cannot_enter && return
+	installed
+	snippet other
+	config 104 "machine: q35" "bios: ovmf" "efidisk0: local:1" "ostype: l26" \
+		"hookscript: local:snippets/other"
+	live gpu-ferry attach 104 2b:00
+	live gpu-ferry detach 104
+	show $vm_conf $record
+}
+
+# After a migration: the name in the config came along, the record did not.
+case_chained_hookscript_without_a_record() {
+	cannot_enter && return
+	installed
+	config 104 "hookscript: local:snippets/gpu-ferry-chain"
+	local phase
+	for phase in pre-start post-start pre-stop post-stop; do
+		live /var/lib/vz/snippets/gpu-ferry-chain 104 $phase
+	done
+	write $record "{"
+	live /var/lib/vz/snippets/gpu-ferry-chain 104 pre-start
+	live /var/lib/vz/snippets/gpu-ferry-chain 104 post-stop
+}
+
+# ---- identity
+
+attachment() { # FUNCTION_JSON…
+	local IFS=,
+	write $record "{\"schema\":1,\"vmid\":104,\"since\":\"2026-01-02T03:04:05Z\",\"keys\":[]," \
+		"\"functions\":[$*]}"
+	chmod 600 "$tree/$record"
+}
+
+identity() { # ADDRESS IDS SUBSYSTEM
+	printf '{"address":"%s","vendor_id":"%s","device_id":"%s",' "$1" "${2%:*}" "${2#*:}"
+	printf '"subsystem_vendor_id":"%s","subsystem_device_id":"%s"}' "${3%:*}" "${3#*:}"
+}
+
+case_plan_identity() {
+	config 104 "hostpci0: 2b:00"
+	attachment "$(identity 0000:2b:00.0 10de:1e07 1458:37a9)" "$(identity 0000:2c:00.0 1234:5678 0001:0001)"
+	ferry plan 104 | head -n 3
+	echo "-- device"
+	attachment "$(identity 0000:2b:00.0 10de:2704 1458:37a9)"
+	ferry plan 104 | tail -n 4
+	echo "-- vendor, of another function"
+	attachment "$(identity 0000:2b:00.2 1002:1ad6 1458:37a9)"
+	ferry plan 104 | tail -n 4
+	echo "-- subsystem"
+	attachment "$(identity 0000:2b:00.0 10de:1e07 1043:37a9)"
+	ferry plan 104 --output-format json-pretty | tail -n 8
+	attachment "$(identity 0000:2b:00.0 10de:1e07 1458:0001)"
+	ferry plan 104 | tail -n 4
+	echo "-- only root's word counts"
+	chmod 666 "$tree/$record"
+	ferry plan 104 | tail -n 4
 }

@@ -139,6 +139,50 @@ running() { # VMID PID
 		>"$tree/proc/$2/cmdline"
 }
 
+# The package as installed, wherever this build looks for it, and stand-ins for Proxmox's programs.
+installed() {
+	local folder
+	for folder in usr usr/local; do
+		mkdir -p "$tree/$folder/sbin" "$tree/$folder/libexec/gpu-ferry"
+		cp "$work/bin/gpu-ferry" "$tree/$folder/sbin/"
+		cp "$work/bin/hookscript" "$tree/$folder/libexec/gpu-ferry/"
+	done
+	link var/lib/vz/snippets/gpu-ferry /usr/libexec/gpu-ferry/hookscript
+	link var/lib/vz/snippets/gpu-ferry-chain /usr/libexec/gpu-ferry/hookscript
+	mkdir -p "$tree/var/lock"
+	cp ../support/qm "$tree/usr/sbin/qm"
+	cp ../support/qm "$tree/usr/sbin/pvesm"
+}
+
+# A hookscript of somebody else's, which says how it is called, and exits with $1.
+snippet() { # NAME [EXIT]
+	mkdir -p "$tree/var/lib/vz/snippets"
+	cat >"$tree/var/lib/vz/snippets/$1" <<-SCRIPT
+		#!/bin/sh
+		echo "\$0 \$* PVE_MIGRATED_FROM='\${PVE_MIGRATED_FROM-unset}' LC_ALL=\$LC_ALL"
+		echo "on stderr" >&2
+		exit ${2:-0}
+	SCRIPT
+	chmod 755 "$tree/var/lib/vz/snippets/$1"
+}
+
+show() { # PATH…: what the tree has there
+	local path
+	for path; do
+		if [[ $path = *.json && -e $tree/$path ]]; then
+			echo "== $path"
+			# json-c's layout differs between its versions
+			tr -d ' \n' <"$tree/$path" | sed 's/"since":"20[^"]*"/"since":"NOW"/; s/\\\//\//g'
+			echo
+		elif [ -e "$tree/$path" ]; then
+			echo "== $path"
+			cat "$tree/$path"
+		else
+			echo "== $path: not there"
+		fi
+	done
+}
+
 make_tree() {
 	umask 022
 	write etc/hostname pve1
