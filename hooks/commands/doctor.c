@@ -7,11 +7,12 @@
 
 static void check_all(struct doctor *doctor, unsigned int vmid)
 {
+	doctor_check_snippet(doctor);
 	doctor_check_firmware(doctor);
 	doctor_check_boot(doctor);
 	doctor_check_modules(doctor);
 	doctor_check_cards(doctor);
-	doctor_check_guests(doctor);
+	doctor_check_guests(doctor, vmid);
 	if (vmid)
 		doctor_check_vm(doctor, vmid);
 }

@@ -46,8 +46,10 @@ void doctor_check_boot(struct doctor *doctor);
 void doctor_check_modules(struct doctor *doctor);
 /* card.c: each GPU of the host */
 void doctor_check_cards(struct doctor *doctor);
-/* guests.c: gpu-ferry's own part and what the VMs and containers of this node ask for */
-void doctor_check_guests(struct doctor *doctor);
+/* snippets.c: the hookscript where Proxmox VE looks for it */
+void doctor_check_snippet(struct doctor *doctor);
+/* guests.c: what the VMs (but @except) and the containers of this node are given */
+void doctor_check_guests(struct doctor *doctor, unsigned int except);
 /* vm.c: one VM's config */
 void doctor_check_vm(struct doctor *doctor, unsigned int vmid);
 

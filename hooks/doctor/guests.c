@@ -1,14 +1,281 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "patient.h"
-void doctor_check_guests(struct doctor *doctor)
+
+#include "conf/container.h"
+#include "conf/vm_list.h"
+#include "hooks/snippet.h"
+#include "kmod-helper/base/cleanup.h"
+#include <errno.h>
+#include <string.h>
+
+/* ---- what VMs have */
+
+/* A VM of this node, and what its hostpci entries may come to. */
+struct other_vm {
+	unsigned int vmid;
+	struct resolved resolved;
+};
+
+static void other_vm_done(struct other_vm *vm)
 {
-	(void)doctor;
+	resolved_done(&vm->resolved);
 }
-void patient_check_hookscript(struct patient *patient)
+
+static int other_vm_read(struct doctor *doctor, unsigned int vmid, struct other_vm *ret)
 {
-	(void)patient;
+	ret->vmid = vmid;
+	return resolve_guest(
+		doctor->context, vmid, NULL, &doctor->host, &doctor->loans, &ret->resolved, NULL);
 }
+
+typedef bool (*address_test)(const void *context, const char *address);
+
+/* The first address that any of its entries, in any alternative, may come to and that passes. */
+static const char *other_vm_find(
+	const struct other_vm *vm, address_test passes, const void *context)
+{
+	const struct choice *choice = &vm->resolved.choice;
+
+	for (size_t i = 0; i < choice->count; i++) {
+		const struct alternatives *alternatives = &choice->entries[i].alternatives;
+
+		for (size_t k = 0; !choice->entries[i].mediated && k < alternatives->count; k++) {
+			const struct names *list = &alternatives->lists[k];
+
+			for (size_t n = 0; n < list->count; n++) {
+				if (passes(context, list->names[n]))
+					return list->names[n];
+			}
+		}
+	}
+	return NULL;
+}
+
+/* ---- every VM that has a GPU must have the hookscript */
+
+static bool is_of_a_gpu(const void *context, const char *address)
+{
+	const struct doctor *doctor = context;
+
+	for (size_t i = 0; i < doctor->host.count; i++) {
+		if (is_gpu(doctor, &doctor->host.items[i]) &&
+			pci_same_card(doctor->host.items[i].address, address))
+			return true;
+	}
+	return false;
+}
+
+static void check_hookscript(struct doctor *doctor, const struct other_vm *vm, const char *address)
+{
+	const char *hookscript = vm_config_get(&vm->resolved.config, "hookscript");
+	struct checklist *list = &doctor->list;
+
+	if (snippet_is_ours(hookscript)) {
+		check_add(list, CHECK_PASS, "guest_hookscript",
+			"VM %u, which is given %s, has the hookscript", vm->vmid, address);
+	} else if (hookscript) {
+		check_add(list, CHECK_WARN, "guest_hookscript",
+			"VM %u is given %s and has another hookscript (%s): what that does to the card, "
+			"gpu-ferry does not know",
+			vm->vmid, address, hookscript);
+		check_fix(list, "gpu-ferry attach %u %.*s", vm->vmid, (int)strcspn(address, "."),
+			address);
+	} else {
+		check_add(list, CHECK_WARN, "guest_hookscript",
+			"VM %u is given %s without gpu-ferry: when it stops, the card stays on "
+			"vfio-pci",
+			vm->vmid, address);
+		check_fix(list, "qm set %u --hookscript " SNIPPET_PLAIN, vm->vmid);
+	}
+}
+
+static void check_vm(struct doctor *doctor, unsigned int vmid)
+{
+	cleanup(other_vm_done) struct other_vm vm = {0};
+	const char *address;
+
+	if (other_vm_read(doctor, vmid, &vm) < 0 || vm_config_is_template(&vm.resolved.config))
+		return;
+	address = other_vm_find(&vm, is_of_a_gpu, doctor);
+	if (address)
+		check_hookscript(doctor, &vm, address);
+}
+
+/* A list of VMs, read once and told once when it cannot be. */
+static bool list_vms(struct doctor *doctor, unsigned int **ret, size_t *ret_count)
+{
+	struct error error = {0};
+	int r = vm_list_read(&doctor->context->root, ret, ret_count, &error);
+
+	if (r < 0)
+		check_add(&doctor->list, CHECK_SKIP, "guests", "the VMs of this node: %s%s",
+			error.message, r == -EACCES ? ": run doctor as root" : "");
+	return r == 0;
+}
+
+/* ---- containers */
+
+/* Is @node one of the card's, by what the kernel lists below the function? */
+static bool has_drm_node(
+	const struct doctor *doctor, const struct pci_function *function, const char *node)
+{
+	char path[PCI_PATH_SIZE];
+
+	pci_path(function->address, "drm", path, sizeof(path));
+	if (strcmp(node, "dev/dri") == 0)
+		return kernel_has_folder(&doctor->context->kernel, path);
+	snprintf(
+		path + strlen(path), sizeof(path) - strlen(path), "/%.60s", strrchr(node, '/') + 1);
+	return strncmp(node, "dev/dri/", strlen("dev/dri/")) == 0 &&
+		(strstr(node, function->address) ||
+			kernel_has_folder(&doctor->context->kernel, path));
+}
+
+/* NVIDIA's own nodes and AMD's are in no function's folder: they may be any card's of theirs. */
+static bool may_be_node_of(
+	const struct doctor *doctor, const struct pci_function *function, const char *node)
+{
+	if (strncmp(node, "dev/nvidia", strlen("dev/nvidia")) == 0)
+		return function->vendor_id == 0x10de;
+	if (strcmp(node, "dev/kfd") == 0)
+		return function->vendor_id == 0x1002;
+	return has_drm_node(doctor, function, node);
+}
+
+static const char *find_node(const struct doctor *doctor, const struct pci_function *function,
+	const struct container *container)
+{
+	for (size_t i = 0; i < container->nodes.count; i++) {
+		if (may_be_node_of(doctor, function, container->nodes.names[i]))
+			return container->nodes.names[i];
+	}
+	return NULL;
+}
+
+/* What containers have of one GPU. */
+static void check_containers(struct doctor *doctor, const struct containers *containers,
+	const struct pci_function *function, const char *id)
+{
+	for (size_t i = 0; i < containers->count; i++) {
+		const struct container *container = &containers->items[i];
+		const char *node = find_node(doctor, function, container);
+
+		if (node)
+			check_add(&doctor->list, CHECK_NOTICE, id,
+				"container %u is given /%s, which may be of %s: while it uses that, "
+				"no VM gets the card",
+				container->ctid, node, function->address);
+	}
+}
+
+static bool list_containers(struct doctor *doctor, struct containers *ret)
+{
+	struct error error = {0};
+	int r = containers_read(&doctor->context->root, ret, &error);
+
+	if (r < 0)
+		check_add(&doctor->list, CHECK_SKIP, "guests", "the containers of this node: %s%s",
+			error.message, r == -EACCES ? ": run doctor as root" : "");
+	return r == 0;
+}
+
+static void check_all_containers(struct doctor *doctor)
+{
+	cleanup(containers_done) struct containers containers = {0};
+
+	if (!list_containers(doctor, &containers))
+		return;
+	for (size_t i = 0; i < doctor->host.count; i++) {
+		if (is_gpu(doctor, &doctor->host.items[i]))
+			check_containers(
+				doctor, &containers, &doctor->host.items[i], "guest_container");
+	}
+}
+
+void doctor_check_guests(struct doctor *doctor, unsigned int except)
+{
+	auto_free unsigned int *vmids = NULL;
+	size_t count = 0, before;
+
+	checklist_section(&doctor->list, "GUESTS");
+	before = doctor->list.count;
+	if (!list_vms(doctor, &vmids, &count))
+		return;
+	for (size_t i = 0; i < count; i++) {
+		if (vmids[i] != except)
+			check_vm(doctor, vmids[i]);
+	}
+	check_all_containers(doctor);
+	if (doctor->list.count == before)
+		check_add(&doctor->list, CHECK_PASS, "guests", "no other guest is given a GPU");
+}
+
+/* ---- for one VM: who else has its cards */
+
+static bool is_of_patient(const void *context, const char *address)
+{
+	const struct patient *patient = context;
+	const struct choice *choice = &patient->guest.resolved.choice;
+
+	for (size_t i = 0; i < choice->count; i++) {
+		const struct names *addresses = choice_addresses(&choice->entries[i]);
+
+		for (size_t k = 0; addresses && k < addresses->count; k++) {
+			if (pci_same_card(addresses->names[k], address))
+				return true;
+		}
+	}
+	return false;
+}
+
+static bool starts_at_boot(const struct vm_config *config)
+{
+	const char *value = vm_config_get(config, "onboot");
+
+	return value && strcmp(value, "1") == 0;
+}
+
+static void check_other_vm(struct patient *patient, unsigned int vmid)
+{
+	cleanup(other_vm_done) struct other_vm vm = {0};
+	const char *address;
+
+	if (other_vm_read(patient->doctor, vmid, &vm) < 0 ||
+		vm_config_is_template(&vm.resolved.config))
+		return;
+	address = other_vm_find(&vm, is_of_patient, patient);
+	if (!address)
+		return;
+	if (starts_at_boot(&vm.resolved.config) && starts_at_boot(patient->config)) {
+		check_add(patient->list, CHECK_WARN, "vm_others",
+			"VM %u is given %s too, and both start at boot: only the first one gets it",
+			vmid, address);
+		check_fix(patient->list, "qm set %u --onboot 0", vmid);
+	} else {
+		check_add(patient->list, CHECK_NOTICE, "vm_others",
+			"VM %u is given %s too: only one of them can run at a time", vmid, address);
+	}
+}
+
 void patient_check_others(struct patient *patient)
 {
-	(void)patient;
+	cleanup(containers_done) struct containers containers = {0};
+	struct doctor *doctor = patient->doctor;
+	auto_free unsigned int *vmids = NULL;
+	size_t count = 0, before = patient->list->count;
+
+	if (!list_vms(doctor, &vmids, &count) || !list_containers(doctor, &containers))
+		return;
+	for (size_t i = 0; i < count; i++) {
+		if (vmids[i] != patient->vmid)
+			check_other_vm(patient, vmids[i]);
+	}
+	for (size_t i = 0; i < doctor->host.count; i++) {
+		if (is_gpu(doctor, &doctor->host.items[i]) &&
+			is_of_patient(patient, doctor->host.items[i].address))
+			check_containers(doctor, &containers, &doctor->host.items[i], "vm_others");
+	}
+	if (patient->list->count == before)
+		check_add(patient->list, CHECK_PASS, "vm_others",
+			"no other VM and no container of this node is given its cards");
 }

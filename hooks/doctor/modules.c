@@ -39,6 +39,15 @@ static void fix_by_setup(struct doctor *doctor)
 	check_fix(&doctor->list, "gpu-ferry setup --mode share --apply && reboot");
 }
 
+/* What only the running kernel was given is gone with the next boot. */
+static void fix_argument(struct doctor *doctor, const char *name)
+{
+	if (boot_command_line_find(&doctor->command_line, name))
+		fix_by_setup(doctor);
+	else
+		check_fix(&doctor->list, "reboot  # without %s on the kernel command line", name);
+}
+
 /* A line that keeps the module from being loaded: a blacklist, or an install that does nothing. */
 static bool line_blocks(const struct modprobe_line *line)
 {
@@ -183,7 +192,7 @@ struct static_ids {
 	char where[512]; /* "/etc/modprobe.d/vfio.conf:1: options vfio-pci" */
 	const char *ids;
 	const struct modprobe_line *line; /* NULL: on the kernel command line */
-	const char *argument;		  /* there */
+	const char *argument;		  /* there: its name */
 };
 
 static void fix_static_ids(struct doctor *doctor, const struct static_ids *ids)
@@ -191,7 +200,7 @@ static void fix_static_ids(struct doctor *doctor, const struct static_ids *ids)
 	if (ids->line)
 		fix_by_setup(doctor);
 	else
-		fix_boot_argument(doctor, ids->argument);
+		fix_argument(doctor, ids->argument);
 }
 
 static void check_twins(struct doctor *doctor, const struct static_ids *ids, const char *text)
@@ -266,18 +275,16 @@ static void check_ids_lines(struct doctor *doctor)
 
 static void check_ids_argument(struct doctor *doctor)
 {
-	struct static_ids ids = {.where = "kernel command line: vfio-pci"};
+	struct static_ids ids = {
+		.where = "kernel command line: vfio-pci", .argument = "vfio-pci.ids"};
 	const struct boot_argument *configured =
 		boot_command_line_find(&doctor->command_line, "vfio-pci.ids");
 
 	ids.ids = kernel_arguments_get(&doctor->command_line.running, "vfio-pci.ids");
 	if (configured) {
 		ids.ids = kernel_argument_value(configured->text, "vfio-pci.ids");
-		ids.argument = configured->text;
 		snprintf(ids.where, sizeof(ids.where), "/%s:%u: vfio-pci", configured->path,
 			configured->line);
-	} else {
-		ids.argument = "vfio-pci.ids";
 	}
 	if (ids.ids && *ids.ids)
 		check_static_ids(doctor, &ids);
@@ -430,7 +437,7 @@ static void check_display_line(
 		check_add(&doctor->list, CHECK_WARN, "driver_blacklist",
 			"/%s:%u: %s %s: the host never gets the card, also when no VM has it",
 			line->path, line->line, kind, line->module);
-		if (line->kind == MODPROBE_BLACKLIST && strncmp(line->path, "etc/", 4) == 0)
+		if (strncmp(line->path, "etc/", 4) == 0)
 			fix_by_setup(doctor);
 		else
 			fix_line(doctor, line);
@@ -476,7 +483,7 @@ static void check_blacklist_argument(struct doctor *doctor, const char *name)
 			continue;
 		check_add(&doctor->list, CHECK_WARN, "driver_blacklist",
 			"kernel command line: %s=%s keeps %s from the host", name, value, module);
-		fix_boot_argument(doctor, name);
+		fix_argument(doctor, name);
 	}
 }
 
@@ -542,7 +549,8 @@ static void check_boot_modules(struct doctor *doctor)
 	for (size_t i = 0; i < names.count; i++) {
 		snprintf(path, sizeof(path), "etc/modules-load.d/%s", names.names[i]);
 		/* Debian's modules.conf is a link to /etc/modules */
-		if (strcmp(names.names[i], "modules.conf") != 0)
+		if (strcmp(names.names[i], "modules.conf") != 0 &&
+			strcmp(names.names[i], "gpu-ferry.conf") != 0)
 			check_boot_modules_file(doctor, path);
 	}
 }

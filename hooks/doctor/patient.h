@@ -18,6 +18,10 @@ const struct pci_function *patient_function(const struct patient *patient, const
 
 /* vm_cpu.c: `args: -cpu`, and hiding that it is a VM */
 void patient_check_cpu(struct patient *patient);
-/* guests.c: hookscript and snippet; who else has its cards */
+/* The device that attach could be told: what it has, else a GPU that shows nothing, else any. */
+const char *patient_device(const struct patient *patient);
+
+/* snippets.c: the hookscript, and the one that runs with it */
 void patient_check_hookscript(struct patient *patient);
+/* guests.c: who else has its cards */
 void patient_check_others(struct patient *patient);

@@ -47,11 +47,28 @@ static void check_warnings(struct patient *patient)
 
 /* ---- hostpci */
 
-/* The GPU that attach could be given: one that shows nothing, else any. */
-static const char *suggest_device(const struct doctor *doctor)
+static const char *first_device(const struct patient *patient)
 {
+	const struct choice *choice = &patient->guest.resolved.choice;
+
+	for (size_t i = 0; i < choice->count; i++) {
+		const struct choice_entry *entry = &choice->entries[i];
+
+		if (entry->hostpci.mapping)
+			return entry->hostpci.mapping;
+		if (entry->hostpci.host && entry->hostpci.ids.count == 1)
+			return entry->hostpci.host;
+	}
+	return NULL;
+}
+
+const char *patient_device(const struct patient *patient)
+{
+	const struct doctor *doctor = patient->doctor;
 	const struct pci_function *found = NULL;
 
+	if (first_device(patient))
+		return first_device(patient);
 	for (size_t i = 0; i < doctor->host.count; i++) {
 		const struct pci_function *function = &doctor->host.items[i];
 
@@ -142,7 +159,7 @@ static void check_hostpci(struct patient *patient)
 		check_add(patient->list, CHECK_FAIL, "vm_hostpci",
 			"it has no hostpci: no card is passed to it");
 		check_fix(patient->list, "gpu-ferry attach %u %s", patient->vmid,
-			suggest_device(patient->doctor));
+			patient_device(patient));
 	} else if (choice->error.status < 0 && !has_broken_entry(choice)) {
 		check_add(patient->list, CHECK_FAIL, "vm_hostpci", "%s", choice->error.message);
 		check_fix(patient->list, "qm config %u  # then: qm set %u --delete hostpciN",

@@ -14,7 +14,7 @@ linux_vm() { # VMID LINE…: a VM that has everything as it should be
 	local vmid=$1
 	shift
 	config "$vmid" "agent: 1" "bios: ovmf" "cpu: host" "efidisk0: local-lvm:vm-$vmid-disk-1,size=4M" \
-		"machine: q35" "ostype: l26" "scsi0: local-lvm:vm-$vmid-disk-0" "$@"
+		"hookscript: local:snippets/gpu-ferry" "machine: q35" "ostype: l26" "scsi0: local-lvm:vm-$vmid-disk-0" "$@"
 }
 
 case_doctor_amd_workstation() {
@@ -218,6 +218,37 @@ case_doctor_vm_in_trouble() {
 	ferry doctor 106 --output-format json-pretty
 	settings 'windows_blacklist = "permanent";'
 	doctor 106
+}
+
+# Hookscripts of others, guests that share a card, and snippets that Proxmox would not run.
+case_doctor_guests() {
+	intel_desktop
+	geforce 0000:02:00 16
+	mkdir -p "$tree/$(function_path 0000:02:00.0)/drm/card1" "$tree/$(function_path 0000:02:00.0)/drm/renderD129"
+	linux_vm 104 "hostpci0: 0000:01:00,pcie=1" "onboot: 1"
+	config 105 "hostpci0: 01:00.0" "hookscript: local:snippets/mine.pl" "onboot: 1"
+	mapping gpu "id=10de:2704,iommugroup=15,node=pve1,path=0000:01:00,subsystem-id=1458:40bc" \
+		"id=10de:2704,iommugroup=16,node=pve1,path=0000:02:00,subsystem-id=1458:40bc"
+	config 106 "hostpci0: mapping=gpu"
+	config 107 "memory: 2048"
+	config 108 "template: 1" "hostpci0: 0000:01:00"
+	linux_vm 109 "hostpci0: 0000:02:00,pcie=1"
+	write etc/pve/nodes/pve1/lxc/120.conf "dev0: /dev/nvidia0"
+	write etc/pve/nodes/pve1/lxc/121.conf "lxc.mount.entry: /dev/dri/renderD129 dev/dri/renderD129 none bind"
+	write etc/pve/nodes/pve1/lxc/122.conf "dev0: /dev/dri/card7" "lxc.mount.entry: /dev/fuse dev/fuse none bind"
+	doctor
+	doctor 104
+	doctor 105
+	doctor 109
+	linux_vm 110 "hostpci0: 0000:02:00,pcie=1"
+	sed -i 's/snippets.gpu-ferry/&-chain/' "$tree/etc/pve/nodes/pve1/qemu-server/110.conf"
+	doctor 110
+	rm "$tree/var/lib/vz/snippets/gpu-ferry"
+	doctor 104
+	write var/lib/vz/snippets/gpu-ferry "#!/bin/sh"
+	doctor 104
+	chmod 755 "$tree/var/lib/vz/snippets/gpu-ferry"
+	doctor 104
 }
 
 case_doctor_as_nobody() {

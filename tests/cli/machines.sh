@@ -80,6 +80,7 @@ geforce() { # SLOT GROUP [BOOT_VGA [WINDOWS]]
 
 # What every machine here has; the tree is empty before.
 proxmox() {
+	local prefix
 	rm -rf "${tree:?}"/*
 	write etc/hostname pve1
 	mkdir -p "$tree/etc/pve/nodes/pve1/qemu-server" "$tree/etc/pve/nodes/pve1/lxc" \
@@ -87,6 +88,12 @@ proxmox() {
 	link etc/pve/local nodes/pve1
 	link etc/pve/qemu-server nodes/pve1/qemu-server
 	link etc/pve/lxc nodes/pve1/lxc
+	for prefix in usr usr/local; do # /usr/local is where a build without the package has it
+		write "$prefix/libexec/gpu-ferry/hookscript" hookscript
+		chmod 755 "$tree/$prefix/libexec/gpu-ferry/hookscript"
+	done
+	link var/lib/vz/snippets/gpu-ferry /usr/libexec/gpu-ferry/hookscript
+	link var/lib/vz/snippets/gpu-ferry-chain /usr/libexec/gpu-ferry/hookscript
 	modprobe_file pve-blacklist.conf "# This file contains a list of modules which are not supported" \
 		"" "# nvidiafb see bugreport" "blacklist nvidiafb"
 	driver pcieport

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/*
+ * The device nodes that this node's containers are given: /etc/pve/lxc/CTID.conf. Source:
+ * PVE/LXC/Config.pm (parse_pct_config) of pve-container 6.0.9; lxc.container.conf(5).
+ */
+
+#include "kmod-helper/base/error.h"
+#include "kmod-helper/base/file.h"
+#include <stddef.h>
+
+struct container {
+	unsigned int ctid;
+	struct names nodes; /* "dev/nvidia0", "dev/dri": from devN and from lxc.mount.entry */
+};
+
+struct containers {
+	struct container *items;
+	size_t count;
+};
+
+/* Appends the nodes that one config names, without the leading slash; what stands below a section
+ * line (a snapshot) does not count. @text is changed. 0 or -ENOMEM. */
+int container_nodes_parse(char *text, struct names *ret);
+
+/* The containers of this node that have any, by their names. One config that cannot be read is
+ * passed over; that there is no folder means none. 0, -ENOMEM, -ETIMEDOUT when /etc/pve does not
+ * answer, or another -errno of the reading. Free with containers_done. */
+int containers_read(const struct root *root, struct containers *ret, struct error *error);
+void containers_done(struct containers *containers);

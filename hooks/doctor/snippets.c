@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "patient.h"
+
+#include "conf/storage.h"
+#include "hooks/attachment.h"
+#include "hooks/snippet.h"
+#include "kmod-helper/base/cleanup.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <string.h>
+
+static void explain_snippet(
+	struct doctor *doctor, const char *id, const char *volume, const char *path, int status)
+{
+	struct checklist *list = &doctor->list;
+
+	switch (status) {
+	case 0:
+		check_add(list, CHECK_PASS, id, "%s is there, executable, and this version's",
+			volume);
+		break;
+	case -EACCES:
+		check_add(list, CHECK_FAIL, id,
+			"%s is not executable (/%s): Proxmox VE starts no VM that has it", volume,
+			path);
+		check_fix(list, "chmod 755 /%s", path);
+		break;
+	case -ESTALE:
+		check_add(list, CHECK_FAIL, id, "%s is not this version's (/%s)", volume, path);
+		if (strncmp(volume, "local:", strlen("local:")) == 0)
+			check_fix(list, "apt install --reinstall gpu-ferry");
+		else
+			check_fix(list, "cp " LIBEXECDIR "/hookscript /%s", path);
+		break;
+	default:
+		check_add(list, CHECK_FAIL, id,
+			"%s does not exist (/%s): Proxmox VE starts no VM that has it", volume,
+			path);
+		check_fix(list, "apt install --reinstall gpu-ferry");
+	}
+}
+
+/* Would Proxmox run @volume, and is it this version's? */
+static void check_snippet(struct doctor *doctor, const char *id, const char *volume)
+{
+	cleanup(storages_done) struct storages storages = {0};
+	struct error error = {0};
+	char path[PATH_MAX];
+	int r = storages_read(&doctor->context->root, &storages, &error);
+
+	if (r < 0) {
+		check_add(&doctor->list, CHECK_SKIP, id, "%s%s", error.message,
+			r == -EACCES ? ": run doctor as root" : "");
+		return;
+	}
+	r = storages_find_snippet(&storages, volume, path, sizeof(path), &error);
+	if (r < 0) {
+		check_add(&doctor->list, CHECK_FAIL, id, "%s", error.message);
+		check_fix(&doctor->list, "pvesm status --content snippets");
+		return;
+	}
+	r = snippet_check_ours(doctor->context, &storages, volume, &error);
+	explain_snippet(doctor, id, volume, path, r);
+}
+
+/* The record of the hookscript that runs with ours is this node's alone. */
+static void check_chain(struct patient *patient)
+{
+	cleanup(attachment_done) struct attachment attachment = {0};
+	struct error error = {0};
+	int r = attachment_read(
+		&patient->doctor->context->root, patient->vmid, &attachment, &error);
+
+	if (r == -EACCES) {
+		check_add(patient->list, CHECK_SKIP, "vm_chain",
+			"which hookscript runs with gpu-ferry's only root can see");
+	} else if (r == 0 && attachment_chained(&attachment)) {
+		check_add(patient->list, CHECK_PASS, "vm_chain", "the hookscript %s runs with it",
+			attachment_chained(&attachment));
+	} else {
+		check_add(patient->list, CHECK_FAIL, "vm_chain",
+			"another hookscript is to run with gpu-ferry's, and this node has no record "
+			"which%s%s",
+			r < 0 && r != -ENOENT ? ": " : "",
+			r < 0 && r != -ENOENT ? error.message : "");
+		check_fix(patient->list,
+			"qm set %u --hookscript VOLUME && gpu-ferry attach %u %s  # VOLUME: the other "
+			"one",
+			patient->vmid, patient->vmid, patient_device(patient));
+	}
+}
+
+void patient_check_hookscript(struct patient *patient)
+{
+	const char *hookscript = vm_config_get(patient->config, "hookscript");
+
+	if (!hookscript) {
+		check_add(patient->list, CHECK_FAIL, "vm_hookscript",
+			"it has no hookscript: gpu-ferry does nothing for it");
+		check_fix(patient->list, "qm set %u --hookscript " SNIPPET_PLAIN, patient->vmid);
+		return;
+	}
+	if (!snippet_is_ours(hookscript)) {
+		check_add(patient->list, CHECK_FAIL, "vm_hookscript",
+			"its hookscript is %s: gpu-ferry does nothing for it", hookscript);
+		check_fix(patient->list, "gpu-ferry attach %u %s", patient->vmid,
+			patient_device(patient));
+		return;
+	}
+	check_add(patient->list, CHECK_PASS, "vm_hookscript", "it has the hookscript (%s)",
+		hookscript);
+	check_snippet(patient->doctor, "vm_snippet", hookscript);
+	if (snippet_is_chain(hookscript))
+		check_chain(patient);
+}
+
+void doctor_check_snippet(struct doctor *doctor)
+{
+	auto_close int fd = file_open(&doctor->context->root, "etc/pve", O_PATH);
+
+	if (fd < 0)
+		check_add(&doctor->list, CHECK_SKIP, "snippet",
+			"there is no /etc/pve: no Proxmox VE here, or a part of a tree");
+	else
+		check_snippet(doctor, "snippet", SNIPPET_PLAIN);
+}
