@@ -521,8 +521,9 @@ static int undo_one(const struct root *root, const struct manifest_edit *known,
 	struct file_edit *edit = NULL;
 	int r = file_edits_open(root, known->path, edits, &edit, error);
 
-	if (r == 0)
-		r = manifest_original(known, edit->before, &original, error);
+	if (r < 0 || !edit)
+		return r;
+	r = manifest_original(known, edit->before, &original, error);
 	if (r < 0)
 		return r;
 	free(edit->after);

@@ -109,6 +109,14 @@ static int variable_set(struct reader *reader, const char *name, size_t length, 
 	return reader->defaults->assigned(reader->defaults->context, variable);
 }
 
+/* From a "'" to the next one, or to the last character. */
+static const char *skip_quoted(const char *position)
+{
+	size_t length = strcspn(position + 1, "'");
+
+	return position + length + (position[length + 1] == '\'');
+}
+
 /* From "(" or "`" to behind its end, nested ones and quotes within minded. */
 static const char *skip_command(const char *position)
 {
@@ -118,14 +126,13 @@ static const char *skip_command(const char *position)
 	for (; *position; position++) {
 		if (*position == '\\' && position[1])
 			position++;
-		else if (open == '`' && *position == '`' && depth++)
+		else if ((open == '`' && *position == '`' && depth++) ||
+			(open == '(' && *position == ')' && --depth == 0))
 			return position + 1;
 		else if (open == '(' && *position == '\'')
-			position += strcspn(position + 1, "'");
+			position = skip_quoted(position);
 		else if (open == '(' && *position == '(')
 			depth++;
-		else if (open == '(' && *position == ')' && --depth == 0)
-			return position + 1;
 	}
 	return position;
 }

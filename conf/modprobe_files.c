@@ -255,7 +255,8 @@ static int files_fill(const struct root *root, struct modprobe_files *files)
 		r = folder_scan(root, i, &found);
 	if (r < 0)
 		return r;
-	qsort(found.items, found.count, sizeof(*found.items), compare_found);
+	if (found.count)
+		qsort(found.items, found.count, sizeof(*found.items), compare_found);
 	for (size_t i = 0; r == 0 && i < found.count; i++)
 		r = found_read(root, &found.items[i], files);
 	return r;

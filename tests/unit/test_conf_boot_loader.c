@@ -214,6 +214,8 @@ Test(grub_defaults, values_are_the_shells)
 	expect_value("A=\"b\nc\"", "A", "b\nc");
 	expect_value("if x; then y; fi\nA=1", "A", "1");
 	expect_value("A=100$", "A", "100$");
+	expect_value("A=$(b ')' \\) (c) )\nB=1", "B", "1");
+	expect_value("A=`b \\` c`\nB=1", "B", "1");
 }
 
 Test(grub_defaults, what_a_shell_would_run_is_unknown)
