@@ -487,7 +487,11 @@ int agent_run(struct agent *agent, const struct agent_program *program, struct a
 
 	if (r < 0)
 		return r;
-	while ((r = read_status(agent, pid, ret, error)) == -EINPROGRESS) {
+	for (;;) {
+		r = read_status(agent, pid, ret, error);
+		/* a guest that compiles may be slow to answer: that is no end of the program */
+		if (r != -EINPROGRESS && r != -ETIMEDOUT)
+			return r;
 		if (clock_milliseconds() >= deadline)
 			return error_set(error, -ETIMEDOUT,
 				"%s has not ended within %u s; it still runs in the guest, as "
@@ -500,7 +504,6 @@ int agent_run(struct agent *agent, const struct agent_program *program, struct a
 			return r;
 		pause = next_pause(pause);
 	}
-	return r;
 }
 
 /* ---- the VM's socket */

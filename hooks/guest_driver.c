@@ -17,6 +17,7 @@
 #define DRIVER_MS MINUTE_MS
 #define PROGRESS_PAUSE_MS 2000u
 #define RETRY_MS 2000u
+#define REST_LOOKS_MAX 64
 
 enum step_kind {
 	STEP_SCRIPT,
@@ -232,17 +233,18 @@ static int show_progress(void *context, struct error *error)
 		return 0;
 	r = read_log(work, &length, error);
 	work->next_look = clock_milliseconds() + PROGRESS_PAUSE_MS;
-	return r;
+	/* what is not shown now is shown later */
+	return r == -ETIMEDOUT ? 0 : r;
 }
 
 static int show_rest(struct installation *work, struct error *error)
 {
-	size_t length;
-	int r;
+	size_t length = 1;
+	int r = 0;
 
-	do {
+	/* a guest may say that there is ever more */
+	for (int i = 0; r == 0 && length && i < REST_LOOKS_MAX; i++)
 		r = read_log(work, &length, error);
-	} while (r == 0 && length);
 	if (work->line_length)
 		show_line(work);
 	return r;

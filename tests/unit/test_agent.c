@@ -331,6 +331,17 @@ Test(agent, run_says_that_a_program_past_its_deadline_still_runs)
 		"guest, as process 4711");
 }
 
+/* A guest that compiles a driver is slow. */
+Test(agent, run_bears_a_look_that_is_not_answered)
+{
+	cleanup(agent_result_done) struct agent_result result = {0};
+	PEER(SYNC, "{\"return\": {\"pid\": 7}}\n", SILENT, SYNC,
+		"{\"return\": {\"exited\": true, \"exitcode\": 3}}\n");
+
+	cr_assert_eq(run(&peer, 5000, &result, &error), 0, "%s", error.message);
+	cr_expect_eq(result.exit_code, 3);
+}
+
 Test(agent, run_says_that_an_unanswered_program_may_run)
 {
 	struct agent_result result = {0};
