@@ -311,7 +311,7 @@ int agent_execute(struct agent *agent, const char *command, struct json_object *
 	r = send_command(agent, "", command, arguments, deadline, error);
 	if (r == 0)
 		r = read_line(agent, deadline, &line, error);
-	if (r == 0) {
+	if (r == 0 && line) {
 		r = agent_reply_parse(line, ret, error);
 		agent->in_step = r != -EBADMSG;
 	}
