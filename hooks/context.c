@@ -3,6 +3,7 @@
 
 #include "kmod-helper/attribute.h"
 #include "kmod-helper/binding.h"
+#include "kmod-helper/console.h"
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,7 +12,8 @@
 
 volatile sig_atomic_t stop_requested;
 
-const struct operation *const operation_tables[] = {attribute_operations, binding_operations, NULL};
+const struct operation *const operation_tables[] = {
+	attribute_operations, binding_operations, console_operations, NULL};
 
 /* Prints to the task log or the terminal at once, and tells the journal with fields. */
 static void write_entry(void *data, const struct log_entry *entry)

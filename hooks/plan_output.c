@@ -43,6 +43,20 @@ static struct json_object *format_blocker(const struct blocker *blocker)
 	return object;
 }
 
+static struct json_object *format_notices(const struct plan *plan)
+{
+	struct json_object *array = json_object_new_array();
+
+	for (size_t i = 0; i < plan->notice_count; i++) {
+		struct json_object *object = json_object_new_object();
+
+		json_add_text(object, "address", plan->notices[i].address);
+		json_add_text(object, "message", plan->notices[i].message);
+		json_object_array_add(array, object);
+	}
+	return array;
+}
+
 void plan_output_json(struct json_object *object, const struct plan *plan)
 {
 	struct json_object *functions = json_object_new_array();
@@ -60,6 +74,7 @@ void plan_output_json(struct json_object *object, const struct plan *plan)
 	json_object_object_add(object, "functions", functions);
 	json_object_object_add(object, "steps", steps);
 	json_object_object_add(object, "blockers", blockers);
+	json_object_object_add(object, "notices", format_notices(plan));
 }
 
 static const char *or_dash(const char *text)
@@ -117,6 +132,10 @@ int plan_output_text(const struct plan *plan, struct error *error)
 		puts("nothing to do: everything is where the VM needs it");
 	if (r == 0)
 		r = table_print(&steps, error);
+	if (r == 0 && plan->notice_count)
+		puts("to be known:");
+	for (size_t i = 0; i < plan->notice_count; i++)
+		printf("  %s\n", plan->notices[i].message);
 	if (r == 0 && plan->blocker_count)
 		puts("in the way:");
 	for (size_t i = 0; i < plan->blocker_count; i++)

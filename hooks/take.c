@@ -391,6 +391,13 @@ static int run_plan(struct context *context, const struct take_request *request,
 	return r;
 }
 
+static void tell_notices(struct context *context, const struct plan *plan)
+{
+	for (size_t i = 0; i < plan->notice_count; i++)
+		log_step(&context->log, LOG_NOTICE, plan->notices[i].address, NULL, "NOTICE: %s",
+			plan->notices[i].message);
+}
+
 static int take_locked(
 	struct context *context, const struct take_request *request, struct error *error)
 {
@@ -418,7 +425,10 @@ static int take_locked(
 	}
 	if (r == 0)
 		r = inherit(context, &loans, &plan, &loan, error);
-	return r < 0 ? r : run_plan(context, request, &plan, &loan, error);
+	if (r < 0)
+		return r;
+	tell_notices(context, &plan);
+	return run_plan(context, request, &plan, &loan, error);
 }
 
 /* Who has the lock of a group for that long is in the loans: better than the lock's name. */

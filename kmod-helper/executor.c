@@ -165,6 +165,9 @@ static void describe(const struct step *step, enum direction direction, char *bu
 		snprintf(buffer, size, "unbind %s from %s", step->subject, step->argument);
 	else if (strcmp(step->operation, applies ? "bind" : "unbind") == 0)
 		snprintf(buffer, size, "bind %s to %s", step->subject, step->argument);
+	else if (strcmp(step->operation, "framebuffer") == 0)
+		snprintf(buffer, size, "%s %.64s %s %s", applies ? "unbind" : "bind",
+			step->original, applies ? "from" : "to", step->argument);
 	else if (strcmp(step->operation, "set") == 0)
 		snprintf(buffer, size, "set %s: %s", step->subject, step->argument);
 	else if (strcmp(step->operation, "keep") == 0)

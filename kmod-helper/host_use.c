@@ -10,7 +10,6 @@
 #define DEPTH_MAX                                                                                  \
 	14 /* PCI function → USB controller → hubs → interface → host → target → block \
 	    */
-#define MOUNTS_MAX (1u << 20)
 
 /* The mounted and swapped devices, read once: "8:1" of /proc/self/mountinfo, names of /proc/swaps.
  */
@@ -146,22 +145,11 @@ static bool look_into(const struct kernel *kernel, const struct storage *storage
 	return false;
 }
 
-static char *read_whole(const struct kernel *kernel, const char *path)
-{
-	char *text = malloc(MOUNTS_MAX);
-
-	if (text && kernel_read(kernel, path, text, MOUNTS_MAX) < 0) {
-		free(text);
-		text = NULL;
-	}
-	return text;
-}
-
 bool host_use_find(const struct kernel *kernel, const char *address, char *text, size_t size)
 {
 	struct storage storage = {
-		.mounts = read_whole(kernel, "proc/self/mountinfo"),
-		.swaps = read_whole(kernel, "proc/swaps"),
+		.mounts = kernel_read_text(kernel, "proc/self/mountinfo"),
+		.swaps = kernel_read_text(kernel, "proc/swaps"),
 	};
 	char path[PCI_PATH_SIZE];
 	bool found;

@@ -12,6 +12,9 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
+/* A host with thousands of mounts has a mountinfo of half of that. */
+#define TEXT_MAX (1u << 20)
+
 /* What a struct kernel of this file has as its context. */
 struct machine {
 	const struct root *root;
@@ -21,6 +24,17 @@ struct machine {
 ssize_t kernel_read(const struct kernel *kernel, const char *path, char *buffer, size_t size)
 {
 	return kernel->ops->read(kernel->context, path, buffer, size);
+}
+
+char *kernel_read_text(const struct kernel *kernel, const char *path)
+{
+	char *text = malloc(TEXT_MAX);
+
+	if (text && kernel_read(kernel, path, text, TEXT_MAX) < 0) {
+		free(text);
+		text = NULL;
+	}
+	return text;
 }
 
 int kernel_write(const struct kernel *kernel, const char *path, const char *value)

@@ -51,6 +51,8 @@ struct kernel {
 };
 
 ssize_t kernel_read(const struct kernel *kernel, const char *path, char *buffer, size_t size);
+/* A whole text file of procfs, however long; NULL when it cannot be read. To be freed. */
+char *kernel_read_text(const struct kernel *kernel, const char *path);
 int kernel_write(const struct kernel *kernel, const char *path, const char *value);
 int kernel_link(const struct kernel *kernel, const char *path, char *buffer, size_t size);
 int kernel_list(const struct kernel *kernel, const char *path, struct names *ret);

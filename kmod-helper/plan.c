@@ -45,11 +45,32 @@ int plan_block(struct plan *plan, enum blocker_code code, const char *format, ..
 	return 0;
 }
 
+static int add_notice(struct plan *plan, const char *address, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+static int add_notice(struct plan *plan, const char *address, const char *format, ...)
+{
+	struct plan_notice *grown =
+		reallocarray(plan->notices, plan->notice_count + 1, sizeof(*grown));
+	va_list arguments;
+
+	if (!grown)
+		return -ENOMEM;
+	plan->notices = grown;
+	grown += plan->notice_count++;
+	snprintf(grown->address, sizeof(grown->address), "%s", address);
+	va_start(arguments, format);
+	vsnprintf(grown->message, sizeof(grown->message), format, arguments);
+	va_end(arguments);
+	return 0;
+}
+
 void plan_done(struct plan *plan)
 {
 	free(plan->functions);
 	steps_done(&plan->steps);
 	free(plan->blockers);
+	free(plan->notices);
 	*plan = (struct plan){0};
 }
 
@@ -180,6 +201,13 @@ static bool is_overdue(const struct plan_request *request, const char *address)
 static bool is_on_target(const struct plan_function *function)
 {
 	return strcmp(function->now.driver, function->loan.target) == 0;
+}
+
+/* No address: it is overdue, and nothing of it was read. */
+static bool is_moved(const struct plan_function *function)
+{
+	return *function->loan.address && function->loan.use == LOAN_TAKEN && !function->adopted &&
+		!is_on_target(function);
 }
 
 /* On its target, away from home, and in nobody's steps: Proxmox bound it for a start that failed.
@@ -407,8 +435,12 @@ static int plan_one(const struct kernel *kernel, const struct plan_request *requ
 	int r = attribute_plan_before(kernel, address, &request->attributes, request->own, steps);
 
 	if (r == 0)
+		r = console_plan_framebuffer(&function->console, address, steps);
+	if (r == 0)
 		r = plan_add_steps(steps, &function->loan, STEP_PLANNED);
-	return r == 0 ? attribute_plan_after(address, &request->attributes, steps) : r;
+	if (r == 0)
+		r = attribute_plan_after(address, &request->attributes, steps);
+	return r == 0 ? console_plan_show(&function->console, address, steps) : r;
 }
 
 static int plan_function_steps(const struct kernel *kernel, const struct plan_request *request,
@@ -419,14 +451,81 @@ static int plan_function_steps(const struct kernel *kernel, const struct plan_re
 	for (size_t i = 0; r == 0 && i < plan->function_count; i++) {
 		const struct plan_function *function = &plan->functions[i];
 
-		/* no address: it is overdue, and nothing of it was read */
-		if (!*function->loan.address || pci_is_display(&function->now) != displays ||
-			function->loan.use != LOAN_TAKEN)
+		if (pci_is_display(&function->now) != displays)
 			continue;
 		if (function->adopted)
 			r = plan_adopt(kernel, &function->loan, &plan->steps);
-		else if (!is_on_target(function))
+		else if (is_moved(function))
 			r = plan_one(kernel, request, function, &plan->steps);
+	}
+	return r;
+}
+
+static bool is_planned(const struct plan *plan, const char *address)
+{
+	for (size_t i = 0; i < plan->function_count; i++) {
+		if (strcmp(plan->functions[i].now.address, address) == 0)
+			return true;
+	}
+	return false;
+}
+
+static bool leaves_no_display(const struct plan_request *request, const struct plan *plan)
+{
+	for (size_t i = 0; i < request->host->count; i++) {
+		const struct pci_function *function = &request->host->items[i];
+
+		if (pci_is_display(function) && !pci_driver_is_vfio(function->driver) &&
+			!is_planned(plan, function->address))
+			return false;
+	}
+	return true;
+}
+
+/* Of the screen that the host had until now. */
+static int notice_display(
+	const struct plan_request *request, struct plan *plan, const struct plan_function *function)
+{
+	const char *address = function->now.address;
+	bool last = leaves_no_display(request, plan);
+	int r = 0;
+
+	if (function->now.boot_display)
+		r = add_notice(plan, address,
+			"%s is the display that this host booted with%s: while it is lent the "
+			"host's console is not seen there",
+			address, last ? ", and the last one that it has" : "");
+	else if (last)
+		r = add_notice(plan, address,
+			"%s is the last display that this host has: while it is lent its console "
+			"is not seen",
+			address);
+	if (r == 0 && function->console.framebuffer_ends)
+		r = add_notice(plan, address,
+			"%s has the console of the firmware (%s): it ends with the loan and comes "
+			"back with the host's next boot, or with a driver that draws its own",
+			address, function->console.framebuffer);
+	return r;
+}
+
+/* What the host's console does of the displays that are about to be moved; and what must be done
+ * for it before anything else. */
+static int plan_console(
+	const struct kernel *kernel, const struct plan_request *request, struct plan *plan)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < plan->function_count; i++) {
+		struct plan_function *function = &plan->functions[i];
+
+		if (!is_moved(function) || !pci_is_display(&function->now))
+			continue;
+		console_find_use(kernel, &function->now, function->loan.target, request->own,
+			&function->console);
+		r = notice_display(request, plan, function);
+		if (r == 0)
+			r = console_plan_blank(
+				&function->console, function->now.address, &plan->steps);
 	}
 	return r;
 }
@@ -463,6 +562,8 @@ int plan_take(const struct kernel *kernel, const struct plan_request *request, s
 		r = add_members(kernel, request, plan);
 	for (size_t i = 0; r == 0 && i < plan->function_count; i++)
 		r = check_function(kernel, request, &plan->functions[i], plan);
+	if (r == 0)
+		r = plan_console(kernel, request, plan);
 	if (r == 0)
 		r = plan_loads(kernel, plan);
 	/* audio, USB and UCSI functions depend on the display's power: they leave first */

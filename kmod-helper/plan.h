@@ -3,6 +3,7 @@
 
 #include "attribute.h"
 #include "base/error.h"
+#include "console.h"
 #include "kernel.h"
 #include "loan.h"
 #include "pci.h"
@@ -33,10 +34,16 @@ struct blocker {
 	char message[ERROR_MESSAGE_SIZE];
 };
 
+struct plan_notice {
+	char address[PCI_ADDRESS_SIZE]; /* of the function that it is about */
+	char message[ERROR_MESSAGE_SIZE];
+};
+
 struct plan_function {
 	struct pci_function now; /* as sysfs shows it */
 	struct loan_function loan;
 	bool adopted; /* on its target already, by Proxmox's hand: only to be given back */
+	struct console_use console; /* of a display that is about to be moved */
 };
 
 struct plan {
@@ -45,6 +52,8 @@ struct plan {
 	struct steps steps;
 	struct blocker *blockers;
 	size_t blocker_count;
+	struct plan_notice *notices; /* what the person should know, and what stops nothing */
+	size_t notice_count;
 };
 
 /* A function asked for. */

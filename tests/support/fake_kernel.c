@@ -98,6 +98,35 @@ struct fake_driver *fake_add_driver(struct fake *fake, const char *name, const c
 	return driver;
 }
 
+struct fake_file *fake_file(struct fake *fake, const char *path)
+{
+	for (size_t i = 0; i < fake->file_count; i++) {
+		if (!fake->files[i].gone && strcmp(fake->files[i].path, path) == 0)
+			return &fake->files[i];
+	}
+	return NULL;
+}
+
+static void add_file(struct fake *fake, const char *path, const char *text, bool link)
+{
+	struct fake_file *file = &fake->files[fake->file_count++];
+
+	cr_assert_leq(fake->file_count, FAKE_FILES);
+	*file = (struct fake_file){.link = link};
+	snprintf(file->path, sizeof(file->path), "%s", path);
+	snprintf(file->text, sizeof(file->text), "%s", text);
+}
+
+void fake_add_file(struct fake *fake, const char *path, const char *text)
+{
+	add_file(fake, path, text, false);
+}
+
+void fake_add_link(struct fake *fake, const char *path, const char *target)
+{
+	add_file(fake, path, target, true);
+}
+
 void fake_add_power(struct fake *fake, const char *address)
 {
 	struct fake_function *function = fake_function(fake, address);
@@ -385,6 +414,63 @@ static int write_id(struct fake *fake, struct fake_driver *driver, const char *v
 	return 0;
 }
 
+/* ---- the platform bus */
+
+#define PLATFORM "sys/bus/platform/drivers"
+
+static bool switch_file(struct fake *fake, const char *path, bool there)
+{
+	for (size_t i = 0; i < fake->file_count; i++) {
+		if (strcmp(fake->files[i].path, path) == 0 && fake->files[i].gone == there) {
+			fake->files[i].gone = !there;
+			return true;
+		}
+	}
+	return false;
+}
+
+/* @leaf: bind or unbind */
+static int write_platform(
+	struct fake *fake, const char *driver, const char *leaf, const char *device)
+{
+	char mine[112], link[112];
+	bool bound;
+
+	snprintf(mine, sizeof(mine), PLATFORM "/%.40s/%.40s", driver, device);
+	snprintf(link, sizeof(link), "sys/bus/platform/devices/%.40s/driver", device);
+	bound = strcmp(leaf, "bind") == 0;
+	if (!switch_file(fake, mine, bound))
+		return bound ? -EBUSY : -ENODEV;
+	switch_file(fake, link, bound);
+	return 0;
+}
+
+/* The names right below @path, of files and folders. */
+static int list_files(struct fake *fake, const char *path, struct names *ret)
+{
+	struct names names = {0};
+	size_t length = strlen(path);
+
+	for (size_t i = 0; i < fake->file_count; i++) {
+		const char *below = fake->files[i].path + length;
+		char name[112];
+		bool known = false;
+
+		if (fake->files[i].gone || strncmp(fake->files[i].path, path, length) != 0 ||
+			*below != '/')
+			continue;
+		snprintf(name, sizeof(name), "%.*s", (int)strcspn(below + 1, "/"), below + 1);
+		for (size_t k = 0; k < names.count; k++)
+			known = known || strcmp(names.names[k], name) == 0;
+		if (!known)
+			cr_assert_eq(names_add(&names, name), 0);
+	}
+	if (!names.count)
+		return -ENOENT;
+	*ret = names;
+	return 0;
+}
+
 /* ---- paths */
 
 /* Splits "PREFIX/NAME/LEAF"; LEAF is "" for the folder itself. */
@@ -500,13 +586,17 @@ static ssize_t fake_read(void *context, const char *path, char *buffer, size_t s
 	struct fake *fake = context;
 	struct fake_function *function;
 	const char *leaf;
-	char text[256];
+	char text[512];
 	int length = begin(fake);
 
 	if (length < 0)
 		return length;
 	function = function_of(fake, path, &leaf);
-	length = function ? format_attribute(fake, function, leaf, text, sizeof(text)) : -ENOENT;
+	if (fake_file(fake, path))
+		length = snprintf(text, sizeof(text), "%s", fake_file(fake, path)->text);
+	else
+		length = function ? format_attribute(fake, function, leaf, text, sizeof(text))
+				  : -ENOENT;
 	if (length < 0)
 		return end(fake, length);
 	if ((size_t)length >= size) {
@@ -521,11 +611,18 @@ static int write_path(struct fake *fake, const char *path, const char *value)
 {
 	struct fake_function *function;
 	struct fake_driver *driver;
+	char name[PCI_PATH_SIZE];
 	const char *leaf;
 	size_t size;
 
 	if (strcmp(path, "sys/bus/pci/drivers_probe") == 0)
 		return write_drivers_probe(fake, value);
+	if (split(path, PLATFORM, name, sizeof(name), &leaf))
+		return write_platform(fake, name, leaf, value);
+	if (fake_file(fake, path)) {
+		snprintf(fake_file(fake, path)->text, sizeof(fake->files[0].text), "%s", value);
+		return 0;
+	}
 	function = function_of(fake, path, &leaf);
 	if (function && strcmp(leaf, "driver_override") == 0)
 		return write_override(function, value);
@@ -582,6 +679,8 @@ static int fake_link(void *context, const char *path, char *buffer, size_t size)
 
 	if (r < 0)
 		return r;
+	if (fake_file(fake, path) && fake_file(fake, path)->link)
+		return end(fake, snprintf(buffer, size, "%s", fake_file(fake, path)->text) < 0);
 	function = function_of(fake, path, &leaf);
 	if (!function)
 		driver = driver_of(fake, path, &leaf);
@@ -622,7 +721,7 @@ static int list_path(struct fake *fake, const char *path, struct names *ret)
 		*ret = (struct names){0};
 		return 0;
 	}
-	return -ENOENT;
+	return list_files(fake, path, ret);
 }
 
 static int fake_list(void *context, const char *path, struct names *ret)
@@ -749,6 +848,11 @@ char *fake_describe(const struct fake *fake)
 			fprintf(stream, "%s new_id=%04x %04x\n", fake->drivers[i].name,
 				fake->drivers[i].new_ids[k].vendor,
 				fake->drivers[i].new_ids[k].device);
+	}
+	for (size_t i = 0; i < fake->file_count; i++) {
+		if (!fake->files[i].gone &&
+			(strstr(fake->files[i].path, "/bind") || fake->files[i].link))
+			fprintf(stream, "%s: %s\n", fake->files[i].path, fake->files[i].text);
 	}
 	fclose(stream);
 	return text;

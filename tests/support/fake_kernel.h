@@ -15,6 +15,7 @@
 #define FAKE_DRIVERS 16
 #define FAKE_MODULES 16
 #define FAKE_IDS 8
+#define FAKE_FILES 32
 #define FAKE_WRITES_SIZE 16384
 
 struct fake_id {
@@ -83,7 +84,18 @@ struct fake_event {
 	pid_t pid;
 };
 
+/* A file or a link besides those of the PCI functions and drivers. What is written to a file, it
+ * says from then on; the platform bus's bind and unbind do what they do in the kernel. */
+struct fake_file {
+	char path[112];
+	char text[512]; /* of a link: the last component of its target */
+	bool link;
+	bool gone; /* for now: a bind brings it back */
+};
+
 struct fake {
+	struct fake_file files[FAKE_FILES];
+	size_t file_count;
 	struct fake_function functions[FAKE_FUNCTIONS];
 	size_t function_count;
 	struct fake_driver drivers[FAKE_DRIVERS]; /* probed in this order, as registered */
@@ -109,6 +121,11 @@ struct kernel fake_kernel(struct fake *fake);
  * xhci_hcd) at 01:00 (group 15, with its root port) and 02:00 (group 16), a NIC (e1000e) at 03:00.0
  * in group 17; vfio-pci is a module that is not loaded yet. */
 void fake_fill(struct fake *fake);
+
+void fake_add_file(struct fake *fake, const char *path, const char *text);
+void fake_add_link(struct fake *fake, const char *path, const char *target);
+/* NULL when there is none. */
+struct fake_file *fake_file(struct fake *fake, const char *path);
 
 /* The files of power and reset, as a device has them that its driver lets sleep: "auto", "active",
  * "1", "flr bus". */

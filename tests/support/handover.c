@@ -9,7 +9,8 @@
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
-static const struct operation *const tables[] = {attribute_operations, binding_operations, NULL};
+static const struct operation *const tables[] = {
+	attribute_operations, binding_operations, console_operations, NULL};
 
 void handover_init(struct handover *handover)
 {
