@@ -3,19 +3,27 @@
 
 #include "base/cleanup.h"
 #include "pci.h"
+#include <linux/input-event-codes.h>
 #include <net/if.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/sysmacros.h>
 
-#define DEPTH_MAX                                                                                  \
-	14 /* PCI function → USB controller → hubs → interface → host → target → block \
-	    */
+/* PCI function → USB controller → hubs → interface → host → target → block → partition */
+#define DEPTH_MAX 14
 
-/* The mounted and swapped devices, read once: "8:1" of /proc/self/mountinfo, names of /proc/swaps.
- */
-struct storage {
-	char *mounts;
-	char *swaps;
+#define PATH_SIZE 512 /* of a folder below a function */
+#define FILE_SIZE 1024
+
+/* One look below a function. */
+struct look {
+	const struct kernel *kernel;
+	char *mounts; /* /proc/self/mountinfo */
+	char *swaps;  /* /proc/swaps */
+	bool claims;  /* ask for the kernel's claims instead */
+	char *text;
+	size_t size;
 };
 
 static bool path_is_link(const struct kernel *kernel, const char *path)
@@ -38,7 +46,7 @@ static bool network_is_used(
 	const struct kernel *kernel, const char *folder, char *text, size_t size)
 {
 	cleanup(names_done) struct names names = {0};
-	char path[800], file[1024];
+	char path[PATH_SIZE + 300], file[FILE_SIZE];
 
 	if (kernel_list(kernel, folder, &names) < 0)
 		return false;
@@ -98,65 +106,201 @@ static bool has_holders(const struct kernel *kernel, const char *path)
 	return kernel_list(kernel, folder, &names) == 0 && names.count;
 }
 
-static bool disk_is_used(const struct kernel *kernel, const struct storage *storage,
-	const char *path, char *text, size_t size)
+/* "8:1" */
+static bool parse_device(const char *text, dev_t *ret)
+{
+	unsigned int major_number, minor_number;
+
+	if (sscanf(text, "%u:%u", &major_number, &minor_number) != 2)
+		return false;
+	*ret = makedev(major_number, minor_number);
+	return true;
+}
+
+/* What udev found on a disk, "zfs_member"; "" when it is not known. */
+static void read_content(const struct look *look, const char *device, char *ret, size_t size)
+{
+	auto_free char *text = NULL;
+	const char *type;
+	char path[64];
+
+	snprintf(path, sizeof(path), "run/udev/data/b%.20s", device);
+	text = kernel_read_text(look->kernel, path);
+	type = text ? strstr(text, "\nE:ID_FS_TYPE=") : NULL;
+	type = type ? strchr(type, '=') + 1 : "";
+	snprintf(ret, size, "%.*s", (int)strcspn(type, "\n"), type);
+}
+
+static bool disk_is_claimed(const struct look *look, const char *name, const char *device)
+{
+	char path[PATH_SIZE], content[32];
+	dev_t number;
+
+	snprintf(path, sizeof(path), "dev/%s", name);
+	/* sysfs writes "cciss!c0d0" for dev/cciss/c0d0 */
+	for (char *character = path; (character = strchr(character, '!'));)
+		*character = '/';
+	if (!parse_device(device, &number) ||
+		look->kernel->ops->block_is_claimed(look->kernel->context, path, number) != 1)
+		return false;
+	read_content(look, device, content, sizeof(content));
+	snprintf(look->text, look->size, "disk %s is in use by the kernel (%s)", name,
+		*content ? content : "mounted elsewhere, or part of a pool");
+	return true;
+}
+
+static bool disk_is_used(const struct look *look, const char *path)
 {
 	const char *name = strrchr(path, '/') + 1;
-	char file[1024], device[32];
+	char file[FILE_SIZE], device[32];
 
 	snprintf(file, sizeof(file), "%s/dev", path);
-	if (kernel_read(kernel, file, device, sizeof(device)) <= 0)
+	if (kernel_read(look->kernel, file, device, sizeof(device)) <= 0)
 		return false;
-	if (storage->mounts && is_mounted(storage->mounts, device))
-		snprintf(text, size, "disk %s is mounted", name);
-	else if (storage->swaps && is_swap(storage->swaps, name))
-		snprintf(text, size, "disk %s is swapped to", name);
-	else if (has_holders(kernel, path))
-		snprintf(text, size, "disk %s is part of a volume (LVM, MD, multipath)", name);
+	if (look->claims)
+		return disk_is_claimed(look, name, device);
+	if (look->mounts && is_mounted(look->mounts, device))
+		snprintf(look->text, look->size, "disk %s is mounted", name);
+	else if (look->swaps && is_swap(look->swaps, name))
+		snprintf(look->text, look->size, "disk %s is swapped to", name);
+	else if (has_holders(look->kernel, path))
+		snprintf(look->text, look->size, "disk %s is part of a volume (LVM, MD, multipath)",
+			name);
 	else
 		return false;
 	return true;
 }
 
-/* A disk and its partitions lie below …/block/; network interfaces below …/net/. */
-static bool look_into(const struct kernel *kernel, const struct storage *storage, const char *path,
-	unsigned int depth, char *text, size_t size)
+static bool is_block(const struct look *look, const char *path)
+{
+	char file[FILE_SIZE], name[64];
+
+	snprintf(file, sizeof(file), "%s/subsystem", path);
+	return kernel_link(look->kernel, file, name, sizeof(name)) == 0 &&
+		strcmp(name, "block") == 0;
+}
+
+/* The bits of an input device's capabilities, as words of 64 bits, the highest first. */
+static bool has_bit(const char *words, unsigned int bit)
+{
+	const char *end = words + strlen(words);
+
+	for (unsigned int word = 0; end > words; word++) {
+		const char *start = end;
+
+		while (start > words && start[-1] != ' ')
+			start--;
+		if (word == bit / 64)
+			return strtoull(start, NULL, 16) >> bit % 64 & 1;
+		end = start > words ? start - 1 : words;
+	}
+	return false;
+}
+
+static bool read_capabilities(
+	const struct look *look, const char *path, const char *kind, char *ret, size_t size)
+{
+	char file[FILE_SIZE];
+
+	snprintf(file, sizeof(file), "%s/capabilities/%s", path, kind);
+	return kernel_read(look->kernel, file, ret, size) > 0;
+}
+
+/* udev's own test (udev-builtin-input_id.c): the keys from Escape to D; relative axes and a button.
+ */
+static bool input_is_used(const struct look *look, const char *path)
+{
+	char keys[256], axes[64], file[FILE_SIZE], name[64] = "unnamed";
+	bool keyboard = true, mouse;
+
+	if (!read_capabilities(look, path, "key", keys, sizeof(keys)))
+		return false;
+	for (unsigned int key = KEY_ESC; key <= KEY_D; key++)
+		keyboard = keyboard && has_bit(keys, key);
+	mouse = read_capabilities(look, path, "rel", axes, sizeof(axes)) && has_bit(axes, REL_X) &&
+		has_bit(axes, REL_Y) && has_bit(keys, BTN_LEFT);
+	if (!keyboard && !mouse)
+		return false;
+	snprintf(file, sizeof(file), "%s/name", path);
+	kernel_read(look->kernel, file, name, sizeof(name));
+	snprintf(look->text, look->size, "%s \"%s\" is the host's", keyboard ? "keyboard" : "mouse",
+		name);
+	return true;
+}
+
+static bool look_into(const struct look *look, const char *path, unsigned int depth);
+
+/* A namespace that several controllers could reach is a disk of none of them in sysfs: nvme0c1n2 is
+ * a hidden path to nvme0n2. */
+static bool hidden_path_is_used(const struct look *look, const char *name, unsigned int depth)
+{
+	unsigned int subsystem, controller, namespace;
+	char head[64], path[PATH_SIZE];
+
+	if (sscanf(name, "nvme%uc%un%u", &subsystem, &controller, &namespace) != 3)
+		return false;
+	snprintf(head, sizeof(head), "nvme%un%u", subsystem, namespace);
+	snprintf(path, sizeof(path), "sys/class/block/%s", head);
+	return look_into(look, path, depth + 1) || disk_is_used(look, path);
+}
+
+/* One folder below the function. */
+static bool child_is_used(
+	const struct look *look, const char *path, const char *name, unsigned int depth)
+{
+	if (path_is_link(look->kernel, path))
+		return false;
+	if (strcmp(name, "net") == 0)
+		return !look->claims && network_is_used(look->kernel, path, look->text, look->size);
+	/* audio functions have such, too, for their plugs: only what is behind USB is a person's */
+	if (strncmp(name, "input", 5) == 0 && strstr(path, "/usb") && !look->claims &&
+		input_is_used(look, path))
+		return true;
+	if (hidden_path_is_used(look, name, depth))
+		return true;
+	/* a partition before its disk, which the kernel claims with it */
+	return look_into(look, path, depth + 1) ||
+		(is_block(look, path) && disk_is_used(look, path));
+}
+
+static bool look_into(const struct look *look, const char *path, unsigned int depth)
 {
 	cleanup(names_done) struct names names = {0};
-	char child[512];
+	char child[PATH_SIZE];
 
-	if (depth > DEPTH_MAX || kernel_list(kernel, path, &names) < 0)
+	if (depth > DEPTH_MAX || kernel_list(look->kernel, path, &names) < 0)
 		return false;
 	for (size_t i = 0; i < names.count; i++) {
-		if (snprintf(child, sizeof(child), "%s/%s", path, names.names[i]) >=
-				(int)sizeof(child) ||
-			path_is_link(kernel, child))
-			continue;
-		if (strcmp(names.names[i], "net") == 0) {
-			if (network_is_used(kernel, child, text, size))
-				return true;
-			continue;
-		}
-		if (strstr(child, "/block/") && disk_is_used(kernel, storage, child, text, size))
-			return true;
-		if (look_into(kernel, storage, child, depth + 1, text, size))
+		if (snprintf(child, sizeof(child), "%s/%s", path, names.names[i]) <
+				(int)sizeof(child) &&
+			child_is_used(look, child, names.names[i], depth))
 			return true;
 	}
 	return false;
 }
 
-bool host_use_find(const struct kernel *kernel, const char *address, char *text, size_t size)
+static bool look_at(const struct look *look, const char *address)
 {
-	struct storage storage = {
-		.mounts = kernel_read_text(kernel, "proc/self/mountinfo"),
-		.swaps = kernel_read_text(kernel, "proc/swaps"),
-	};
 	char path[PCI_PATH_SIZE];
-	bool found;
 
 	pci_path(address, NULL, path, sizeof(path));
-	found = look_into(kernel, &storage, path, 0, text, size);
-	free(storage.mounts);
-	free(storage.swaps);
-	return found;
+	return look_into(look, path, 0);
+}
+
+bool host_use_find(const struct kernel *kernel, const char *address, char *text, size_t size)
+{
+	auto_free char *mounts = kernel_read_text(kernel, "proc/self/mountinfo");
+	auto_free char *swaps = kernel_read_text(kernel, "proc/swaps");
+	const struct look look = {
+		.kernel = kernel, .mounts = mounts, .swaps = swaps, .text = text, .size = size};
+
+	return look_at(&look, address);
+}
+
+bool host_use_find_claimed(
+	const struct kernel *kernel, const char *address, char *text, size_t size)
+{
+	const struct look look = {.kernel = kernel, .claims = true, .text = text, .size = size};
+
+	return look_at(&look, address);
 }

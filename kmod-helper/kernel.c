@@ -120,6 +120,27 @@ static int machine_descriptor_device(void *context, const char *path, dev_t *ret
 	return 0;
 }
 
+static int machine_block_is_claimed(void *context, const char *path, dev_t device)
+{
+	const struct machine *machine = context;
+	dev_t there = 0;
+	int fd, r;
+
+	if (!machine->root->live)
+		return -ENODEV;
+	r = machine_device_number(context, path, &there);
+	if (r == 0 && there != device)
+		r = -ENODEV;
+	if (r < 0)
+		return r;
+	/* O_NONBLOCK: a drive without a medium is not to load one */
+	fd = file_open(machine->root, path, O_RDONLY | O_EXCL | O_NONBLOCK);
+	if (fd < 0)
+		return fd == -EBUSY ? 1 : fd;
+	close(fd);
+	return 0;
+}
+
 static int machine_modules(struct machine *machine, struct error *error)
 {
 	if (machine->modules)
@@ -204,6 +225,7 @@ static const struct kernel_ops machine_ops = {
 	.module_unload = machine_module_unload,
 	.module_options = machine_module_options,
 	.descriptor_device = machine_descriptor_device,
+	.block_is_claimed = machine_block_is_claimed,
 	.wait_close = machine_wait_close,
 };
 

@@ -40,6 +40,11 @@ struct kernel_ops {
 	/* The device number behind /proc/PID/fd/FD, as stat sees it through the link: nodes made
 	 * anew in containers and deleted ones count. 0 or -errno. */
 	int (*descriptor_device)(void *context, const char *path, dev_t *ret);
+	/* Has the kernel itself a claim on the block device @device at @path: a mount in whatever
+	 * namespace, swap, a member of LVM, MD, ZFS or btrfs? Seen by an exclusive open for
+	 * reading, which changes nothing and is closed at once. 1, 0, or -errno (-ENODEV when
+	 * another device is there, and under a captured tree). */
+	int (*block_is_claimed)(void *context, const char *path, dev_t device);
 	/* Sleeps until the node at @path was closed by somebody, or until @milliseconds are over.
 	 */
 	void (*wait_close)(void *context, const char *path, unsigned int milliseconds);

@@ -806,6 +806,12 @@ static int no_device(void *context, const char *path, dev_t *ret)
 	return begin(context) < 0 ? -EIO : -ENODEV;
 }
 
+static int no_claim(void *context, const char *path, dev_t device)
+{
+	(void)path, (void)device;
+	return begin(context) < 0 ? -EIO : -ENODEV;
+}
+
 static void no_wait(void *context, const char *path, unsigned int milliseconds)
 {
 	(void)context, (void)path, (void)milliseconds;
@@ -822,6 +828,7 @@ static const struct kernel_ops fake_ops = {
 	.module_unload = fake_module_unload,
 	.module_options = fake_module_options,
 	.descriptor_device = no_device,
+	.block_is_claimed = no_claim,
 	.wait_close = no_wait,
 };
 

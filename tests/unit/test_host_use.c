@@ -5,7 +5,9 @@
 #include "tests/support/scratch.h"
 #include <criterion/criterion.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/sysmacros.h>
 
 #define NIC "0000:03:00.0"
 #define DISK "0000:05:00.0"
@@ -22,6 +24,8 @@ static void setup(void)
 	scratch_write(&scratch, DEVICES NIC "/net/eno1/flags", "0x1002\n");
 	scratch_write(&scratch, SDA "/dev", "8:0\n");
 	scratch_write(&scratch, SDA "/sda1/dev", "8:1\n");
+	scratch_link(&scratch, SDA "/subsystem", "../../class/block");
+	scratch_link(&scratch, SDA "/sda1/subsystem", "../../class/block");
 	scratch_write(&scratch, "proc/self/mountinfo",
 		"22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw\n");
 	scratch_write(&scratch, "proc/swaps", "Filename\tType\tSize\n");
@@ -87,4 +91,123 @@ Test(host_use, a_disk_that_is_part_of_a_volume_is_used)
 {
 	scratch_write(&scratch, SDA "/holders/dm-0", "");
 	expect_use(DISK, "disk sda is part of a volume (LVM, MD, multipath)");
+}
+
+#define NVME "0000:06:00.0"
+#define USB "0000:07:00.0"
+#define HUB DEVICES USB "/usb3/3-1"
+
+static void add_disk(const char *path, const char *device)
+{
+	char file[256];
+
+	snprintf(file, sizeof(file), "%s/dev", path);
+	scratch_write(&scratch, file, device);
+	snprintf(file, sizeof(file), "%s/subsystem", path);
+	scratch_link(&scratch, file, "../../class/block");
+}
+
+Test(host_use, an_nvme_disk_with_a_mounted_partition_is_used)
+{
+	add_disk(DEVICES NVME "/nvme/nvme0/nvme0n1", "259:0");
+	add_disk(DEVICES NVME "/nvme/nvme0/nvme0n1/nvme0n1p2", "259:2");
+	cr_expect_not(host_use_find(&kernel, NVME, text, sizeof(text)), "%s", text);
+	scratch_write(&scratch, "proc/self/mountinfo",
+		"30 22 259:2 / /data rw,relatime shared:2 - ext4 /dev/nvme0n1p2 rw\n");
+	expect_use(NVME, "disk nvme0n1p2 is mounted");
+}
+
+/* With multipath the disk is the subsystem's, and the controller has but a hidden path to it. */
+Test(host_use, a_disk_behind_an_nvme_path_is_used)
+{
+	scratch_write(&scratch, DEVICES NVME "/nvme/nvme1/nvme0c1n2/size", "8\n");
+	scratch_link(&scratch, "sys/class/block/nvme0n2",
+		"../../devices/virtual/nvme-subsystem/nvme-subsys0/nvme0n2");
+	add_disk("sys/devices/virtual/nvme-subsystem/nvme-subsys0/nvme0n2", "259:5");
+	cr_expect_not(host_use_find(&kernel, NVME, text, sizeof(text)), "%s", text);
+	scratch_write(&scratch,
+		"sys/devices/virtual/nvme-subsystem/nvme-subsys0/nvme0n2/holders/dm-3", "");
+	expect_use(NVME, "disk nvme0n2 is part of a volume (LVM, MD, multipath)");
+}
+
+Test(host_use, mounted_storage_behind_usb_is_used)
+{
+	add_disk(HUB "/3-1.2/3-1.2:1.0/host6/target6:0:0/6:0:0:0/block/sdb", "8:16");
+	add_disk(HUB "/3-1.2/3-1.2:1.0/host6/target6:0:0/6:0:0:0/block/sdb/sdb1", "8:17");
+	cr_expect_not(host_use_find(&kernel, USB, text, sizeof(text)), "%s", text);
+	scratch_write(&scratch, "proc/self/mountinfo",
+		"30 22 8:17 / /stick rw,relatime shared:2 - vfat /dev/sdb1 rw\n");
+	expect_use(USB, "disk sdb1 is mounted");
+}
+
+static void add_input(const char *folder, const char *name, const char *keys, const char *axes)
+{
+	char file[256];
+
+	snprintf(file, sizeof(file), "%s/name", folder);
+	scratch_write(&scratch, file, name);
+	snprintf(file, sizeof(file), "%s/capabilities/key", folder);
+	scratch_write(&scratch, file, keys);
+	snprintf(file, sizeof(file), "%s/capabilities/rel", folder);
+	scratch_write(&scratch, file, axes);
+}
+
+/* The capabilities are those of real devices. */
+Test(host_use, a_keyboard_on_a_usb_controller_is_the_hosts)
+{
+	add_input(HUB "/3-1:1.0/0003:046D:C31C.0001/input/input7", "Logitech USB Keyboard\n",
+		"1000000000007 ff9f207ac14057ff febeffdfffefffff fffffffffffffffe\n", "0\n");
+	expect_use(USB, "keyboard \"Logitech USB Keyboard\" is the host's");
+}
+
+Test(host_use, a_mouse_on_a_usb_controller_is_the_hosts)
+{
+	add_input(HUB "/3-1:1.0/0003:046D:C077.0002/input/input8", "Logitech USB Optical Mouse\n",
+		"ff0000 0 0 0 0\n", "903\n");
+	expect_use(USB, "mouse \"Logitech USB Optical Mouse\" is the host's");
+}
+
+Test(host_use, buttons_of_a_headset_are_no_keyboard)
+{
+	add_input(HUB "/3-1:1.3/0003:0951:16A4.0003/input/input9", "HyperX Headset\n",
+		"1000000000000 0 c000000000000 0\n", "0\n");
+	cr_expect_not(host_use_find(&kernel, USB, text, sizeof(text)), "%s", text);
+}
+
+Test(host_use, the_plugs_of_an_audio_function_are_no_persons)
+{
+	add_input(DEVICES "0000:08:00.1/sound/card1/input12", "HDA NVidia HDMI/DP,pcm=3\n",
+		"fffffffffffffffe\n", "0\n");
+	cr_expect_not(host_use_find(&kernel, "0000:08:00.1", text, sizeof(text)), "%s", text);
+}
+
+static dev_t claimed;
+
+static int claim(void *context, const char *path, dev_t device)
+{
+	(void)context;
+	cr_expect(strncmp(path, "dev/sda", 7) == 0, "%s", path);
+	return device == claimed;
+}
+
+Test(host_use, a_disk_that_the_kernel_claims_is_used_though_sysfs_says_nothing)
+{
+	struct kernel_ops ops = *kernel.ops;
+	struct kernel asked = {.ops = &ops, .context = kernel.context};
+
+	ops.block_is_claimed = claim;
+	cr_expect_not(host_use_find_claimed(&asked, DISK, text, sizeof(text)), "%s", text);
+	claimed = makedev(8, 1);
+	cr_expect_not(host_use_find(&asked, DISK, text, sizeof(text)), "it opens nothing");
+	cr_assert(host_use_find_claimed(&asked, DISK, text, sizeof(text)));
+	cr_expect_str_eq(
+		text, "disk sda1 is in use by the kernel (mounted elsewhere, or part of a pool)");
+	scratch_write(&scratch, "run/udev/data/b8:1", "S:disk/by-id/x\nE:ID_FS_TYPE=zfs_member\n");
+	cr_assert(host_use_find_claimed(&asked, DISK, text, sizeof(text)));
+	cr_expect_str_eq(text, "disk sda1 is in use by the kernel (zfs_member)");
+}
+
+Test(host_use, a_captured_tree_claims_nothing)
+{
+	cr_expect_not(host_use_find_claimed(&kernel, DISK, text, sizeof(text)), "%s", text);
 }
