@@ -3,6 +3,7 @@
 
 #include "hooks/output.h"
 #include "kmod-helper/base/cleanup.h"
+#include "kmod-helper/host_use.h"
 #include "kmod-helper/names.h"
 #include "kmod-helper/pci.h"
 #include <errno.h>
@@ -14,10 +15,11 @@ struct row {
 	const struct loan *loan;
 	const char *home_driver;
 	char name[160];
+	char host_use[128]; /* "network interface eno1 is up"; "" none */
 };
 
-static struct row make_row(
-	const struct pci_function *function, const struct loans *loans, struct device_names *names)
+static struct row make_row(const struct context *context, const struct pci_function *function,
+	const struct loans *loans, struct device_names *names)
 {
 	const struct loan *loan = loans_find_user(loans, function->address);
 	struct row row = {
@@ -28,6 +30,11 @@ static struct row make_row(
 	};
 
 	device_name(names, function->vendor_id, function->device_id, row.name, sizeof(row.name));
+	/* below a bridge are other functions; a lent one may have a stuck driver */
+	if (function->bridge || loan ||
+		!host_use_find(
+			&context->kernel, function->address, row.host_use, sizeof(row.host_use)))
+		row.host_use[0] = '\0';
 	return row;
 }
 
@@ -58,6 +65,7 @@ static struct json_object *format_row(const struct row *row)
 	json_add_text_or_null(object, "driver", function->driver);
 	json_add_text_or_null(object, "home_driver", row->home_driver);
 	json_add_owner(object, "lent_to", row->loan ? &row->loan->owner : NULL);
+	json_add_text_or_null(object, "host_use", row->host_use);
 	json_object_object_add(
 		object, "boot_display", json_object_new_boolean(function->boot_display));
 	json_add_text_or_null(object, "power_state", function->power_state);
@@ -98,8 +106,9 @@ static int add_row(struct table *table, const struct row *row)
 		table_add(table, "%s", or_dash(row->home_driver)) < 0 ||
 		table_add(table, "%s", owner) < 0 ||
 		table_add(table, "%s", or_dash(function->power_state)) < 0 ||
-		table_add(table, "%s%s", row->name,
-			function->boot_display ? " (boot display)" : "") < 0)
+		table_add(table, "%s%s%s%s%s", row->name,
+			function->boot_display ? " (boot display)" : "", *row->host_use ? " (" : "",
+			row->host_use, *row->host_use ? ")" : "") < 0)
 		return -ENOMEM;
 	return 0;
 }
@@ -118,7 +127,7 @@ static int print_table(const struct context *context, const struct pci_functions
 	int r = add_head(&table);
 
 	for (size_t i = 0; r == 0 && i < host->count; i++) {
-		struct row row = make_row(&host->items[i], loans, names);
+		struct row row = make_row(context, &host->items[i], loans, names);
 
 		if (is_shown(context, &host->items[i]))
 			r = add_row(&table, &row);
@@ -134,7 +143,7 @@ static int print_json(const struct context *context, const struct pci_functions 
 	struct json_object *array = json_object_new_array();
 
 	for (size_t i = 0; i < host->count; i++) {
-		struct row row = make_row(&host->items[i], loans, names);
+		struct row row = make_row(context, &host->items[i], loans, names);
 
 		if (is_shown(context, &host->items[i]))
 			json_object_array_add(array, format_row(&row));

@@ -18,6 +18,18 @@ case_list_all_json() {
 	ferry list --all --output-format json-pretty
 }
 
+case_list_what_the_host_uses() {
+	write "$(function_path 0000:03:00.0)/net/eno1/flags" 0x1003
+	write "$(function_path 0000:2b:00.2)/usb3/3-1/3-1:1.0/input/input7/name" "A Keyboard"
+	write "$(function_path 0000:2b:00.2)/usb3/3-1/3-1:1.0/input/input7/capabilities/key" fffffffffffffffe
+	ferry list --all
+	ferry list --all --output-format json | grep -o '"address":"[^"]*"\|"host_use":"[^"]*"' | grep -B 1 host_use
+	config 104 "hostpci0: 2b:00"
+	ferry plan 104
+	settings 'allow = [ "2b:00.2" ];'
+	ferry plan 104
+}
+
 case_list_lent() {
 	on_vfio 0000:2b:00
 	loan vm-104 "$vm_104" lent "$(card_functions 0000:2b:00 15 taken)"

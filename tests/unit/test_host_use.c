@@ -157,14 +157,14 @@ Test(host_use, a_keyboard_on_a_usb_controller_is_the_hosts)
 {
 	add_input(HUB "/3-1:1.0/0003:046D:C31C.0001/input/input7", "Logitech USB Keyboard\n",
 		"1000000000007 ff9f207ac14057ff febeffdfffefffff fffffffffffffffe\n", "0\n");
-	expect_use(USB, "keyboard \"Logitech USB Keyboard\" is the host's");
+	expect_use(USB, "keyboard \"Logitech USB Keyboard\" is plugged into it");
 }
 
 Test(host_use, a_mouse_on_a_usb_controller_is_the_hosts)
 {
 	add_input(HUB "/3-1:1.0/0003:046D:C077.0002/input/input8", "Logitech USB Optical Mouse\n",
 		"ff0000 0 0 0 0\n", "903\n");
-	expect_use(USB, "mouse \"Logitech USB Optical Mouse\" is the host's");
+	expect_use(USB, "mouse \"Logitech USB Optical Mouse\" is plugged into it");
 }
 
 Test(host_use, buttons_of_a_headset_are_no_keyboard)
