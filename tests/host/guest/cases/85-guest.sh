@@ -70,7 +70,8 @@ guest_start() {
 
 agent_start() { # [QEMU-GA-OPTIONS]
 	local n
-	stand-in-guest "$world" "$socket" "$@" >"$scratch/agent.log" 2>&1 &
+	# ends with a test that fails
+	setpriv --pdeathsig TERM stand-in-guest "$world" "$socket" "$@" >"$scratch/agent.log" 2>&1 &
 	guest=$!
 	for n in {1..100}; do
 		[ ! -S "$socket" ] || return 0
