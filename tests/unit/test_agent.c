@@ -239,8 +239,9 @@ Test(agent, garbage_is_an_error_and_the_next_command_synchronises)
 
 Test(agent, a_late_answer_is_not_taken_for_the_next_one)
 {
+	static const char late[] = "{\"return\": \"late\"}\n" SYNC;
 	struct json_object *value = NULL;
-	PEER(SYNC, SILENT, "{\"return\": \"late\"}\n" SYNC, "{\"return\": \"right\"}\n");
+	PEER(SYNC, SILENT, late, "{\"return\": \"right\"}\n");
 
 	cr_assert_eq(execute(&peer, &value, &error), -ETIMEDOUT);
 	cr_assert_eq(execute(&peer, &value, &error), 0, "%s", error.message);
@@ -289,11 +290,11 @@ static int run(
 
 Test(agent, run_gives_back_exit_code_and_both_outputs)
 {
+	static const char ended[] = "{\"return\": {\"exited\": true, \"exitcode\": 9, "
+				    "\"out-data\": \"YQBi\", \"err-data\": \"Yg==\"}}\n";
 	cleanup(agent_result_done) struct agent_result result = {0};
 	const char *text;
-	PEER(SYNC, "{\"return\": {\"pid\": 7}}\n", "{\"return\": {\"exited\": false}}\n",
-		"{\"return\": {\"exited\": true, \"exitcode\": 9, \"out-data\": \"YQBi\", "
-		"\"err-data\": \"Yg==\"}}\n");
+	PEER(SYNC, "{\"return\": {\"pid\": 7}}\n", "{\"return\": {\"exited\": false}}\n", ended);
 
 	cr_assert_eq(run(&peer, 5000, &result, &error), 0, "%s", error.message);
 	cr_expect_eq(result.exit_code, 9);

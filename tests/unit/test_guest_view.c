@@ -19,7 +19,7 @@ Test(guest_view, devices_are_read_with_and_without_a_driver)
 	cleanup(guest_devices_done) struct guest_devices devices = {0};
 
 	parse_lines("0000:01:00.0 0x10de 0x2704 nvidia\n0000:01:00.1 0x10de 0x22bb \n", &devices);
-	cr_assert_eq(devices.count, 2);
+	cr_assert(devices.items && devices.count == 2);
 	cr_expect_str_eq(devices.items[0].address, "0000:01:00.0");
 	cr_expect_eq(devices.items[0].vendor_id, 0x10de);
 	cr_expect_eq(devices.items[0].device_id, 0x2704);
