@@ -446,7 +446,7 @@ static int plan_modprobe(const struct planning *planning)
 	return r < 0 ? r : put_blacklist(planning);
 }
 
-static int notice_boot_display(const struct planning *planning)
+static int notice_devices(const struct planning *planning)
 {
 	const struct setup_wish *wish = planning->wish;
 	int r = 0;
@@ -457,6 +457,11 @@ static int notice_boot_display(const struct planning *planning)
 				"%s is the display that the host boots with: its console goes dark "
 				"when vfio-pci takes it",
 				wish->functions[i]->address);
+		if (r == 0 && setup_driver_is_built_in(planning->context, wish->functions[i]))
+			r = notice(planning,
+				"%s stays with its driver at boot: %s is built into the kernel, and "
+				"comes before vfio-pci; a start of the VM takes it all the same",
+				wish->functions[i]->address, wish->functions[i]->driver);
 	}
 	return r;
 }
@@ -467,7 +472,7 @@ static int plan_all(struct planning *planning)
 	int r = plan_command_line(planning);
 
 	if (r == 0)
-		r = notice_boot_display(planning);
+		r = notice_devices(planning);
 	if (r == 0)
 		r = own_set(
 			planning, SETUP_MODULES_PATH, HEAD "vfio\nvfio_iommu_type1\nvfio_pci\n");

@@ -134,6 +134,16 @@ int setup_gpu_modules(
 	return r;
 }
 
+bool setup_driver_is_built_in(const struct context *context, const struct pci_function *function)
+{
+	char module[PCI_DRIVER_SIZE];
+
+	return function->driver[0] &&
+		pci_driver_module(&context->kernel, function->driver, module, sizeof(module)) ==
+		0 &&
+		!module[0];
+}
+
 bool setup_module_exists(const struct context *context, const char *name)
 {
 	cleanup(modules_cleanup) struct modules *modules = NULL;

@@ -28,4 +28,8 @@ int setup_devices_blacklist(
 int setup_gpu_modules(
 	const struct context *context, const struct pci_functions *host, struct names *ret);
 
+/* True when the driver that the function has now is no module: it takes the function before
+ * vfio-pci can, whatever modprobe's files say. */
+bool setup_driver_is_built_in(const struct context *context, const struct pci_function *function);
+
 bool setup_module_exists(const struct context *context, const char *name);

@@ -747,6 +747,13 @@ case_setup_dedicated_refuses() {
 	ferry setup --apply --dry-run
 }
 
+case_setup_dedicated_notes() {
+	grub_host
+	write "$(function_path 0000:2b:00.0)/boot_vga" 1
+	rm "$tree/sys/bus/pci/drivers/xhci_hcd/module"
+	ferry setup --mode dedicated 2b:00 2c:00 | grep -E 'Note|softdep'
+}
+
 case_setup_missing_programs() {
 	guide_host
 	rm "$tree/usr/sbin/update-grub"
