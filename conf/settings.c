@@ -16,11 +16,16 @@
 /* The longest number that libconfig 1.5 reads right: it cuts a greater one to 32 bits unsaid. */
 #define MAX_DIGITS 9
 
+/* systemd's own limit (UNIT_NAME_MAX), its NUL not counted */
+#define UNIT_NAME_MAX 255
+
 enum setting_type {
 	SETTING_NUMBER,
 	SETTING_WORD,
 	SETTING_ADDRESSES,
 	SETTING_DEVICES,
+	SETTING_UNITS,
+	SETTING_CONTAINERS,
 };
 
 /* One row is one setting. */
@@ -49,6 +54,13 @@ static const char *const windows_blacklist_words[] = {
 	[WINDOWS_BLACKLIST_WHILE_RUNNING] = "while-running",
 	[WINDOWS_BLACKLIST_PERMANENT] = "permanent",
 	[WINDOWS_BLACKLIST_OFF] = "off",
+	NULL,
+};
+
+static const char *const busy_words[] = {
+	[BUSY_FAIL] = "fail",
+	[BUSY_WAIT] = "wait",
+	[BUSY_STOP] = "stop",
 	NULL,
 };
 
@@ -82,6 +94,21 @@ static const struct setting table[] = {
 		.words = windows_blacklist_words},
 	{.name = "allow", .type = SETTING_ADDRESSES, .offset = offsetof(struct settings, allow)},
 	{.name = "devices", .type = SETTING_DEVICES, .offset = offsetof(struct settings, devices)},
+	{.name = "busy",
+		.type = SETTING_WORD,
+		.offset = offsetof(struct settings, busy),
+		.words = busy_words},
+	{.name = "busy_wait_seconds",
+		.type = SETTING_NUMBER,
+		.offset = offsetof(struct settings, busy_wait_seconds),
+		.minimum = 1,
+		.maximum = 3600},
+	{.name = "stop_units",
+		.type = SETTING_UNITS,
+		.offset = offsetof(struct settings, stop_units)},
+	{.name = "containers",
+		.type = SETTING_CONTAINERS,
+		.offset = offsetof(struct settings, containers)},
 };
 
 static const struct settings defaults = {
@@ -91,7 +118,13 @@ static const struct settings defaults = {
 	.boot_display = BOOT_DISPLAY_ALLOW,
 	.backup_of_stopped_vm = BACKUP_ALLOW,
 	.windows_blacklist = WINDOWS_BLACKLIST_WHILE_RUNNING,
+	.busy = BUSY_FAIL,
+	.busy_wait_seconds = 60,
 };
+
+/* They hold every NVIDIA card, for nobody. */
+static const char *const default_stop_units[] = {
+	"nvidia-persistenced.service", "nvidia-powerd.service"};
 
 struct reader {
 	const char *name; /* of the file */
@@ -104,6 +137,8 @@ void settings_done(struct settings *settings)
 {
 	names_done(&settings->allow);
 	free(settings->devices.items);
+	names_done(&settings->stop_units);
+	names_done(&settings->containers.numbers);
 	*settings = (struct settings){0};
 }
 
@@ -358,6 +393,77 @@ static int read_devices(
 	return 0;
 }
 
+static int read_units(const struct reader *reader, const config_setting_t *place, struct names *ret)
+{
+	cleanup(names_done) struct names names = {0};
+
+	if (!config_setting_is_array(place) && !config_setting_is_list(place))
+		return refuse(reader, place, "must be a list of systemd's units, [ \"…\", \"…\" ]");
+	for (int i = 0; i < config_setting_length(place); i++) {
+		const char *unit = config_setting_get_string_elem(place, i);
+
+		if (!unit || strlen(unit) > UNIT_NAME_MAX ||
+			!pattern_matches("^[A-Za-z0-9:_.@\\-]+\\.service$", unit))
+			return refuse(reader, place,
+				"each must be a unit's name, like \"ollama.service\", not '%.40s'",
+				unit ? unit : "?");
+		if (names_add(&names, unit) < 0)
+			return error_set_errno(reader->error, -ENOMEM, "read %s", reader->name);
+	}
+	names_done(ret);
+	*ret = names;
+	names = (struct names){0};
+	return 0;
+}
+
+#define CONTAINERS_HINT "must be a list of containers' numbers, [ 105, 106 ], or \"any\""
+
+static int add_container(
+	const struct reader *reader, const config_setting_t *place, struct names *names)
+{
+	const struct setting setting = {.minimum = 100, .maximum = VMID_MAX};
+	unsigned int number;
+	char text[16];
+	int r;
+
+	if (config_setting_type(place) != CONFIG_TYPE_INT)
+		return refuse(reader, config_setting_parent(place), CONTAINERS_HINT);
+	/* an element has no name of its own, for the message */
+	if (config_setting_get_int(place) < setting.minimum)
+		return refuse(reader, config_setting_parent(place),
+			"%d is out of range, %lld to %lld are allowed",
+			config_setting_get_int(place), setting.minimum, setting.maximum);
+	r = read_number(reader, &setting, place, &number);
+	if (r < 0)
+		return r;
+	snprintf(text, sizeof(text), "%u", number);
+	return names_add(names, text) < 0
+		? error_set_errno(reader->error, -ENOMEM, "read %s", reader->name)
+		: 0;
+}
+
+static int read_containers(
+	const struct reader *reader, const config_setting_t *place, struct stop_containers *ret)
+{
+	cleanup(names_done) struct names names = {0};
+	const char *word = config_setting_get_string(place);
+	bool any = word && strcmp(word, "any") == 0;
+
+	if (!any && !config_setting_is_array(place) && !config_setting_is_list(place))
+		return refuse(reader, place, CONTAINERS_HINT);
+	for (int i = 0; !any && i < config_setting_length(place); i++) {
+		int r = add_container(
+			reader, config_setting_get_elem(place, (unsigned int)i), &names);
+
+		if (r < 0)
+			return r;
+	}
+	names_done(&ret->numbers);
+	*ret = (struct stop_containers){.any = any, .numbers = names};
+	names = (struct names){0};
+	return 0;
+}
+
 static int read_setting(const struct reader *reader, const struct setting *setting,
 	const config_setting_t *place, struct settings *settings)
 {
@@ -372,6 +478,10 @@ static int read_setting(const struct reader *reader, const struct setting *setti
 		return read_addresses(reader, place, field);
 	case SETTING_DEVICES:
 		return read_devices(reader, place, field);
+	case SETTING_UNITS:
+		return read_units(reader, place, field);
+	case SETTING_CONTAINERS:
+		return read_containers(reader, place, field);
 	}
 	return -EINVAL;
 }
@@ -563,12 +673,24 @@ static int parse_text(const struct reader *reader, const char *text)
 	return read_all(reader, &config);
 }
 
+static int set_default_units(struct settings *settings, struct error *error)
+{
+	for (size_t i = 0; i < sizeof(default_stop_units) / sizeof(default_stop_units[0]); i++) {
+		if (names_add(&settings->stop_units, default_stop_units[i]) < 0)
+			return error_set_errno(error, -ENOMEM, "read the settings");
+	}
+	return 0;
+}
+
 int settings_parse(const char *text, const char *name, unsigned int vmid, struct settings *ret,
 	struct error *error)
 {
 	cleanup(settings_done) struct settings settings = defaults;
 	struct reader reader = {.name = name, .vmid = vmid, .settings = &settings, .error = error};
 	int r = scan(text, &reader);
+
+	if (r == 0)
+		r = set_default_units(&settings, error);
 
 	if (r == 0)
 		r = parse_text(&reader, text);

@@ -6,6 +6,7 @@
 
 #include "kmod-helper/base/error.h"
 #include "kmod-helper/base/file.h"
+#include <stdbool.h>
 
 #define SETTINGS_PATH "etc/gpu-ferry/gpu-ferry.conf"
 
@@ -38,6 +39,13 @@ struct device_settings {
 	size_t count;
 };
 
+/* What a start does about who uses the card. */
+enum busy_policy {
+	BUSY_FAIL,
+	BUSY_WAIT,
+	BUSY_STOP,
+};
+
 struct settings {
 	unsigned int write_deadline_seconds;
 	unsigned int slow_write_deadline_seconds;
@@ -47,6 +55,13 @@ struct settings {
 	enum windows_blacklist windows_blacklist;
 	struct names allow; /* addresses with their domain, "0000:2b:00.0" */
 	struct device_settings devices;
+	enum busy_policy busy;
+	unsigned int busy_wait_seconds;
+	struct names stop_units; /* "nvidia-persistenced.service" */
+	struct stop_containers {
+		bool any;
+		struct names numbers; /* "105" */
+	} containers;
 };
 
 /* Reads the settings as they hold for VM @vmid (0: for nobody in particular): a value in `vms` goes

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "context.h"
 
+#include "containers.h"
 #include "kmod-helper/attribute.h"
 #include "kmod-helper/binding.h"
 #include "kmod-helper/console.h"
+#include "units.h"
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,8 +14,8 @@
 
 volatile sig_atomic_t stop_requested;
 
-const struct operation *const operation_tables[] = {
-	attribute_operations, binding_operations, console_operations, NULL};
+const struct operation *const operation_tables[] = {attribute_operations, binding_operations,
+	console_operations, container_operations, unit_operations, NULL};
 
 /* Prints to the task log or the terminal at once, and tells the journal with fields. */
 static void write_entry(void *data, const struct log_entry *entry)

@@ -57,6 +57,69 @@ void json_add_owner(struct json_object *object, const char *key, const struct lo
 	json_object_object_add(object, key, value);
 }
 
+static bool is_meant(const struct holders *holders, size_t index, const char *address)
+{
+	return address ? strcmp(holders->items[index].address, address) == 0
+		       : !holder_is_repeated(holders, index);
+}
+
+static struct json_object *format_holder(const struct holder *holder)
+{
+	struct json_object *object = json_object_new_object();
+
+	json_add_text(object, "kind", holder_kind_name(holder->kind));
+	json_object_object_add(
+		object, "pid", holder->pid ? json_object_new_int64(holder->pid) : NULL);
+	json_add_text(object, "command", holder->command);
+	json_object_object_add(
+		object, "guest", holder->guest ? json_object_new_int64(holder->guest) : NULL);
+	json_add_text_or_null(object, "node", holder->node);
+	json_add_text_or_null(object, "address", holder->address);
+	return object;
+}
+
+void json_add_holders(struct json_object *object, const char *key, const struct holders *holders,
+	const char *address)
+{
+	struct json_object *array = holders ? json_object_new_array() : NULL;
+
+	for (size_t i = 0; holders && i < holders->count; i++) {
+		if (is_meant(holders, i, address))
+			json_object_array_add(array, format_holder(&holders->items[i]));
+	}
+	json_object_object_add(object, key, array);
+}
+
+void holders_format_short(
+	const struct holders *holders, const char *address, char *buffer, size_t size)
+{
+	size_t used = 0;
+
+	snprintf(buffer, size, "%s", holders ? "-" : "?");
+	for (size_t i = 0; holders && i < holders->count && used < size; i++) {
+		const struct holder *holder = &holders->items[i];
+		const char *comma = used ? ", " : "";
+		int length;
+
+		if (!is_meant(holders, i, address))
+			continue;
+		if (holder->guest)
+			length = snprintf(buffer + used, size - used, "%s%s %u", comma,
+				holder->kind == HOLDER_VM ? "VM" : "container", holder->guest);
+		else if (holder->pid)
+			length = snprintf(buffer + used, size - used, "%s%s %d", comma,
+				holder->command, (int)holder->pid);
+		else
+			length = snprintf(buffer + used, size - used, "%skernel", comma);
+		used += length > 0 ? (size_t)length : 0;
+	}
+}
+
+bool holders_can_be_known(const struct context *context)
+{
+	return context->root.live && geteuid() == 0;
+}
+
 int table_add(struct table *table, const char *format, ...)
 {
 	char **grown = reallocarray(table->cells, table->count + 1, sizeof(*grown));

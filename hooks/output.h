@@ -2,6 +2,7 @@
 #pragma once
 
 #include "context.h"
+#include "kmod-helper/holders.h"
 #include "kmod-helper/loan.h"
 #include <json-c/json.h>
 
@@ -20,6 +21,19 @@ void json_add_text_or_null(struct json_object *object, const char *key, const ch
 void json_add_number(struct json_object *object, const char *key, int64_t number);
 /* {"kind": "vm" or "hand", "vmid": 104 or null}; null for NULL */
 void json_add_owner(struct json_object *object, const char *key, const struct loan_owner *owner);
+/* [{"kind": "process", "container", "vm" or "kernel", "pid", "command", "guest", "node",
+ * "address"}]: those of the function @address, or all, each process once, when it is NULL. null for
+ * NULL: it cannot be known. */
+void json_add_holders(struct json_object *object, const char *key, const struct holders *holders,
+	const char *address);
+
+/* Who of @holders has the function, for a column: "VM 104", "sleep 470"; "-" nobody; "?" for NULL.
+ */
+void holders_format_short(
+	const struct holders *holders, const char *address, char *buffer, size_t size);
+
+/* True when processes can be looked into: on the live host, as root. */
+bool holders_can_be_known(const struct context *context);
 
 /* A table: rows of @columns cells each, the first row being the head; columns as wide as needed. */
 struct table {

@@ -57,7 +57,8 @@ static struct json_object *format_notices(const struct plan *plan)
 	return array;
 }
 
-void plan_output_json(struct json_object *object, const struct plan *plan)
+void plan_output_json(
+	const struct context *context, struct json_object *object, const struct plan *plan)
 {
 	struct json_object *functions = json_object_new_array();
 	struct json_object *steps = json_object_new_array();
@@ -73,6 +74,8 @@ void plan_output_json(struct json_object *object, const struct plan *plan)
 		json_object_array_add(blockers, format_blocker(&plan->blockers[i]));
 	json_object_object_add(object, "functions", functions);
 	json_object_object_add(object, "steps", steps);
+	json_add_holders(
+		object, "holders", holders_can_be_known(context) ? &plan->holders : NULL, NULL);
 	json_object_object_add(object, "blockers", blockers);
 	json_object_object_add(object, "notices", format_notices(plan));
 }

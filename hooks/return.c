@@ -59,6 +59,16 @@ static int claim_alternatives(struct context *context, struct loan *loan)
 	return r;
 }
 
+static bool is_awaited(const struct loan *loan, size_t index)
+{
+	for (size_t i = 0; i < index; i++) {
+		if (loan->functions[i].use == LOAN_TAKEN &&
+			loan->functions[i].iommu_group == loan->functions[index].iommu_group)
+			return true;
+	}
+	return false;
+}
+
 static int await_groups(struct context *context, const struct loan *loan, struct error *error)
 {
 	unsigned long long end = clock_milliseconds() + loan->return_wait_ms;
@@ -68,7 +78,7 @@ static int await_groups(struct context *context, const struct loan *loan, struct
 		unsigned long long now = clock_milliseconds();
 		int r;
 
-		if (function->use != LOAN_TAKEN)
+		if (function->use != LOAN_TAKEN || is_awaited(loan, i))
 			continue;
 		r = holders_await_group(&context->kernel, function->iommu_group,
 			now < end ? (unsigned int)(end - now) : 0, error);
@@ -136,7 +146,8 @@ int loan_settle(struct context *context, struct loan *loan, struct error *error)
 		return error_set(error, -EBUSY,
 			"%s is overdue: process %d still waits in its driver (gpu-ferry status %s)",
 			stuck->subject, (int)stuck->child, stuck->subject);
-	if (loan_await(&context->root, loan, loan->write_deadline_ms) < 0)
+	if (loan->child != getpid() &&
+		loan_await(&context->root, loan, loan->write_deadline_ms) < 0)
 		return error_set(error, -EBUSY,
 			"process %d, left by a hook that was killed, is still at work",
 			(int)loan->child);

@@ -8,6 +8,7 @@
 #include "kmod-helper/holders.h"
 #include "kmod-helper/lock.h"
 #include "return.h"
+#include "room.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -17,6 +18,7 @@
 #define GROUP_LOCK_MS 5000
 #define UDEV_WAIT_MS 5000
 #define UDEV_LOOK_MS 20
+#define ROOMS_MAX 3 /* what was stopped may give way to another that is to be stopped */
 
 static const struct loan *find_own(const struct loans *loans, const struct loan_owner *owner)
 {
@@ -111,11 +113,30 @@ static int block_reservations(struct context *context, const struct take_request
 	return r;
 }
 
+static bool is_on_target(const struct plan_function *function)
+{
+	return strcmp(function->now.driver, function->loan.target) == 0;
+}
+
+/* What their drivers have now is recorded: a driver that does not let go hides it. */
+static void record_nodes(struct plan *plan, const struct nodes *nodes)
+{
+	for (size_t i = 0; i < plan->function_count; i++) {
+		struct loan_function *function = &plan->functions[i].loan;
+
+		if (*function->address && !is_on_target(&plan->functions[i]))
+			nodes_format(
+				nodes, function->address, function->nodes, sizeof(function->nodes));
+	}
+}
+
 static int find_held(
-	struct context *context, const struct plan *plan, struct holders *ret, struct error *error)
+	struct context *context, const struct loans *loans, struct plan *plan, struct error *error)
 {
 	auto_free const char **addresses = calloc(plan->function_count + 1, sizeof(*addresses));
+	cleanup(nodes_done) struct nodes nodes = {0};
 	size_t count = 0;
+	int r;
 
 	if (!addresses)
 		return error_set_errno(error, -ENOMEM, "look for holders");
@@ -123,11 +144,17 @@ static int find_held(
 	for (size_t i = 0; i < plan->function_count; i++) {
 		const struct plan_function *function = &plan->functions[i];
 
-		if (function->loan.use == LOAN_TAKEN &&
-			strcmp(function->now.driver, function->loan.target) != 0)
+		if (function->loan.use == LOAN_TAKEN && !is_on_target(function))
 			addresses[count++] = function->now.address;
 	}
-	return count ? holders_of_functions(&context->kernel, addresses, count, ret, error) : 0;
+	holders_done(&plan->holders);
+	if (count == 0)
+		return 0;
+	r = holders_of_functions(
+		&context->kernel, loans, addresses, count, &nodes, &plan->holders, error);
+	if (r == 0)
+		record_nodes(plan, &nodes);
+	return r;
 }
 
 static bool udev_is_busy(const struct context *context)
@@ -147,21 +174,41 @@ static void await_udev(const struct context *context)
 		poll(NULL, 0, UDEV_LOOK_MS);
 }
 
-static int add_held(struct context *context, struct plan *plan, struct error *error)
+static bool is_allowed(const struct settings *settings, const char *address)
 {
-	cleanup(holders_done) struct holders holders = {0};
-	char text[768];
-	int r = find_held(context, plan, &holders, error);
-
-	if (r == 0 && holders.count && context->root.live && udev_is_busy(context)) {
-		await_udev(context);
-		holders_done(&holders);
-		r = find_held(context, plan, &holders, error);
+	for (size_t i = 0; i < settings->allow.count; i++) {
+		if (pci_device_has(settings->allow.names[i], address))
+			return true;
 	}
-	if (r < 0 || holders.count == 0)
+	return false;
+}
+
+/* A module's count is a guess, a process is none: `allow` overrules the guess. */
+static void drop_allowed(const struct settings *settings, struct holders *holders)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < holders->count; i++) {
+		if (holders->items[i].kind != HOLDER_KERNEL ||
+			!is_allowed(settings, holders->items[i].address))
+			holders->items[kept++] = holders->items[i];
+	}
+	holders->count = kept;
+}
+
+static int add_held(struct context *context, const struct settings *settings,
+	const struct loans *loans, struct plan *plan, struct error *error)
+{
+	int r = find_held(context, loans, plan, error);
+
+	if (r == 0 && plan->holders.count && context->root.live && udev_is_busy(context)) {
+		await_udev(context);
+		r = find_held(context, loans, plan, error);
+	}
+	if (r < 0)
 		return r;
-	holders_format(&holders, text, sizeof(text));
-	r = plan_block(plan, BLOCKER_HELD, "the card is in use by %s: end that first", text);
+	drop_allowed(settings, &plan->holders);
+	r = room_plan(settings, plan);
 	return r < 0 ? error_set_errno(error, r, "plan the handover") : 0;
 }
 
@@ -208,7 +255,7 @@ int take_plan(struct context *context, const struct take_request *request,
 	if (r == 0)
 		r = block_reservations(context, request, plan, error);
 	if (r == 0)
-		r = add_held(context, plan, error);
+		r = add_held(context, request->settings, loans, plan, error);
 	return r;
 }
 
@@ -398,11 +445,13 @@ static void tell_notices(struct context *context, const struct plan *plan)
 			plan->notices[i].message);
 }
 
-static int take_locked(
-	struct context *context, const struct take_request *request, struct error *error)
+/* What take_locked found to be done first: the plan begins with it. */
+#define ROOM_FIRST 1
+
+static int take_locked(struct context *context, const struct take_request *request,
+	struct plan *plan, struct error *error)
 {
 	cleanup(loans_done) struct loans loans = {0};
-	cleanup(plan_done) struct plan plan = {0};
 	cleanup(loan_done) struct loan loan = {0};
 	int r = loans_read(&context->root, &loans, error);
 
@@ -411,11 +460,13 @@ static int take_locked(
 		r = loans.unreadable.status;
 	}
 	if (r == 0)
-		r = take_plan(context, request, &loans, &plan, error);
-	if (r == 0 && plan.blocker_count)
-		r = take_refusal(&plan, error);
+		r = take_plan(context, request, &loans, plan, error);
+	if (r == 0 && plan->blocker_count)
+		r = take_refusal(plan, error);
 	if (r < 0)
 		return r;
+	if (room_is_needed(plan))
+		return ROOM_FIRST;
 	r = loan_read(&context->root, &request->owner, &loan, error);
 	if (r == -ENOENT) {
 		loan_init(&loan, &request->owner);
@@ -424,11 +475,12 @@ static int take_locked(
 		r = loan_settle(context, &loan, error);
 	}
 	if (r == 0)
-		r = inherit(context, &loans, &plan, &loan, error);
+		r = inherit(context, &loans, plan, &loan, error);
 	if (r < 0)
 		return r;
-	tell_notices(context, &plan);
-	return run_plan(context, request, &plan, &loan, error);
+	tell_notices(context, plan);
+	room_sort(&loan.steps);
+	return run_plan(context, request, plan, &loan, error);
 }
 
 /* Who has the lock of a group for that long is in the loans: better than the lock's name. */
@@ -443,21 +495,108 @@ static void refuse_by_name(
 		take_refusal(&plan, error);
 }
 
-int take_run(struct context *context, const struct take_request *request, struct error *error)
+/* One try, with the groups locked. */
+static int try_to_take(struct context *context, const struct take_request *request,
+	struct plan *plan, struct error *error)
 {
 	cleanup(locks_done) struct locks groups = {0};
-	auto_close int lock = loan_lock(context, &request->owner, LOAN_LOCK_MS, error);
-	int r = lock < 0 ? lock : lock_groups(context, request, &groups, error);
+	int r = lock_groups(context, request, &groups, error);
 
 	if (r == -EBUSY)
 		refuse_by_name(context, request, error);
 	if (r < 0)
 		return r;
-	r = take_locked(context, request, error);
+	r = take_locked(context, request, plan, error);
+	if (r != -EAGAIN)
+		return r;
 	/* a gone VM's return was under way: it is over now */
-	if (r == -EAGAIN)
-		r = take_locked(context, request, error);
+	plan_done(plan);
+	r = take_locked(context, request, plan, error);
 	return r == -EAGAIN ? error_set(error, -EBUSY,
 				      "the card is being returned by another process: try again")
 			    : r;
+}
+
+/* A taking that takes several tries: others are to end, or to be stopped, in between. */
+struct patience {
+	unsigned long long end;
+	bool has_waited;
+	unsigned int rooms;
+};
+
+static bool may_wait(const struct take_request *request, const struct plan *plan, int r,
+	const struct patience *patience)
+{
+	return r == -EBUSY && plan->is_held && plan->blocker_count == 1 &&
+		request->settings->busy == BUSY_WAIT && clock_milliseconds() < patience->end;
+}
+
+static void wait_a_while(struct context *context, const struct take_request *request,
+	const struct plan *plan, struct patience *patience)
+{
+	char text[640];
+
+	if (!patience->has_waited) {
+		holders_format(&plan->holders, text, sizeof(text));
+		log_write(&context->log, LOG_NOTICE,
+			"the card is in use by %s: waiting up to %u s for that to end", text,
+			request->settings->busy_wait_seconds);
+	}
+	patience->has_waited = true;
+	room_await(&plan->holders);
+}
+
+static int make_room(struct context *context, const struct take_request *request,
+	const struct plan *plan, struct patience *patience, struct error *error)
+{
+	char text[640];
+
+	if (patience->rooms++ < ROOMS_MAX)
+		return room_make(context, &request->owner, plan, error);
+	holders_format(&plan->holders, text, sizeof(text));
+	return error_set(error, -EBUSY,
+		"%s was stopped and uses the card again: find out what starts it", text);
+}
+
+/* Between two tries nothing but the VM's own loan is locked, and the host may change. */
+static int take_patiently(struct context *context, const struct take_request *request,
+	struct patience *patience, struct error *error)
+{
+	cleanup(pci_functions_done) struct pci_functions fresh = {0};
+	struct take_request now = *request;
+
+	for (;;) {
+		cleanup(plan_done) struct plan plan = {0};
+		int r = try_to_take(context, &now, &plan, error);
+
+		if (r == ROOM_FIRST) {
+			r = make_room(context, &now, &plan, patience, error);
+			if (r < 0)
+				return r;
+		} else if (may_wait(&now, &plan, r, patience)) {
+			wait_a_while(context, &now, &plan, patience);
+		} else {
+			return r;
+		}
+		if (stop_requested)
+			return error_set(error, -EINTR, "stopped by a signal");
+		pci_functions_done(&fresh);
+		r = pci_scan(&context->kernel, &fresh, error);
+		if (r < 0)
+			return r;
+		now.host = &fresh;
+	}
+}
+
+int take_run(struct context *context, const struct take_request *request, struct error *error)
+{
+	struct patience patience = {
+		.end = clock_milliseconds() + request->settings->busy_wait_seconds * 1000ull};
+	auto_close int lock = loan_lock(context, &request->owner, LOAN_LOCK_MS, error);
+	struct error later = {0};
+	int r = lock < 0 ? lock : take_patiently(context, request, &patience, error);
+
+	if (r < 0 && patience.rooms && room_give_back(context, &request->owner, &later) < 0)
+		log_write(&context->log, LOG_ERR, "still owed: %s", later.message);
+	return r;
 }

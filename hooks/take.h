@@ -30,7 +30,8 @@ int take_plan(struct context *context, const struct take_request *request,
 
 /*
  * Takes: locks the loan and the groups, looks at the loans anew, plans, and runs the plan, recorded
- * in the owner's loan. With a blocker: -EBUSY and its message, nothing changed. On any later
+ * in the owner's loan. Where the settings say so, holders are waited for, or stopped, before that,
+ * with no group locked. With a blocker: -EBUSY and its message, nothing changed. On any later
  * failure all that the loan has is returned first, and the first error reported.
  */
 int take_run(struct context *context, const struct take_request *request, struct error *error);

@@ -2,6 +2,7 @@
 #include "binding.h"
 
 #include "base/cleanup.h"
+#include "driver_use.h"
 #include "holders.h"
 #include "pci.h"
 #include <errno.h>
@@ -149,8 +150,10 @@ static int apply_unbind(const struct kernel *kernel, const struct step *step, st
 {
 	cleanup(holders_done) struct holders holders = {0};
 	const char *address = step->subject;
-	int r = holders_of_functions(kernel, &address, 1, &holders, error);
+	int r = 0;
 
+	if (driver_may_wait(kernel, address))
+		r = holders_of_functions(kernel, NULL, &address, 1, NULL, &holders, error);
 	if (r == 0)
 		r = refuse_held(&holders, address, error);
 	if (r < 0)
@@ -203,7 +206,7 @@ static int undo_bind(const struct kernel *kernel, const struct step *step, struc
 
 	if (r < 0 || strcmp(now, step->argument) != 0)
 		return r;
-	if (pci_driver_is_vfio(now))
+	if (pci_driver_is_vfio(now) && driver_may_wait(kernel, step->subject))
 		r = holders_of_group(
 			kernel, pci_read_group(kernel, step->subject), &holders, error);
 	if (r == 0)

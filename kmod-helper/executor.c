@@ -4,12 +4,15 @@
 #include "base/cleanup.h"
 #include "base/process.h"
 #include "binding.h"
+#include "holders.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+
+#define STOP_LOOK_MS 200u
 
 enum direction {
 	APPLY,
@@ -131,22 +134,34 @@ static int worker_start(const struct executor *executor, struct worker *worker, 
 	return 0;
 }
 
-/* The child's answer, or -ETIMEDOUT past @deadline_ms, or -EPIPE when it died. */
-static int worker_await(const struct worker *worker, unsigned int deadline_ms, struct error *reply)
+static bool is_stopped(const volatile sig_atomic_t *stop)
+{
+	return stop && *stop;
+}
+
+/* The child's answer, or -ETIMEDOUT past @deadline_ms, or -EPIPE when it died. With @stop, -EINTR
+ * as soon as that is set: looked at again and again, for a signal may come just before the sleep.
+ */
+static int worker_await(const struct worker *worker, unsigned int deadline_ms,
+	const volatile sig_atomic_t *stop, struct error *reply)
 {
 	unsigned long long end = clock_milliseconds() + deadline_ms;
 	struct pollfd polled = {.fd = worker->fd, .events = POLLIN};
 
 	for (;;) {
 		unsigned long long now = clock_milliseconds();
-		int ready = poll(&polled, 1, now < end ? (int)(end - now) : 0);
+		unsigned long long left = now < end ? end - now : 0;
+		int ready =
+			poll(&polled, 1, (int)(stop && left > STOP_LOOK_MS ? STOP_LOOK_MS : left));
 
-		if (ready < 0 && errno == EINTR)
-			continue;
-		if (ready < 0)
-			return -errno;
-		if (ready == 0)
+		if (ready == 0 && left == 0)
 			return -ETIMEDOUT;
+		if (ready <= 0 && is_stopped(stop))
+			return -EINTR;
+		if (ready < 0 && errno != EINTR)
+			return -errno;
+		if (ready <= 0)
+			continue;
 		return recv(worker->fd, reply, sizeof(*reply), 0) == (ssize_t)sizeof(*reply)
 			? 0
 			: -EPIPE;
@@ -172,14 +187,34 @@ static void describe(const struct step *step, enum direction direction, char *bu
 		snprintf(buffer, size, "set %s: %s", step->subject, step->argument);
 	else if (strcmp(step->operation, "keep") == 0)
 		snprintf(buffer, size, "set %s: %.64s=%s", step->subject, step->argument, value);
+	else if (strncmp(step->operation, "stop-", 5) == 0)
+		snprintf(buffer, size, "%s %.16s %s", applies ? "stop" : "start",
+			step->operation + 5, step->subject);
 	else
 		snprintf(buffer, size, "%s%s %s", applies ? "" : "undo ", step->operation,
 			step->subject);
 }
 
-static int overdue(struct worker *worker, struct loan *loan, struct step *step, const char *what,
-	unsigned int deadline_ms, struct error *error)
+/* "sleep (PID 470, controlC1) still holds it", as far as it can be known. */
+static void name_holders(const struct executor *executor, const struct loan *loan,
+	const char *address, char *buffer, size_t size)
 {
+	cleanup(holders_done) struct holders holders = {0};
+	char text[384];
+
+	snprintf(buffer, size, "who holds it cannot be seen");
+	if (holders_of_stuck(executor->kernel, loan, address, &holders, NULL) < 0 ||
+		holders.count == 0)
+		return;
+	holders_format(&holders, text, sizeof(text));
+	snprintf(buffer, size, "%s still %s it", text, holders.count > 1 ? "hold" : "holds");
+}
+
+static int overdue(const struct executor *executor, struct worker *worker, struct loan *loan,
+	struct step *step, const char *what, unsigned int deadline_ms, struct error *error)
+{
+	char held[448];
+
 	loan->state = LOAN_OVERDUE;
 	step->state = STEP_STUCK;
 	step->child = loan->child;
@@ -189,16 +224,34 @@ static int overdue(struct worker *worker, struct loan *loan, struct step *step, 
 	 */
 	close(worker->fd);
 	worker->fd = -1;
+	name_holders(executor, loan, step->subject, held, sizeof(held));
 	return error_set(error, -ETIMEDOUT,
-		"%s: the driver did not let go within %u s (process %d waits in the kernel)", what,
-		deadline_ms / 1000, (int)worker->pid);
+		"%s: the driver did not let go within %u s: %s (process %d waits in the kernel); it "
+		"comes home by itself when that ends; until then an ordinary reboot may hang, `sync; "
+		"echo b > /proc/sysrq-trigger` does not",
+		what, deadline_ms / 1000, held, (int)worker->pid);
+}
+
+/* Of an operation that sleeps in no driver. */
+static int give_up(struct worker *worker, const char *what, unsigned int deadline_ms, int why,
+	struct error *error)
+{
+	kill(worker->pid, SIGKILL);
+	/* the next step gets a new one */
+	worker_end(worker);
+	if (why == -EINTR)
+		return error_set(error, why, "%s: stopped by a signal", what);
+	return error_set(error, why, "%s: it did not end within %u s", what, deadline_ms / 1000);
 }
 
 static int run_step(const struct executor *executor, struct worker *worker, struct loan *loan,
 	struct step *step, enum direction direction, struct error *error)
 {
 	struct request request = {.direction = direction, .step = *step};
-	unsigned int deadline_ms = binding_deadline_ms(step, loan);
+	const struct operation *operation = find_operation(executor, step->operation);
+	bool may_end = operation && operation->deadline_ms;
+	unsigned int deadline_ms =
+		may_end ? operation->deadline_ms(step) : binding_deadline_ms(step, loan);
 	unsigned long long begin = clock_milliseconds();
 	struct error reply = {0};
 	char what[3 * STEP_TEXT_SIZE];
@@ -208,9 +261,11 @@ static int run_step(const struct executor *executor, struct worker *worker, stru
 	request.step.record = NULL;
 	r = send(worker->fd, &request, sizeof(request), MSG_NOSIGNAL) < 0 ? -errno : 0;
 	if (r == 0)
-		r = worker_await(worker, deadline_ms, &reply);
+		r = worker_await(worker, deadline_ms, may_end ? executor->stop : NULL, &reply);
+	if (may_end && (r == -ETIMEDOUT || r == -EINTR))
+		return give_up(worker, what, deadline_ms, r, error);
 	if (r == -ETIMEDOUT)
-		return overdue(worker, loan, step, what, deadline_ms, error);
+		return overdue(executor, worker, loan, step, what, deadline_ms, error);
 	if (r < 0) {
 		/* the next function's steps get a new one */
 		worker_end(worker);
@@ -227,10 +282,17 @@ static int run_step(const struct executor *executor, struct worker *worker, stru
 	return 0;
 }
 
+/* How many of the loan's steps executor_apply is to look at. */
+static size_t step_count(const struct executor *executor, const struct loan *loan)
+{
+	return executor->limit && executor->limit < loan->steps.count ? executor->limit
+								      : loan->steps.count;
+}
+
 static int check_steps(
 	const struct executor *executor, const struct loan *loan, struct error *error)
 {
-	for (size_t i = 0; i < loan->steps.count; i++) {
+	for (size_t i = 0; i < step_count(executor, loan); i++) {
 		const struct step *step = &loan->steps.items[i];
 		const struct operation *operation = find_operation(executor, step->operation);
 		int r = 0;
@@ -247,9 +309,9 @@ static int check_steps(
 }
 
 /* Marks the first step that is not done as begun; NULL when all are done. */
-static struct step *begin_next(struct loan *loan)
+static struct step *begin_next(const struct executor *executor, struct loan *loan)
 {
-	for (size_t i = 0; i < loan->steps.count; i++) {
+	for (size_t i = 0; i < step_count(executor, loan); i++) {
 		if (loan->steps.items[i].state != STEP_DONE) {
 			loan->steps.items[i].state = STEP_STARTED;
 			return &loan->steps.items[i];
@@ -261,17 +323,17 @@ static struct step *begin_next(struct loan *loan)
 static int apply_all(const struct executor *executor, struct worker *worker, struct loan *loan,
 	struct error *error)
 {
-	struct step *step = begin_next(loan);
+	struct step *step = begin_next(executor, loan);
 	int r = loan_write(executor->root, loan, error);
 
 	while (r == 0 && step) {
-		if (executor->stop && *executor->stop)
+		if (is_stopped(executor->stop))
 			return error_set(error, -EINTR, "stopped by a signal");
 		r = run_step(executor, worker, loan, step, APPLY, error);
 		if (r < 0)
 			return r;
 		step->state = STEP_DONE;
-		step = begin_next(loan);
+		step = begin_next(executor, loan);
 		r = loan_write(executor->root, loan, error);
 	}
 	return r;
@@ -282,7 +344,7 @@ int executor_apply(const struct executor *executor, struct loan *loan, struct er
 	struct worker worker = {.fd = -1};
 	int r = check_steps(executor, loan, error);
 
-	if (r < 0 || !begin_next(loan))
+	if (r < 0 || !begin_next(executor, loan))
 		return r;
 	r = worker_start(executor, &worker, loan, error);
 	if (r == 0)

@@ -22,6 +22,8 @@ struct executor {
 	const struct log *log;
 	/* Set by a signal handler: finish the step in hand, then give up. NULL: never. */
 	const volatile sig_atomic_t *stop;
+	/* executor_apply looks at so many of the loan's first steps. 0: at all. */
+	size_t limit;
 };
 
 /*

@@ -4,41 +4,21 @@
 #include "base/cleanup.h"
 #include "base/parse.h"
 #include "base/process.h"
+#include "driver_use.h"
 #include <errno.h>
 #include <string.h>
-#include <sys/sysmacros.h>
 
-#define NODE_DEPTH_MAX 12 /* pci device → usb controller → hubs → interface → block → partition */
 #define WAIT_STEP_MS 200
 
-struct node {
-	dev_t device;
-	char name[64];
+/* The pass while it runs: what the process @pid was seen with. */
+struct search {
+	const struct kernel *kernel;
+	const struct nodes *nodes;
+	bool *hits; /* one for each node */
+	bool has_hits;
+	pid_t pid;
+	struct holders holders;
 };
-
-struct nodes {
-	struct node *items;
-	size_t count;
-};
-
-static void nodes_done(struct nodes *nodes)
-{
-	free(nodes->items);
-	*nodes = (struct nodes){0};
-}
-
-static int nodes_add(struct nodes *nodes, dev_t device, const char *name)
-{
-	struct node *grown = reallocarray(nodes->items, nodes->count + 1, sizeof(*grown));
-
-	if (!grown)
-		return -ENOMEM;
-	nodes->items = grown;
-	grown[nodes->count].device = device;
-	snprintf(grown[nodes->count].name, sizeof(grown->name), "%s", name);
-	nodes->count++;
-	return 0;
-}
 
 void holders_done(struct holders *holders)
 {
@@ -46,55 +26,15 @@ void holders_done(struct holders *holders)
 	*holders = (struct holders){0};
 }
 
-/* "226:0" */
-static int parse_device_number(char *text, dev_t *ret)
+int holders_add(struct holders *holders, const struct holder *holder)
 {
-	char *colon = strchr(text, ':');
-	unsigned long long major_number, minor_number;
+	struct holder *grown = reallocarray(holders->items, holders->count + 1, sizeof(*grown));
 
-	if (!colon)
-		return -EINVAL;
-	*colon = '\0';
-	if (parse_unsigned(text, 10, UINT32_MAX, &major_number) < 0 ||
-		parse_unsigned(colon + 1, 10, UINT32_MAX, &minor_number) < 0)
-		return -EINVAL;
-	*ret = makedev((unsigned int)major_number, (unsigned int)minor_number);
+	if (!grown)
+		return -ENOMEM;
+	holders->items = grown;
+	grown[holders->count++] = *holder;
 	return 0;
-}
-
-static bool is_link(const struct kernel *kernel, const char *path)
-{
-	char name[256];
-
-	return kernel_link(kernel, path, name, sizeof(name)) == 0;
-}
-
-/* Every `dev` attribute below a function is a node of its. Links lead elsewhere, and another PCI
- * address below a bridge is another function. */
-static int collect_nodes(
-	const struct kernel *kernel, const char *path, unsigned int depth, struct nodes *nodes)
-{
-	cleanup(names_done) struct names names = {0};
-	char child[512], text[32];
-	int r = 0;
-
-	if (depth > NODE_DEPTH_MAX || kernel_list(kernel, path, &names) < 0)
-		return 0;
-	for (size_t i = 0; r == 0 && i < names.count; i++) {
-		const char *name = names.names[i];
-		dev_t device;
-
-		if (snprintf(child, sizeof(child), "%s/%s", path, name) >= (int)sizeof(child))
-			continue;
-		if (strcmp(name, "dev") == 0) {
-			if (kernel_read(kernel, child, text, sizeof(text)) > 0 &&
-				parse_device_number(text, &device) == 0)
-				r = nodes_add(nodes, device, strrchr(path, '/') + 1);
-		} else if (!is_link(kernel, child)) {
-			r = collect_nodes(kernel, child, depth + 1, nodes);
-		}
-	}
-	return r;
 }
 
 /* The number after @prefix in @text, followed by @end; 0 when there is none. */
@@ -116,122 +56,250 @@ static unsigned int number_after(const char *text, const char *prefix, char end)
 	return parse_unsigned(digits, 10, VMID_MAX, &number) < 0 ? 0 : (unsigned int)number;
 }
 
-/* /proc/PID/cgroup: "0::/lxc/105/…" or "0::/qemu.slice/104.scope" */
-static void read_guest(const struct kernel *kernel, struct holder *holder)
+/* "0::/system.slice/nvidia-persistenced.service": the outermost service, which is the system
+ * manager's own ("/user.slice/…/user@1000.service/app.slice/….service"). */
+static void read_unit(const char *text, char *ret, size_t size)
 {
-	char path[64], text[1024];
+	static const char suffix[] = ".service";
+	const char *end = strstr(text, suffix);
+	const char *start = end;
+
+	if (!end || (end[strlen(suffix)] && !strchr("/\n", end[strlen(suffix)])))
+		return;
+	while (start > text && start[-1] != '/')
+		start--;
+	end += strlen(suffix);
+	if ((size_t)(end - start) < size) {
+		memcpy(ret, start, (size_t)(end - start));
+		ret[end - start] = '\0';
+	}
+}
+
+/* /proc/PID/cgroup: "0::/lxc/105/…", "0::/qemu.slice/104.scope" */
+static void read_cgroup(const struct kernel *kernel, struct holder *holder)
+{
+	char path[64], text[4096];
 
 	snprintf(path, sizeof(path), "proc/%d/cgroup", (int)holder->pid);
 	if (kernel_read(kernel, path, text, sizeof(text)) < 0)
 		return;
 	if ((holder->guest = number_after(text, "/lxc/", '/')) ||
+		(holder->guest = number_after(text, "/lxc/", '\n')) ||
 		(holder->guest = number_after(text, "/lxc/", '\0')))
 		holder->kind = HOLDER_CONTAINER;
 	else if ((holder->guest = number_after(text, "qemu.slice/", '.')))
 		holder->kind = HOLDER_VM;
+	else
+		read_unit(text, holder->unit, sizeof(holder->unit));
 }
 
-static int add_holder(
-	const struct kernel *kernel, struct holders *holders, pid_t pid, const char *node)
+static int add_process(struct search *search, const struct node *node)
 {
-	struct holder *grown = reallocarray(holders->items, holders->count + 1, sizeof(*grown));
-	struct holder *holder;
+	struct holder holder = {.kind = HOLDER_PROCESS, .pid = search->pid};
 	char path[64];
 
-	if (!grown)
-		return -ENOMEM;
-	holders->items = grown;
-	holder = &grown[holders->count++];
-	*holder = (struct holder){.kind = HOLDER_PROCESS, .pid = pid};
-	snprintf(holder->node, sizeof(holder->node), "%s", node);
-	snprintf(path, sizeof(path), "proc/%d/comm", (int)pid);
-	if (kernel_read(kernel, path, holder->command, sizeof(holder->command)) < 0)
-		strcpy(holder->command, "?");
-	read_guest(kernel, holder);
+	snprintf(holder.node, sizeof(holder.node), "%s", node->name);
+	snprintf(holder.address, sizeof(holder.address), "%s", node->address);
+	snprintf(path, sizeof(path), "proc/%d/comm", (int)search->pid);
+	if (kernel_read(search->kernel, path, holder.command, sizeof(holder.command)) < 0)
+		strcpy(holder.command, "?");
+	/* a process may call itself what it likes */
+	text_make_line(holder.command);
+	read_cgroup(search->kernel, &holder);
+	return holders_add(&search->holders, &holder);
+}
+
+static bool is_known(const struct search *search, const struct node *node)
+{
+	for (size_t i = 0; i < search->holders.count; i++) {
+		const struct holder *holder = &search->holders.items[i];
+
+		if (holder->pid == search->pid && strcmp(holder->address, node->address) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Who has a card's own node, has the shared ones for that card. Who has none may have been given
+ * any card through them: nvidia's remove() waits for such a one, too. */
+static bool counts(const struct search *search, const struct node *node)
+{
+	if (node->kind == NODE_OTHER)
+		return false;
+	for (size_t i = 0; node->kind == NODE_SHARED && i < search->nodes->count; i++) {
+		enum node_kind kind = search->nodes->items[i].kind;
+
+		if (search->hits[i] && (kind == NODE_CARD || kind == NODE_OTHER))
+			return false;
+	}
+	return true;
+}
+
+/* All of one process has been seen. */
+static int finish_process(struct search *search)
+{
+	int r = 0;
+
+	for (size_t i = 0; search->has_hits && r == 0 && i < search->nodes->count; i++) {
+		const struct node *node = &search->nodes->items[i];
+
+		if (search->hits[i] && counts(search, node) && !is_known(search, node))
+			r = add_process(search, node);
+	}
+	if (search->has_hits)
+		memset(search->hits, 0, search->nodes->count * sizeof(*search->hits));
+	search->has_hits = false;
+	return r;
+}
+
+static int see_device(void *data, pid_t pid, dev_t device)
+{
+	struct search *search = data;
+
+	if (pid != search->pid) {
+		if (finish_process(search) < 0)
+			return -ENOMEM;
+		search->pid = pid;
+	}
+	for (size_t i = 0; i < search->nodes->count; i++) {
+		if (search->nodes->items[i].device == device)
+			search->hits[i] = search->has_hits = true;
+	}
 	return 0;
 }
 
-static const struct node *find_node(const struct nodes *nodes, dev_t device)
+int holders_of_nodes(const struct kernel *kernel, const struct nodes *nodes, struct holders *ret,
+	struct error *error)
 {
-	for (size_t i = 0; i < nodes->count; i++) {
-		if (nodes->items[i].device == device)
-			return &nodes->items[i];
+	auto_free bool *hits = calloc(nodes->count + 1, sizeof(*hits));
+	struct search search = {.kernel = kernel, .nodes = nodes, .hits = hits};
+	int r = hits ? 0 : -ENOMEM;
+
+	if (r == 0 && nodes->count)
+		r = kernel->ops->devices_in_use(kernel->context, see_device, &search);
+	if (r == 0)
+		r = finish_process(&search);
+	if (r < 0) {
+		holders_done(&search.holders);
+		return error_set_errno(error, r, "look for holders in /proc");
+	}
+	*ret = search.holders;
+	return 0;
+}
+
+static const struct loan *find_stuck_loan(const struct loans *loans, const char *address)
+{
+	for (size_t i = 0; loans && i < loans->count; i++) {
+		if (loan_find_stuck(&loans->items[i], address))
+			return &loans->items[i];
 	}
 	return NULL;
 }
 
-static int look_at_process(
-	const struct kernel *kernel, pid_t pid, const struct nodes *nodes, struct holders *holders)
+/* A driver on its way out has taken its nodes off the kernel's list already. */
+static int add_recorded(const struct kernel *kernel, const struct loan *loan, const char *address,
+	struct nodes *nodes)
 {
-	cleanup(names_done) struct names names = {0};
-	char path[512];
+	const struct loan_function *function = loan_find(loan, address);
+	int r;
 
-	snprintf(path, sizeof(path), "proc/%d/fd", (int)pid);
-	/* gone meanwhile, or another user's when we are not root */
-	if (kernel_list(kernel, path, &names) < 0)
+	if (!function)
 		return 0;
-	for (size_t i = 0; i < names.count; i++) {
-		const struct node *node;
-		dev_t device;
-
-		snprintf(path, sizeof(path), "proc/%d/fd/%s", (int)pid, names.names[i]);
-		if (kernel->ops->descriptor_device(kernel->context, path, &device) < 0)
-			continue;
-		node = find_node(nodes, device);
-		if (node)
-			return add_holder(kernel, holders, pid, node->name);
-	}
-	return 0;
+	r = nodes_parse(function->nodes, address, nodes);
+	return r < 0 ? r : nodes_collect_group(kernel, function->iommu_group, address, nodes);
 }
 
-static int find_holders(const struct kernel *kernel, const struct nodes *nodes, struct holders *ret,
-	struct error *error)
-{
-	cleanup(holders_done) struct holders holders = {0};
-	cleanup(names_done) struct names names = {0};
-	unsigned long long pid;
-
-	if (nodes->count && kernel_list(kernel, "proc", &names) < 0)
-		names = (struct names){0};
-	for (size_t i = 0; i < names.count; i++) {
-		if (parse_unsigned(names.names[i], 10, INT32_MAX, &pid) == 0 &&
-			look_at_process(kernel, (pid_t)pid, nodes, &holders) < 0)
-			return error_set_errno(error, -ENOMEM, "look for holders in /proc");
-	}
-	*ret = holders;
-	holders = (struct holders){0};
-	return 0;
-}
-
-int holders_of_functions(const struct kernel *kernel, const char *const *addresses, size_t count,
+int holders_of_stuck(const struct kernel *kernel, const struct loan *loan, const char *address,
 	struct holders *ret, struct error *error)
 {
 	cleanup(nodes_done) struct nodes nodes = {0};
 
-	for (size_t i = 0; i < count; i++) {
-		char path[PCI_PATH_SIZE];
+	if (add_recorded(kernel, loan, address, &nodes) < 0)
+		return error_set_errno(error, -ENOMEM, "look for the nodes of %s", address);
+	return holders_of_nodes(kernel, &nodes, ret, error);
+}
 
-		pci_path(addresses[i], NULL, path, sizeof(path));
-		if (collect_nodes(kernel, path, 0, &nodes) < 0)
-			return error_set_errno(
-				error, -ENOMEM, "look for nodes of %s", addresses[i]);
+static bool has_process(const struct holders *holders, const char *address)
+{
+	for (size_t i = 0; i < holders->count; i++) {
+		if (strcmp(holders->items[i].address, address) == 0)
+			return true;
 	}
-	return find_holders(kernel, &nodes, ret, error);
+	return false;
+}
+
+static int add_kernel_users(const struct kernel *kernel, const char *const *addresses, size_t count,
+	struct holders *holders)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < count; i++) {
+		struct holder holder = {.kind = HOLDER_KERNEL};
+
+		if (has_process(holders, addresses[i]) ||
+			!driver_is_used(
+				kernel, addresses[i], holder.command, sizeof(holder.command)))
+			continue;
+		snprintf(holder.address, sizeof(holder.address), "%s", addresses[i]);
+		r = holders_add(holders, &holder);
+	}
+	return r;
+}
+
+/* Of all, and of those whose driver is well: the files of the others are not to be read. */
+static int collect(const struct kernel *kernel, const struct loans *loans,
+	const char *const *addresses, size_t count, const char **well, size_t *ret_well_count,
+	struct nodes *nodes)
+{
+	size_t well_count = 0;
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < count; i++) {
+		const struct loan *stuck = find_stuck_loan(loans, addresses[i]);
+
+		if (stuck)
+			r = add_recorded(kernel, stuck, addresses[i], nodes);
+		else
+			well[well_count++] = addresses[i];
+	}
+	*ret_well_count = well_count;
+	return r < 0 ? r : nodes_collect(kernel, well, well_count, nodes);
+}
+
+int holders_of_functions(const struct kernel *kernel, const struct loans *loans,
+	const char *const *addresses, size_t count, struct nodes *nodes, struct holders *ret,
+	struct error *error)
+{
+	auto_free const char **well = calloc(count + 1, sizeof(*well));
+	cleanup(nodes_done) struct nodes unwanted = {0};
+	struct holders holders = {0};
+	size_t well_count = 0;
+	int r = -ENOMEM;
+
+	nodes = nodes ? nodes : &unwanted;
+	if (well)
+		r = collect(kernel, loans, addresses, count, well, &well_count, nodes);
+	if (r < 0)
+		return error_set_errno(error, r, "look for the devices' nodes");
+	r = holders_of_nodes(kernel, nodes, &holders, error);
+	if (r == 0 && add_kernel_users(kernel, well, well_count, &holders) < 0)
+		r = error_set_errno(error, -ENOMEM, "look for holders");
+	if (r < 0)
+		holders_done(&holders);
+	else
+		*ret = holders;
+	return r;
 }
 
 int holders_of_group(
 	const struct kernel *kernel, long iommu_group, struct holders *ret, struct error *error)
 {
 	cleanup(nodes_done) struct nodes nodes = {0};
-	char path[64];
-	dev_t device;
 
-	snprintf(path, sizeof(path), "dev/vfio/%ld", iommu_group);
-	/* no node: no function of the group is on vfio-pci */
-	if (kernel->ops->device_number(kernel->context, path, &device) == 0 &&
-		nodes_add(&nodes, device, path) < 0)
-		return error_set_errno(error, -ENOMEM, "look for users of /%s", path);
-	return find_holders(kernel, &nodes, ret, error);
+	if (nodes_collect_group(kernel, iommu_group, "", &nodes) < 0)
+		return error_set_errno(
+			error, -ENOMEM, "look for users of /dev/vfio/%ld", iommu_group);
+	return holders_of_nodes(kernel, &nodes, ret, error);
 }
 
 int holders_await_group(const struct kernel *kernel, long iommu_group, unsigned int deadline_ms,
@@ -259,6 +327,27 @@ int holders_await_group(const struct kernel *kernel, long iommu_group, unsigned 
 	}
 }
 
+const char *holder_kind_name(enum holder_kind kind)
+{
+	static const char *const names[] = {
+		[HOLDER_PROCESS] = "process",
+		[HOLDER_CONTAINER] = "container",
+		[HOLDER_VM] = "vm",
+		[HOLDER_KERNEL] = "kernel",
+	};
+
+	return names[kind];
+}
+
+bool holder_is_repeated(const struct holders *holders, size_t index)
+{
+	for (size_t i = 0; i < index; i++) {
+		if (holders->items[index].pid && holders->items[i].pid == holders->items[index].pid)
+			return true;
+	}
+	return false;
+}
+
 static int format_one(const struct holder *holder, char *buffer, size_t size)
 {
 	switch (holder->kind) {
@@ -268,6 +357,9 @@ static int format_one(const struct holder *holder, char *buffer, size_t size)
 	case HOLDER_VM:
 		return snprintf(buffer, size, "VM %u (%s, PID %d)", holder->guest, holder->command,
 			(int)holder->pid);
+	case HOLDER_KERNEL:
+		return snprintf(
+			buffer, size, "the kernel (a user of the module %s)", holder->command);
 	case HOLDER_PROCESS:
 	default:
 		return snprintf(buffer, size, "%s (PID %d, %s)", holder->command, (int)holder->pid,
@@ -281,8 +373,11 @@ void holders_format(const struct holders *holders, char *buffer, size_t size)
 
 	buffer[0] = '\0';
 	for (size_t i = 0; i < holders->count && used + 2 < size; i++) {
-		int length = snprintf(buffer + used, size - used, "%s", i ? ", " : "");
+		int length;
 
+		if (holder_is_repeated(holders, i))
+			continue;
+		length = snprintf(buffer + used, size - used, "%s", used ? ", " : "");
 		used += (size_t)length;
 		length = format_one(&holders->items[i], buffer + used, size - used);
 		used += length > 0 ? (size_t)length : 0;

@@ -3,25 +3,31 @@
 
 #include "base/error.h"
 #include "kernel.h"
+#include "loan.h"
+#include "nodes.h"
 #include "pci.h"
 
 /*
- * Who uses a card now: processes with a descriptor on one of its device nodes. Nodes are compared
- * by device number, so that those made anew inside containers, and deleted ones, count.
+ * Who uses a function now: processes with a descriptor or a mapping of one of its device nodes, and
+ * the kernel itself. Nodes are compared by device number, so that those made anew inside
+ * containers, and deleted ones, count.
  */
 
 enum holder_kind {
 	HOLDER_PROCESS,
 	HOLDER_CONTAINER,
 	HOLDER_VM,
+	HOLDER_KERNEL, /* a module has users, and no process is one */
 };
 
 struct holder {
 	enum holder_kind kind;
-	pid_t pid;
-	char command[32];
+	pid_t pid;	    /* 0: the kernel */
+	char command[32];   /* its module, for the kernel */
 	unsigned int guest; /* the container's or VM's number; 0 for a process of the host */
-	char node[64];	    /* "dev/vfio/15", "dri/card0" */
+	char unit[256];	    /* systemd's service that a process of the host belongs to; "" none */
+	char node[64];	    /* the first one found: "controlC1", "vfio/15"; "" for the kernel */
+	char address[PCI_ADDRESS_SIZE]; /* the function; a process that has two stands here twice */
 };
 
 struct holders {
@@ -29,13 +35,26 @@ struct holders {
 	size_t count;
 };
 
-/* The nodes of the host's drivers on these functions, found as `dev` attributes below each function
- * in sysfs, and held by somebody. One pass over /proc. 0 or -errno. */
-int holders_of_functions(const struct kernel *kernel, const char *const *addresses, size_t count,
+/* Who has one of these nodes. One pass over /proc, however many nodes. 0 or -errno. */
+int holders_of_nodes(const struct kernel *kernel, const struct nodes *nodes, struct holders *ret,
+	struct error *error);
+
+/*
+ * Who uses these functions, in one pass. A function whose driver is stuck in remove() has lost its
+ * nodes: those that its loan recorded count, and no file of it is read. @loans may be NULL; so may
+ * @nodes, to which those looked for are added. 0 or -errno.
+ */
+int holders_of_functions(const struct kernel *kernel, const struct loans *loans,
+	const char *const *addresses, size_t count, struct nodes *nodes, struct holders *ret,
+	struct error *error);
+
+/* Who has a function whose driver does not let go: of its nodes as @loan recorded them, and of its
+ * group through VFIO. 0 or -errno. */
+int holders_of_stuck(const struct kernel *kernel, const struct loan *loan, const char *address,
 	struct holders *ret, struct error *error);
 
-/* Who has /dev/vfio/GROUP open. Never opens it to look: a second open of a group fails, and could
- * make a starting VM fail. */
+/* Who has the group open through VFIO. Never opens it to look: a second open of a group fails, and
+ * could make a starting VM fail. */
 int holders_of_group(
 	const struct kernel *kernel, long iommu_group, struct holders *ret, struct error *error);
 
@@ -44,6 +63,15 @@ int holders_of_group(
 int holders_await_group(const struct kernel *kernel, long iommu_group, unsigned int deadline_ms,
 	struct error *error);
 
-/* "VM 104 (kvm, PID 4242), container 105 (ollama, PID 977)". */
+/* Appends a copy. 0 or -ENOMEM. */
+int holders_add(struct holders *holders, const struct holder *holder);
+
+/* True when one before it, of another function, is the same process. */
+bool holder_is_repeated(const struct holders *holders, size_t index);
+
+/* "process", "container", "vm", "kernel" */
+const char *holder_kind_name(enum holder_kind kind);
+
+/* "VM 104 (kvm, PID 4242), container 105 (ollama, PID 977)", each process once. */
 void holders_format(const struct holders *holders, char *buffer, size_t size);
 void holders_done(struct holders *holders);

@@ -3,6 +3,7 @@
 
 #include "base/cleanup.h"
 #include "modules.h"
+#include "open_devices.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -103,21 +104,18 @@ static int machine_device_number(void *context, const char *path, dev_t *ret)
 	return 0;
 }
 
-static int machine_descriptor_device(void *context, const char *path, dev_t *ret)
+static int machine_target(void *context, const char *path, char *buffer, size_t size)
 {
 	const struct machine *machine = context;
-	struct statx status;
 
-	/* the magic links of /proc/PID/fd exist in the living /proc only */
-	if (!machine->root->live)
-		return -ENODEV;
-	/* not synced: a dead NFS or FUSE server behind somebody's file must not be asked */
-	if (statx(machine->root->fd, path, AT_STATX_DONT_SYNC, STATX_TYPE, &status) < 0)
-		return -errno;
-	if (!S_ISCHR(status.stx_mode) && !S_ISBLK(status.stx_mode))
-		return -ENODEV;
-	*ret = makedev(status.stx_rdev_major, status.stx_rdev_minor);
-	return 0;
+	return link_read(machine->root, path, buffer, size);
+}
+
+static int machine_devices_in_use(void *context, device_visitor visitor, void *data)
+{
+	const struct machine *machine = context;
+
+	return machine->root->live ? open_devices_visit(visitor, data) : 0;
 }
 
 static int machine_block_is_claimed(void *context, const char *path, dev_t device)
@@ -218,14 +216,15 @@ static const struct kernel_ops machine_ops = {
 	.read = machine_read,
 	.write = machine_write,
 	.link = machine_link,
+	.target = machine_target,
 	.list = machine_list,
 	.device_number = machine_device_number,
 	.module_load = machine_module_load,
 	.module_check = machine_module_check,
 	.module_unload = machine_module_unload,
 	.module_options = machine_module_options,
-	.descriptor_device = machine_descriptor_device,
 	.block_is_claimed = machine_block_is_claimed,
+	.devices_in_use = machine_devices_in_use,
 	.wait_close = machine_wait_close,
 };
 

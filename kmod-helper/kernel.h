@@ -6,6 +6,9 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+/* Told of a process and a device that it uses. 0 to go on, negative to end it. */
+typedef int (*device_visitor)(void *data, pid_t pid, dev_t device);
+
 /*
  * The one door to the kernel. Everything that kmod-helper reads from or writes to sysfs, procfs and
  * the module loader goes through this table, so that the unit tests can put an in-process kernel
@@ -21,6 +24,8 @@ struct kernel_ops {
 	int (*write)(void *context, const char *path, const char *value);
 	/* The last component of a link's target. 0 or -errno. */
 	int (*link)(void *context, const char *path, char *buffer, size_t size);
+	/* The whole target of a link. 0 or -errno. */
+	int (*target)(void *context, const char *path, char *buffer, size_t size);
 	/* The names in a folder, sorted. 0 or -errno. */
 	int (*list)(void *context, const char *path, struct names *ret);
 	/* The device number of a node in /dev. 0 or -errno; -ENODEV if the file is no device node.
@@ -37,14 +42,17 @@ struct kernel_ops {
 	/* The options that modprobe.d and the kernel command line give a module; "" for none, and
 	 * under a captured tree. 0 or -errno. */
 	int (*module_options)(void *context, const char *name, char *buffer, size_t size);
-	/* The device number behind /proc/PID/fd/FD, as stat sees it through the link: nodes made
-	 * anew in containers and deleted ones count. 0 or -errno. */
-	int (*descriptor_device)(void *context, const char *path, dev_t *ret);
 	/* Has the kernel itself a claim on the block device @device at @path: a mount in whatever
 	 * namespace, swap, a member of LVM, MD, ZFS or btrfs? Seen by an exclusive open for
 	 * reading, which changes nothing and is closed at once. 1, 0, or -errno (-ENODEV when
 	 * another device is there, and under a captured tree). */
 	int (*block_is_claimed)(void *context, const char *path, dev_t device);
+	/* Calls @visitor for each device node that a process has open, or mapped into its memory,
+	 * by the number behind it: nodes made anew in containers and deleted ones count. Kernel
+	 * threads and our own process are left out; first all descriptors, process by process, then
+	 * all mappings. 0, -errno, or the negative that the visitor returned to end it. A captured
+	 * tree has no processes. */
+	int (*devices_in_use)(void *context, device_visitor visitor, void *data);
 	/* Sleeps until the node at @path was closed by somebody, or until @milliseconds are over.
 	 */
 	void (*wait_close)(void *context, const char *path, unsigned int milliseconds);

@@ -299,6 +299,7 @@ static int parse_function(
 		(r = get_text(object, "driver_override", ret->driver_override,
 			 sizeof(ret->driver_override), error)) < 0 ||
 		(r = get_text(object, "target", ret->target, sizeof(ret->target), error)) < 0 ||
+		(r = get_text(object, "nodes", ret->nodes, sizeof(ret->nodes), error)) < 0 ||
 		(r = get_number(object, "iommu_group", PCI_NO_GROUP, INT32_MAX, &group, error)) <
 			0 ||
 		(r = get_choice(object, "use", use_names, COUNT(use_names), &use, error)) < 0)
@@ -478,6 +479,7 @@ static struct json_object *format_function(const struct loan_function *function)
 	put_text(object, "home_module", function->home_module);
 	put_text(object, "driver_override", function->driver_override);
 	put_text(object, "target", function->target);
+	put_text(object, "nodes", function->nodes);
 	put_text(object, "use", use_names[function->use]);
 	return object;
 }

@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "nodes.h"
 #include "pci.h"
 #include "step.h"
 #include <stdbool.h>
@@ -52,6 +53,9 @@ struct loan_function {
 	char driver_override[PCI_DRIVER_SIZE]; /* as found; "" unset */
 	char target[PCI_DRIVER_SIZE];	       /* "vfio-pci", or a variant driver */
 	enum loan_use use;
+	/* its device nodes at home (nodes_format), to find who holds a driver that does not let go
+	 */
+	char nodes[NODES_TEXT_SIZE];
 	struct json_object *record;
 };
 

@@ -21,4 +21,10 @@ struct operation {
 	int (*apply)(const struct kernel *kernel, const struct step *step, struct error *error);
 	/* NULL: nothing to undo. */
 	int (*undo)(const struct kernel *kernel, const struct step *step, struct error *error);
+	/*
+	 * For what sleeps in no driver: how long it may take, whatever the loan says of writes.
+	 * Past that, or when the executor is told to stop, its process is killed, and the step has
+	 * failed; undo must then put it right. NULL: it is a write into a driver.
+	 */
+	unsigned int (*deadline_ms)(const struct step *step);
 };

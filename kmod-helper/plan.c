@@ -71,6 +71,7 @@ void plan_done(struct plan *plan)
 	steps_done(&plan->steps);
 	free(plan->blockers);
 	free(plan->notices);
+	holders_done(&plan->holders);
 	*plan = (struct plan){0};
 }
 
@@ -596,6 +597,8 @@ int plan_record(const struct plan *plan, struct loan *loan)
 		 * target already, which looks static */
 		if (known && (known->use != LOAN_TAKEN || function->use != LOAN_STATIC))
 			known->use = function->use;
+		if (known && *function->nodes)
+			memcpy(known->nodes, function->nodes, sizeof(known->nodes));
 		if (!known && loan_add_function(loan, function) < 0)
 			return -ENOMEM;
 	}

@@ -4,6 +4,7 @@
 #include "attribute.h"
 #include "base/error.h"
 #include "console.h"
+#include "holders.h"
 #include "kernel.h"
 #include "loan.h"
 #include "pci.h"
@@ -54,6 +55,8 @@ struct plan {
 	size_t blocker_count;
 	struct plan_notice *notices; /* what the person should know, and what stops nothing */
 	size_t notice_count;
+	struct holders holders; /* who uses the functions that are to move */
+	bool is_held;		/* one of the blockers is of holders who are not ours to stop */
 };
 
 /* A function asked for. */

@@ -5,15 +5,22 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct step *steps_add(struct steps *steps, const struct step *step)
+struct step *steps_insert(struct steps *steps, size_t index, const struct step *step)
 {
 	struct step *grown = reallocarray(steps->items, steps->count + 1, sizeof(*grown));
 
 	if (!grown)
 		return NULL;
 	steps->items = grown;
-	grown[steps->count] = *step;
-	return &grown[steps->count++];
+	memmove(&grown[index + 1], &grown[index], (steps->count - index) * sizeof(*grown));
+	grown[index] = *step;
+	steps->count++;
+	return &grown[index];
+}
+
+struct step *steps_add(struct steps *steps, const struct step *step)
+{
+	return steps_insert(steps, steps->count, step);
 }
 
 void steps_remove(struct steps *steps, size_t index)

@@ -41,6 +41,9 @@ struct steps {
 /* Appends a copy (the record's reference moves along). Returns the step, or NULL without memory. */
 struct step *steps_add(struct steps *steps, const struct step *step);
 
+/* The same, at @index: those from there on move up. */
+struct step *steps_insert(struct steps *steps, size_t index, const struct step *step);
+
 /* Removes and frees the step at @index. */
 void steps_remove(struct steps *steps, size_t index);
 void steps_done(struct steps *steps);

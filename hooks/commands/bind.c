@@ -56,7 +56,7 @@ static int print_plan(
 		r = plan_output_text(&plan, error);
 	} else {
 		object = json_object_new_object();
-		plan_output_json(object, &plan);
+		plan_output_json(context, object, &plan);
 		r = output_json(context, object, error);
 	}
 	return r == 0 && plan.blocker_count ? take_refusal(&plan, error) : r;

@@ -12,28 +12,48 @@
 /* What `list` says of one function, gathered from sysfs and the loans. */
 struct row {
 	const struct pci_function *function;
+	const struct holders *holders; /* NULL: they cannot be known */
 	const struct loan *loan;
 	const char *home_driver;
 	char name[160];
 	char host_use[128]; /* "network interface eno1 is up"; "" none */
 };
 
-static struct row make_row(const struct context *context, const struct pci_function *function,
-	const struct loans *loans, struct device_names *names)
+/* All that the rows are made from. */
+struct listing {
+	const struct context *context;
+	struct pci_functions host;
+	struct loans loans;
+	struct holders holders;
+	bool knows_holders;
+	struct device_names *names;
+};
+
+static void listing_done(struct listing *listing)
 {
-	const struct loan *loan = loans_find_user(loans, function->address);
+	pci_functions_done(&listing->host);
+	loans_done(&listing->loans);
+	holders_done(&listing->holders);
+	device_names_close(listing->names);
+}
+
+static struct row make_row(const struct listing *listing, const struct pci_function *function)
+{
+	const struct loan *loan = loans_find_user(&listing->loans, function->address);
 	struct row row = {
 		.function = function,
+		.holders = listing->knows_holders ? &listing->holders : NULL,
 		.loan = loan,
 		.home_driver =
 			loan ? loan_find(loan, function->address)->home_driver : function->driver,
 	};
 
-	device_name(names, function->vendor_id, function->device_id, row.name, sizeof(row.name));
+	device_name(listing->names, function->vendor_id, function->device_id, row.name,
+		sizeof(row.name));
 	/* below a bridge are other functions; a lent one may have a stuck driver */
 	if (function->bridge || loan ||
-		!host_use_find(
-			&context->kernel, function->address, row.host_use, sizeof(row.host_use)))
+		!host_use_find(&listing->context->kernel, function->address, row.host_use,
+			sizeof(row.host_use)))
 		row.host_use[0] = '\0';
 	return row;
 }
@@ -66,6 +86,7 @@ static struct json_object *format_row(const struct row *row)
 	json_add_text_or_null(object, "home_driver", row->home_driver);
 	json_add_owner(object, "lent_to", row->loan ? &row->loan->owner : NULL);
 	json_add_text_or_null(object, "host_use", row->host_use);
+	json_add_holders(object, "holders", row->holders, function->address);
 	json_object_object_add(
 		object, "boot_display", json_object_new_boolean(function->boot_display));
 	json_add_text_or_null(object, "power_state", function->power_state);
@@ -74,8 +95,8 @@ static struct json_object *format_row(const struct row *row)
 
 static int add_head(struct table *table)
 {
-	static const char *const heads[] = {
-		"ADDRESS", "IDS", "CLASS", "GROUP", "DRIVER", "HOME", "LENT TO", "POWER", "NAME"};
+	static const char *const heads[] = {"ADDRESS", "IDS", "CLASS", "GROUP", "DRIVER", "HOME",
+		"LENT TO", "HOLDERS", "POWER", "NAME"};
 	int r = 0;
 
 	table->columns = sizeof(heads) / sizeof(heads[0]);
@@ -92,19 +113,20 @@ static const char *or_dash(const char *text)
 static int add_row(struct table *table, const struct row *row)
 {
 	const struct pci_function *function = row->function;
-	char group[24] = "-", owner[32] = "-";
+	char group[24] = "-", owner[32] = "-", holders[80];
 
 	if (function->iommu_group != PCI_NO_GROUP)
 		snprintf(group, sizeof(group), "%ld", function->iommu_group);
 	if (row->loan)
 		loan_owner_format(&row->loan->owner, owner, sizeof(owner));
+	holders_format_short(row->holders, function->address, holders, sizeof(holders));
 	if (table_add(table, "%s", function->address) < 0 ||
 		table_add(table, "%04x:%04x", function->vendor_id, function->device_id) < 0 ||
 		table_add(table, "%04x", function->class_code) < 0 ||
 		table_add(table, "%s", group) < 0 ||
 		table_add(table, "%s", or_dash(function->driver)) < 0 ||
 		table_add(table, "%s", or_dash(row->home_driver)) < 0 ||
-		table_add(table, "%s", owner) < 0 ||
+		table_add(table, "%s", owner) < 0 || table_add(table, "%s", holders) < 0 ||
 		table_add(table, "%s", or_dash(function->power_state)) < 0 ||
 		table_add(table, "%s%s%s%s%s", row->name,
 			function->boot_display ? " (boot display)" : "", *row->host_use ? " (" : "",
@@ -120,16 +142,15 @@ static bool is_shown(const struct context *context, const struct pci_function *f
 	return context->all || pci_is_display(function);
 }
 
-static int print_table(const struct context *context, const struct pci_functions *host,
-	const struct loans *loans, struct device_names *names, struct error *error)
+static int print_table(const struct listing *listing, struct error *error)
 {
 	cleanup(table_done) struct table table = {0};
 	int r = add_head(&table);
 
-	for (size_t i = 0; r == 0 && i < host->count; i++) {
-		struct row row = make_row(context, &host->items[i], loans, names);
+	for (size_t i = 0; r == 0 && i < listing->host.count; i++) {
+		struct row row = make_row(listing, &listing->host.items[i]);
 
-		if (is_shown(context, &host->items[i]))
+		if (is_shown(listing->context, row.function))
 			r = add_row(&table, &row);
 	}
 	if (r < 0)
@@ -137,40 +158,56 @@ static int print_table(const struct context *context, const struct pci_functions
 	return table_print(&table, error);
 }
 
-static int print_json(const struct context *context, const struct pci_functions *host,
-	const struct loans *loans, struct device_names *names, struct error *error)
+static int print_json(const struct listing *listing, struct error *error)
 {
 	struct json_object *array = json_object_new_array();
 
-	for (size_t i = 0; i < host->count; i++) {
-		struct row row = make_row(context, &host->items[i], loans, names);
+	for (size_t i = 0; i < listing->host.count; i++) {
+		struct row row = make_row(listing, &listing->host.items[i]);
 
-		if (is_shown(context, &host->items[i]))
+		if (is_shown(listing->context, row.function))
 			json_object_array_add(array, format_row(&row));
 	}
-	return output_json(context, array, error);
+	return output_json(listing->context, array, error);
+}
+
+static int find_holders(struct listing *listing, struct error *error)
+{
+	auto_free const char **addresses = NULL;
+	size_t count = 0;
+
+	listing->knows_holders = holders_can_be_known(listing->context);
+	if (!listing->knows_holders)
+		return 0;
+	addresses = calloc(listing->host.count + 1, sizeof(*addresses));
+	if (!addresses)
+		return error_set_errno(error, -ENOMEM, "look for holders");
+	for (size_t i = 0; i < listing->host.count; i++) {
+		if (is_shown(listing->context, &listing->host.items[i]))
+			addresses[count++] = listing->host.items[i].address;
+	}
+	return holders_of_functions(&listing->context->kernel, &listing->loans, addresses, count,
+		NULL, &listing->holders, error);
 }
 
 int command_list(struct context *context, char **arguments, struct error *error)
 {
-	cleanup(pci_functions_done) struct pci_functions host = {0};
-	cleanup(loans_done) struct loans loans = {0};
-	struct device_names *names = NULL;
+	cleanup(listing_done) struct listing listing = {.context = context};
 	int r;
 
 	if (arguments[0])
 		return error_set(error, USAGE, "list takes no argument '%s'", arguments[0]);
-	r = pci_scan(&context->kernel, &host, error);
+	r = pci_scan(&context->kernel, &listing.host, error);
 	if (r == 0)
-		r = loans_read(&context->root, &loans, error);
+		r = loans_read(&context->root, &listing.loans, error);
 	if (r == 0)
-		r = device_names_open(&names, error);
+		r = device_names_open(&listing.names, error);
+	if (r == 0)
+		r = find_holders(&listing, error);
 	if (r < 0)
 		return r;
-	if (loans.unreadable.status < 0)
-		log_write(&context->log, LOG_WARNING, "%s", loans.unreadable.message);
-	r = context->output == OUTPUT_TEXT ? print_table(context, &host, &loans, names, error)
-					   : print_json(context, &host, &loans, names, error);
-	device_names_close(names);
-	return r;
+	if (listing.loans.unreadable.status < 0)
+		log_write(&context->log, LOG_WARNING, "%s", listing.loans.unreadable.message);
+	return context->output == OUTPUT_TEXT ? print_table(&listing, error)
+					      : print_json(&listing, error);
 }

@@ -45,7 +45,7 @@ static int print_json(const struct context *context, unsigned int vmid,
 	for (size_t i = 0; i < guest->resolved.choice.count; i++)
 		json_object_array_add(devices, format_device(&guest->resolved.choice.entries[i]));
 	json_object_object_add(object, "devices", devices);
-	plan_output_json(object, &guest->plan);
+	plan_output_json(context, object, &guest->plan);
 	return output_json(context, object, error);
 }
 

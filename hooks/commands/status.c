@@ -28,17 +28,59 @@ static bool is_taken(const struct loan_function *function)
 	return function->use != LOAN_ALTERNATIVE;
 }
 
-static struct json_object *format_function(const struct loan_function *function)
+/* The loans, and who uses what they have; NULL when that cannot be known. */
+struct overview {
+	const struct context *context;
+	struct loans loans;
+	struct holders found;
+	const struct holders *holders;
+};
+
+static void overview_done(struct overview *overview)
+{
+	loans_done(&overview->loans);
+	holders_done(&overview->found);
+}
+
+static int find_holders(struct overview *overview, struct error *error)
+{
+	auto_free const char **addresses = NULL;
+	const struct loans *loans = &overview->loans;
+	size_t count = 0;
+
+	if (!holders_can_be_known(overview->context))
+		return 0;
+	for (size_t i = 0; i < loans->count; i++)
+		count += loans->items[i].function_count;
+	addresses = calloc(count + 1, sizeof(*addresses));
+	if (!addresses)
+		return error_set_errno(error, -ENOMEM, "look for holders");
+	count = 0;
+	for (size_t i = 0; i < loans->count; i++) {
+		for (size_t k = 0; k < loans->items[i].function_count; k++) {
+			if (is_taken(&loans->items[i].functions[k]))
+				addresses[count++] = loans->items[i].functions[k].address;
+		}
+	}
+	overview->holders = &overview->found;
+	return holders_of_functions(
+		&overview->context->kernel, loans, addresses, count, NULL, &overview->found, error);
+}
+
+static struct json_object *format_function(
+	const struct loan_function *function, const struct holders *holders)
 {
 	struct json_object *object = json_object_new_object();
 
 	json_add_text(object, "address", function->address);
 	json_add_text_or_null(object, "home_driver", function->home_driver);
 	json_add_text_or_null(object, "driver", function->target);
+	json_add_holders(object, "holders", holders, function->address);
 	return object;
 }
 
-static struct json_object *format_loan(const struct loan *loan, enum loan_state state)
+static struct json_object *format_loan(
+	const struct loan *loan, enum loan_state state, const struct holders *holders)
 {
 	struct json_object *object = json_object_new_object();
 	struct json_object *functions = json_object_new_array();
@@ -47,7 +89,8 @@ static struct json_object *format_loan(const struct loan *loan, enum loan_state 
 	json_add_text(object, "state", loan_state_name(state));
 	for (size_t i = 0; i < loan->function_count; i++) {
 		if (is_taken(&loan->functions[i]))
-			json_object_array_add(functions, format_function(&loan->functions[i]));
+			json_object_array_add(
+				functions, format_function(&loan->functions[i], holders));
 	}
 	json_object_object_add(object, "functions", functions);
 	json_add_text(object, "since", loan->since);
@@ -84,29 +127,30 @@ static void add_owed(struct json_object *array, const struct loan *loan, enum lo
 	}
 }
 
-static int print_json(const struct context *context, const struct loans *loans, const char *filter,
-	struct error *error)
+static int print_json(const struct overview *overview, const char *filter, struct error *error)
 {
 	struct json_object *object = json_object_new_object();
 	struct json_object *array = json_object_new_array();
 	struct json_object *owed = json_object_new_array();
 
-	for (size_t i = 0; i < loans->count; i++) {
-		enum loan_state state = current_state(context, &loans->items[i]);
+	for (size_t i = 0; i < overview->loans.count; i++) {
+		const struct loan *loan = &overview->loans.items[i];
+		enum loan_state state = current_state(overview->context, loan);
 
-		if (!is_asked_for(&loans->items[i], filter))
+		if (!is_asked_for(loan, filter))
 			continue;
-		json_object_array_add(array, format_loan(&loans->items[i], state));
-		add_owed(owed, &loans->items[i], state);
+		json_object_array_add(array, format_loan(loan, state, overview->holders));
+		add_owed(owed, loan, state);
 	}
 	json_object_object_add(object, "loans", array);
 	json_object_object_add(object, "owed", owed);
-	return output_json(context, object, error);
+	return output_json(overview->context, object, error);
 }
 
-static int add_loan_rows(struct table *table, const struct loan *loan, enum loan_state state)
+static int add_loan_rows(struct table *table, const struct loan *loan, enum loan_state state,
+	const struct holders *holders)
 {
-	char owner[32];
+	char owner[32], held[80];
 	int r = 0;
 
 	loan_owner_format(&loan->owner, owner, sizeof(owner));
@@ -115,12 +159,13 @@ static int add_loan_rows(struct table *table, const struct loan *loan, enum loan
 
 		if (!is_taken(function))
 			continue;
+		holders_format_short(holders, function->address, held, sizeof(held));
 		if (table_add(table, "%s", owner) < 0 ||
 			table_add(table, "%s", loan_state_name(state)) < 0 ||
 			table_add(table, "%s", function->address) < 0 ||
 			table_add(table, "%s",
 				*function->home_driver ? function->home_driver : "-") < 0 ||
-			table_add(table, "%s", loan->since) < 0)
+			table_add(table, "%s", held) < 0 || table_add(table, "%s", loan->since) < 0)
 			r = -ENOMEM;
 	}
 	return r;
@@ -138,19 +183,21 @@ static void tell_nothing(const char *filter)
 		printf("%s is not lent\n", filter);
 }
 
-static int print_table(const struct context *context, const struct loans *loans, const char *filter,
-	struct error *error)
+static int print_table(const struct overview *overview, const char *filter, struct error *error)
 {
-	static const char *const heads[] = {"LENT TO", "STATE", "ADDRESS", "HOME", "SINCE"};
+	static const char *const heads[] = {
+		"LENT TO", "STATE", "ADDRESS", "HOME", "HOLDERS", "SINCE"};
 	cleanup(table_done) struct table table = {.columns = sizeof(heads) / sizeof(heads[0])};
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < table.columns; i++)
 		r = table_add(&table, "%s", heads[i]);
-	for (size_t i = 0; r == 0 && i < loans->count; i++) {
-		if (is_asked_for(&loans->items[i], filter))
-			r = add_loan_rows(
-				&table, &loans->items[i], current_state(context, &loans->items[i]));
+	for (size_t i = 0; r == 0 && i < overview->loans.count; i++) {
+		const struct loan *loan = &overview->loans.items[i];
+
+		if (is_asked_for(loan, filter))
+			r = add_loan_rows(&table, loan, current_state(overview->context, loan),
+				overview->holders);
 	}
 	if (r < 0)
 		return error_set_errno(error, r, "format the status");
@@ -183,23 +230,27 @@ static int judge(const struct context *context, const struct loans *loans, const
 }
 
 /* What only a person can mend is said once, on stderr. */
-static void explain_stuck(const struct context *context, const struct loans *loans)
+static void explain_stuck(const struct overview *overview)
 {
-	for (size_t i = 0; i < loans->count; i++) {
-		const struct step *stuck = loan_find_stuck(&loans->items[i], NULL);
+	for (size_t i = 0; i < overview->loans.count; i++) {
+		const struct step *stuck = loan_find_stuck(&overview->loans.items[i], NULL);
+		char held[80];
 
-		if (stuck)
-			log_step(&context->log, LOG_WARNING, stuck->subject, NULL,
-				"%s is overdue: process %d waits in its driver. It comes home by "
-				"`gpu-ferry reconcile` once whoever uses it has ended; an ordinary "
-				"reboot may hang: `sync; echo b > /proc/sysrq-trigger` does not",
-				stuck->subject, (int)stuck->child);
+		if (!stuck)
+			continue;
+		holders_format_short(overview->holders, stuck->subject, held, sizeof(held));
+		log_step(&overview->context->log, LOG_WARNING, stuck->subject, NULL,
+			"%s is overdue: process %d waits in its driver, for whoever uses it%s%s. It "
+			"comes home by itself when that ends; an ordinary reboot may hang: `sync; echo "
+			"b > /proc/sysrq-trigger` does not",
+			stuck->subject, (int)stuck->child, strlen(held) > 1 ? ": " : "",
+			strlen(held) > 1 ? held : "");
 	}
 }
 
 int command_status(struct context *context, char **arguments, struct error *error)
 {
-	cleanup(loans_done) struct loans loans = {0};
+	cleanup(overview_done) struct overview overview = {.context = context};
 	char device[PCI_ADDRESS_SIZE];
 	unsigned int vmid;
 	int r;
@@ -210,11 +261,13 @@ int command_status(struct context *context, char **arguments, struct error *erro
 		pci_device_parse(arguments[0], device, sizeof(device)) < 0)
 		return error_set(
 			error, USAGE, "'%s' is neither a VMID nor a PCI address", arguments[0]);
-	r = loans_read(&context->root, &loans, error);
+	r = loans_read(&context->root, &overview.loans, error);
+	if (r == 0)
+		r = find_holders(&overview, error);
 	if (r < 0)
 		return r;
-	r = context->output == OUTPUT_TEXT ? print_table(context, &loans, arguments[0], error)
-					   : print_json(context, &loans, arguments[0], error);
-	explain_stuck(context, &loans);
-	return r < 0 ? r : judge(context, &loans, arguments[0], error);
+	r = context->output == OUTPUT_TEXT ? print_table(&overview, arguments[0], error)
+					   : print_json(&overview, arguments[0], error);
+	explain_stuck(&overview);
+	return r < 0 ? r : judge(context, &overview.loans, arguments[0], error);
 }

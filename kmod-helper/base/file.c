@@ -365,19 +365,34 @@ int folder_make(const struct root *root, const char *path, mode_t mode, struct e
 	return 0;
 }
 
-int link_read_name(const struct root *root, const char *path, char *buffer, size_t size)
+int link_read(const struct root *root, const char *path, char *buffer, size_t size)
 {
-	auto_close int fd = file_open(root, path, O_PATH | O_NOFOLLOW);
-	char target[PATH_MAX];
-	const char *name;
+	auto_close int fd = -1;
 	ssize_t length;
 
-	if (fd < 0)
+	/* of the live root nothing can lead out */
+	if (!root->live)
+		fd = file_open(root, path, O_PATH | O_NOFOLLOW);
+	if (!root->live && fd < 0)
 		return fd;
-	length = readlinkat(fd, "", target, sizeof(target) - 1);
+	length = root->live ? readlinkat(root->fd, path, buffer, size)
+			    : readlinkat(fd, "", buffer, size);
 	if (length < 0)
 		return -errno;
-	target[length] = '\0';
+	if ((size_t)length >= size)
+		return -ENAMETOOLONG;
+	buffer[length] = '\0';
+	return 0;
+}
+
+int link_read_name(const struct root *root, const char *path, char *buffer, size_t size)
+{
+	char target[PATH_MAX];
+	const char *name;
+	int r = link_read(root, path, target, sizeof(target));
+
+	if (r < 0)
+		return r;
 	name = strrchr(target, '/');
 	name = name ? name + 1 : target;
 	if (strlen(name) >= size)

@@ -812,6 +812,12 @@ static int no_claim(void *context, const char *path, dev_t device)
 	return begin(context) < 0 ? -EIO : -ENODEV;
 }
 
+static int nobody(void *context, device_visitor visitor, void *data)
+{
+	(void)visitor, (void)data;
+	return end(context, begin(context));
+}
+
 static void no_wait(void *context, const char *path, unsigned int milliseconds)
 {
 	(void)context, (void)path, (void)milliseconds;
@@ -821,14 +827,15 @@ static const struct kernel_ops fake_ops = {
 	.read = fake_read,
 	.write = fake_write,
 	.link = fake_link,
+	.target = fake_link,
 	.list = fake_list,
 	.device_number = no_device,
 	.module_load = fake_module_load,
 	.module_check = fake_module_check,
 	.module_unload = fake_module_unload,
 	.module_options = fake_module_options,
-	.descriptor_device = no_device,
 	.block_is_claimed = no_claim,
+	.devices_in_use = nobody,
 	.wait_close = no_wait,
 };
 

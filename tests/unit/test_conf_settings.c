@@ -17,6 +17,13 @@ static void expect_defaults(const struct settings *settings)
 	cr_expect_eq(settings->windows_blacklist, WINDOWS_BLACKLIST_WHILE_RUNNING);
 	cr_expect_eq(settings->allow.count, 0u);
 	cr_expect_eq(settings->devices.count, 0u);
+	cr_expect_eq(settings->busy, BUSY_FAIL);
+	cr_expect_eq(settings->busy_wait_seconds, 60u);
+	cr_assert_eq(settings->stop_units.count, 2u);
+	cr_expect_str_eq(settings->stop_units.names[0], "nvidia-persistenced.service");
+	cr_expect_str_eq(settings->stop_units.names[1], "nvidia-powerd.service");
+	cr_expect_not(settings->containers.any);
+	cr_expect_eq(settings->containers.numbers.count, 0u);
 }
 
 static void expect_refused(const char *text, const char *message)
@@ -86,8 +93,8 @@ Test(conf_settings, values_of_a_vm_go_before_those_at_the_top)
 
 Test(conf_settings, unknown_settings_are_refused_with_their_line)
 {
-	expect_refused("\nbusy = 1;",
-		"f:2: setting 'busy': there is no such setting (see gpu-ferry.conf(5))");
+	expect_refused("\nnobody = 1;",
+		"f:2: setting 'nobody': there is no such setting (see gpu-ferry.conf(5))");
 	expect_refused("vms = ( { vmid = 104;\nfoo = 1; } );",
 		"f:2: setting 'foo': there is no such setting of a VM (see gpu-ferry.conf(5))");
 	expect_refused("vms = ( { vmid = 104; vms = ( ); } );",
@@ -150,6 +157,54 @@ Test(conf_settings, words_and_addresses_are_checked)
 	expect_refused("allow = ( 1 );",
 		"f:1: setting 'allow': each must be a function's address, like "
 		"\"0000:2b:00.0\", not '?'");
+}
+
+static const char busy_sample[] = "stop_units = [ \"a@b.service\" ]; containers = \"any\";\n"
+				  "vms = ( { vmid = 104; busy = \"stop\"; busy_wait_seconds = 5;\n"
+				  "containers = [ 105, 106 ]; stop_units = ( ); } );\n";
+
+Test(conf_settings, what_may_be_stopped_for_a_vm)
+{
+	cleanup(settings_done) struct settings nobody = {0};
+	cleanup(settings_done) struct settings vm = {0};
+	struct error error = {0};
+
+	cr_assert_eq(settings_parse(busy_sample, "f", 0, &nobody, &error), 0, "%s", error.message);
+	cr_expect_eq(nobody.busy, BUSY_FAIL);
+	cr_expect(nobody.containers.any);
+	cr_assert_eq(nobody.stop_units.count, 1u);
+	cr_expect_str_eq(nobody.stop_units.names[0], "a@b.service");
+	cr_assert_eq(settings_parse(busy_sample, "f", 104, &vm, &error), 0, "%s", error.message);
+	cr_expect_eq(vm.busy, BUSY_STOP);
+	cr_expect_eq(vm.busy_wait_seconds, 5u);
+	cr_expect_eq(vm.stop_units.count, 0u);
+	cr_expect_not(vm.containers.any);
+	cr_assert_eq(vm.containers.numbers.count, 2u);
+	cr_expect_str_eq(vm.containers.numbers.names[1], "106");
+}
+
+Test(conf_settings, units_and_containers_are_checked)
+{
+	expect_refused("stop_units = [ \"../x.service\" ];",
+		"f:1: setting 'stop_units': each must be a unit's name, like \"ollama.service\", "
+		"not '../x.service'");
+	expect_refused("stop_units = [ \"ollama\" ];",
+		"f:1: setting 'stop_units': each must be a unit's name, like \"ollama.service\", "
+		"not 'ollama'");
+	expect_refused("stop_units = \"x.service\";",
+		"f:1: setting 'stop_units': must be a list of systemd's units, [ \"…\", \"…\" ]");
+	expect_refused("containers = \"all\";",
+		"f:1: setting 'containers': must be a list of containers' numbers, [ 105, 106 ], or "
+		"\"any\"");
+	expect_refused("containers = [ \"105\" ];",
+		"f:1: setting 'containers': must be a list of containers' numbers, [ 105, 106 ], or "
+		"\"any\"");
+	expect_refused("containers = [ 105, 99 ];",
+		"f:1: setting 'containers': 99 is out of range, 100 to 999999999 are allowed");
+	expect_refused("busy = \"kill\";",
+		"f:1: setting 'busy': must be one of \"fail\", \"wait\", \"stop\"");
+	expect_refused("busy_wait_seconds = 0;",
+		"f:1: setting 'busy_wait_seconds': 0 is out of range, 1 to 3600 are allowed");
 }
 
 Test(conf_settings, vms_are_checked_whichever_vm_is_asked_for)

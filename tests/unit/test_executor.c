@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/base/process.h"
+#include "kmod-helper/binding.h"
 #include "tests/support/handover.h"
 
 #include <criterion/criterion.h>
@@ -188,7 +189,7 @@ Test(executor, loan_says_each_step_while_it_is_taken)
 {
 	struct error error = {0};
 
-	handover.fake->event = (struct fake_event){.kind = FAKE_FAIL, .at = 20, .status = -EIO};
+	fake_driver(handover.fake, "vfio-pci")->probe_error = -EIO;
 	cr_assert_lt(apply(), 0);
 	read_loan_again();
 	cr_expect_eq(loan.state, LOAN_TAKING);
@@ -664,4 +665,104 @@ Test(executor, two_stuck_functions_are_both_left_alone)
 	cr_expect_lt(clock_milliseconds() - begin, 1900u,
 		"a function whose write sleeps was written to again");
 	wake("vfio-pci");
+}
+
+/* ---- operations that sleep in no driver, of a higher floor */
+
+static int sleep_apply(const struct kernel *kernel, const struct step *step, struct error *error)
+{
+	(void)kernel;
+	if (strcmp(step->subject, "fails") == 0)
+		return error_set(error, -EIO, "it fails");
+	while (strcmp(step->subject, "sleeps") == 0)
+		pause();
+	return 0;
+}
+
+static int sleep_undo(const struct kernel *kernel, const struct step *step, struct error *error)
+{
+	(void)error;
+	/* seen by the test: what is undone */
+	return kernel->ops->write(kernel->context, DEVICE("0/driver_override"), step->original);
+}
+
+static unsigned int sleep_deadline_ms(const struct step *step)
+{
+	return strcmp(step->argument, "long") == 0 ? 60000 : 300;
+}
+
+static const struct operation sleep_operations[] = {
+	{.name = "stop-unit",
+		.apply = sleep_apply,
+		.undo = sleep_undo,
+		.deadline_ms = sleep_deadline_ms},
+	{.name = NULL},
+};
+
+static const struct operation *const tables_with_sleep[] = {
+	binding_operations, sleep_operations, NULL};
+
+static void put_first(const char *subject, const char *argument)
+{
+	struct step step = {.operation = "stop-unit", .original = "undone"};
+
+	snprintf(step.subject, sizeof(step.subject), "%s", subject);
+	snprintf(step.argument, sizeof(step.argument), "%s", argument);
+	handover.executor.tables = tables_with_sleep;
+	cr_assert_not_null(steps_insert(&loan.steps, 0, &step));
+}
+
+Test(executor, only_the_steps_up_to_the_limit_are_applied)
+{
+	put_first("quick", "");
+	handover.executor.limit = 1;
+	apply_all();
+	cr_expect_eq(loan.steps.items[0].state, STEP_DONE);
+	cr_expect_eq(loan.steps.items[1].state, STEP_PLANNED);
+	handover_expect_home(&handover, "after the first step");
+	handover.executor.limit = 0;
+	apply_all();
+	cr_expect_str_eq(driver_of("0000:01:00.0"), "vfio-pci");
+}
+
+/* It is in no driver: killed, not overdue, and undone like any step that may have taken effect. */
+Test(executor, what_is_no_write_into_a_driver_is_ended_past_its_deadline)
+{
+	struct error error = {0};
+
+	put_first("sleeps", "");
+	cr_expect_eq(executor_apply(&handover.executor, &loan, &error), -ETIMEDOUT);
+	cr_expect_str_eq(error.message, "stop unit sleeps: it did not end within 0 s");
+	cr_expect_eq(loan.state, LOAN_TAKING);
+	cr_expect_null(loan_find_stuck(&loan, NULL));
+	cr_expect_eq(loan.steps.items[0].state, STEP_STARTED);
+	cr_expect_eq(waitpid(-1, NULL, WNOHANG), -1, "a child is left");
+	cr_expect_eq(executor_undo(&handover.executor, &loan, NULL, NULL), 0);
+	cr_expect_not_null(strstr(handover.fake->writes, "undone"));
+	cr_expect_eq(loan.steps.count, 0u);
+}
+
+static void stop_later(int number)
+{
+	(void)number;
+	handover.fake->stop = 1;
+}
+
+Test(executor, what_is_no_write_into_a_driver_ends_when_stop_is_pressed)
+{
+	struct sigaction action = {.sa_handler = stop_later};
+	struct error error = {0};
+	pid_t self = getpid(), pid;
+
+	put_first("sleeps", "long");
+	cr_assert_eq(sigaction(SIGUSR1, &action, NULL), 0);
+	pid = fork();
+	if (pid == 0) {
+		poll(NULL, 0, 300);
+		kill(self, SIGUSR1);
+		_exit(0);
+	}
+	cr_expect_eq(executor_apply(&handover.executor, &loan, &error), -EINTR);
+	cr_expect_str_eq(error.message, "stop unit sleeps: stopped by a signal");
+	cr_expect_eq(waitpid(pid, NULL, 0), pid);
 }

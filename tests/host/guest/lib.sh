@@ -150,8 +150,54 @@ host_prepare() {
 	[ ! -e "$settings" ] || cp -a "$settings" /run/tests.settings
 }
 
+# Its descriptor 3 is the node: a shell opens it only after the fork.
+await_descriptor() {
+	until [ -e "/proc/$1/fd/3" ]; do
+		kill -0 "$1" || fail "it cannot be opened"
+		sleep 0.05
+	done
+}
+
+# hold NODE: a process that has it open; $holder is its PID. It ends with the test, or by release.
+hold() {
+	sleep 1000 3<>"$1" >/dev/null 2>&1 &
+	holder=$!
+	echo $holder >>/run/tests.holders
+	await_descriptor $holder
+}
+
+release() {
+	local pid
+	[ -e /run/tests.holders ] || return 0
+	while read -r pid; do
+		kill -9 "$pid" 2>/dev/null || true
+	done </run/tests.holders
+	rm /run/tests.holders
+}
+
+# The service test-holder, which has NODE open.
+unit_holds() {
+	cat >/run/systemd/system/test-holder.service <<-END
+		[Service]
+		Type=exec
+		ExecStart=/bin/sh -c 'exec sleep 1000 3<>$1'
+	END
+	systemctl daemon-reload
+	systemctl start test-holder.service
+	await_descriptor "$(systemctl show -P MainPID test-holder.service)"
+}
+
+unit_release() {
+	[ -e /run/systemd/system/test-holder.service ] || return 0
+	systemctl stop test-holder.service
+	rm /run/systemd/system/test-holder.service
+	systemctl daemon-reload
+}
+
 # Nothing of a test's files is left to the next one.
 host_clean() {
+	release
+	unit_release
 	nvidia_gone
 	rm -rf /run/qemu-server/* /etc/pve/nodes/pve/qemu-server/* /etc/pve/mapping/* /etc/modprobe.d/test-* \
 		/var/lib/vz/snippets/test-*

@@ -6,6 +6,8 @@
  *   clients  until nobody has the node open, as nvidia's does
  *   flag     until the parameter "release" is set
  *   delay    for "delay_ms"
+ *   late     until somebody has opened the node, and closed it again: whoever looks before sees nobody
+ * With "pinned" the module counts a user that is no process.
  */
 #include <linux/delay.h>
 #include <linux/miscdevice.h>
@@ -15,13 +17,33 @@
 
 static char mode[16] = "clients";
 module_param_string(mode, mode, sizeof(mode), 0644);
-MODULE_PARM_DESC(mode, "what remove() waits for: clients, flag or delay");
+MODULE_PARM_DESC(mode, "what remove() waits for: clients, flag, delay or late");
 
 static uint delay_ms = 1000;
 module_param(delay_ms, uint, 0644);
 
 static bool release;
 module_param(release, bool, 0644);
+
+static bool pinned;
+
+static int pinned_set(const char *value, const struct kernel_param *parameter)
+{
+	bool before = pinned;
+	int error = param_set_bool(value, parameter);
+
+	if (!error && pinned && !before)
+		__module_get(THIS_MODULE);
+	if (!error && !pinned && before)
+		module_put(THIS_MODULE);
+	return error;
+}
+
+static const struct kernel_param_ops pinned_operations = {
+	.set = pinned_set,
+	.get = param_get_bool,
+};
+module_param_cb(pinned, &pinned_operations, &pinned, 0644);
 
 struct slow {
 	struct miscdevice node;
@@ -79,7 +101,7 @@ static int slow_probe(struct pci_dev *device, const struct pci_device_id *id)
 
 static bool slow_may_leave(struct slow *slow)
 {
-	if (!strncmp(mode, "clients", 7))
+	if (!strncmp(mode, "clients", 7) || !strncmp(mode, "late", 4))
 		return atomic_read(&slow->clients) == 0;
 	if (!strncmp(mode, "flag", 4))
 		return release;
@@ -90,9 +112,11 @@ static void slow_remove(struct pci_dev *device)
 {
 	struct slow *slow = pci_get_drvdata(device);
 
-	slow->leaving = true;
+	slow->leaving = strncmp(mode, "late", 4) != 0;
 	if (!strncmp(mode, "delay", 5))
 		msleep(delay_ms);
+	while (!strncmp(mode, "late", 4) && atomic_read(&slow->clients) == 0)
+		msleep(20);
 	/* Polling, as nvidia's does: the hung task detector stays silent. */
 	while (!slow_may_leave(slow))
 		msleep(20);

@@ -1,0 +1,294 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# shellcheck shell=bash
+# A card that somebody uses: found and named before anything is changed, waited for, stopped where the
+# settings say so; and a driver that does not let go.
+
+control_of() {
+	echo "/dev/snd/$(basename "$pci/$1.1"/sound/card*/controlC*)"
+}
+
+# Milliseconds of a command that must end with STATUS.
+milliseconds() {
+	local begin=${EPOCHREALTIME/./}
+	assert_exit "$@"
+	elapsed=$(((${EPOCHREALTIME/./} - begin) / 1000))
+}
+
+# In the hang that this spares, nothing but a reboot helps: with this node open, snd_hda_intel's
+# unbind does not come back.
+test_holder_is_found_before_anything_is_changed() {
+	local node
+	node=$(control_of "$card1")
+	hold "$node"
+	vm_with_card 104 "$short1"
+	milliseconds 1 "$hook" 104 pre-start
+	say "refused after $elapsed ms"
+	assert_one_line "$err"
+	assert_match "$err" "in use by sleep \(PID $holder, ${node##*/}\)"
+	assert_card_home "$card1"
+	assert_eq "$(loans)" '' loans
+	assert_eq "$(json list --all | jq -c --arg address "$card1.1" '.[] | select(.address == $address).holders')" \
+		"[{\"kind\":\"process\",\"pid\":$holder,\"command\":\"sleep\",\"guest\":null,\"node\":\"${node##*/}\",\"address\":\"$card1.1\"}]"
+	assert_eq "$(json plan 104 | jq -c '[.blockers[0].code, (.holders | map(.pid))]')" "[\"held\",[$holder]]"
+	assert_eq "$(json list --all | jq -c --arg address "$card2.1" '.[] | select(.address == $address).holders')" '[]'
+	release
+	assert_exit 0 gpu-ferry plan 104
+}
+
+# A container has nodes of its own making, and a node may be gone while it is open.
+test_nodes_of_a_container_and_deleted_ones_count() {
+	local group=/sys/fs/cgroup/lxc/105 number
+	number=$(cat "$pci/$card1.0"/drm/card*/dev)
+	mknod /dev/test-node c "${number%:*}" "${number#*:}"
+	hold /dev/test-node
+	rm /dev/test-node
+	mkdir -p $group
+	echo "$holder" >$group/cgroup.procs
+	vm_with_card 104 "$short1"
+	assert_exit 1 "$hook" 104 pre-start
+	assert_match "$err" "in use by container 105 \(sleep, PID $holder\)"
+	assert_eq "$(json plan 104 | jq -c '.holders | map([.kind, .guest, .node])')" '[["container",105,"'"$(basename "$pci/$card1.0"/drm/card*)"'"]]'
+	release
+	assert_card_home "$card1"
+	# The kernel lets go of the group a moment after its last process.
+	until rmdir $group 2>/dev/null; do sleep 0.1; done
+	rmdir /sys/fs/cgroup/lxc
+}
+
+test_mapping_without_a_descriptor_counts() {
+	local pid
+	drm-mapping "/dev/dri/$(basename "$pci/$card1.0"/drm/card*)" >"$scratch/mapped" &
+	pid=$!
+	echo $pid >>/run/tests.holders
+	until grep -q mapped "$scratch/mapped"; do sleep 0.1; done
+	! readlink "/proc/$pid"/fd/* | grep dri || fail "it still has a descriptor: this test tests nothing"
+	assert_exit 1 gpu-ferry bind "$short1"
+	assert_one_line "$err"
+	assert_match "$err" "in use by drm-mapping \(PID $pid, card[0-9]+\)"
+	assert_card_home "$card1"
+}
+
+test_users_of_each_function_are_listed() {
+	local text usb
+	usb=$(cd "$pci/$card1.2" && echo usb*)
+	usb=${usb%% *}
+	hold "/dev/dri/$(basename "$pci/$card1.0"/drm/card*)"
+	hold "$(control_of "$card1")"
+	hold "$(printf '/dev/bus/usb/%03d/001' "${usb#usb}")"
+	text=$(json list --all | jq -r --arg card "$card1" \
+		'.[] | select(.address | startswith($card)) | .holders[].node | sub("[0-9]+$"; "")')
+	assert_eq "${text//$'\n'/ }" 'card controlC usb'
+	assert_exit 0 gpu-ferry list
+	assert_match "$out" 'HOLDERS'
+	assert_match "$out" 'sleep [0-9]+'
+}
+
+# No process has it open; the module's count says that something in the kernel has it.
+test_kernel_user_is_a_holder() {
+	modprobe slowdriver
+	adopt "$card1.1" slowdriver
+	echo 1 >/sys/module/slowdriver/parameters/pinned
+	vm_with_card 104 "$short1"
+	assert_exit 1 "$hook" 104 pre-start
+	assert_match "$err" 'in use by the kernel \(a user of the module slowdriver\)'
+	assert_driver "$card1.1" slowdriver
+	assert_eq "$(json plan 104 | jq -c '.holders | map([.kind, .pid, .command])')" '[["kernel",null,"slowdriver"]]'
+	echo 0 >/sys/module/slowdriver/parameters/pinned
+	assert_exit 0 gpu-ferry plan 104
+	host_reset >/dev/null 2>&1 || true
+}
+
+test_start_waits_for_a_holder_to_end() {
+	echo 'busy = "wait"; busy_wait_seconds = 60;' >"$settings"
+	hold "$(control_of "$card1")"
+	vm_with_card 104 "$short1"
+	(task start 104 --holder) &
+	local starting=$! n
+	for n in {1..100}; do
+		grep -qs 'waiting up to 60 s' "$scratch/task.104" && break
+		sleep 0.2
+	done
+	assert_match "$(task_log 104)" "in use by sleep \(PID $holder, .*: waiting up to 60 s"
+	# Nobody else has to wait with it.
+	n=$(basename "$(readlink "$pci/$card1.0/iommu_group")")
+	flock -n "/run/gpu-ferry/locks/group-$n" true || fail "the group is locked while it waits"
+	assert_card_home "$card1"
+	release
+	wait $starting
+	assert_card_lent "$card1"
+	stop 104
+	assert_card_home "$card1"
+}
+
+test_start_that_has_waited_long_enough_fails() {
+	echo 'busy = "wait"; busy_wait_seconds = 1;' >"$settings"
+	hold "$(control_of "$card1")"
+	assert_exit 1 gpu-ferry bind "$short1"
+	assert_match "$err" "in use by sleep \(PID $holder"
+	assert_card_home "$card1"
+	assert_eq "$(loans)" '' loans
+}
+
+unit_state() {
+	systemctl is-active test-holder.service || true
+}
+
+test_service_of_the_settings_is_stopped_and_started_again() {
+	unit_holds "$(control_of "$card1")"
+	vm_with_card 104 "$short1"
+	assert_exit 1 "$hook" 104 pre-start
+	assert_match "$err" 'in use by sleep'
+	assert_eq "$(unit_state)" active "a service that nobody listed"
+	echo 'stop_units = [ "test-holder.service" ];' >"$settings"
+	assert_exit 0 gpu-ferry plan 104
+	assert_match "$out" '1\. stop-unit +test-holder\.service'
+	assert_eq "$(unit_state)" active "the service, after plan"
+	start 104 --holder
+	assert_match "$(task_log 104)" 'stop unit test-holder\.service \([0-9]+ ms\)'
+	assert_card_lent "$card1"
+	assert_eq "$(unit_state)" inactive "the service, while the card is lent"
+	# What comes home goes by the loan.
+	echo 'broken = {' >"$settings"
+	stop 104
+	assert_card_home "$card1"
+	assert_match "$(task_log 104 | tail -n 2)" 'start unit test-holder\.service'
+	assert_eq "$(unit_state)" active "the service, after the return"
+	unit_release
+}
+
+test_service_is_started_again_when_the_handover_fails() {
+	unit_holds "$(control_of "$card1")"
+	echo 'stop_units = [ "test-holder.service" ];' >"$settings"
+	modprobe probefail
+	assert_exit 1 gpu-ferry bind "$short1" --driver probefail
+	assert_match "$err" probefail
+	assert_match "$out" 'stop unit test-holder'
+	assert_card_home "$card1"
+	assert_eq "$(unit_state)" active "the service"
+	assert_eq "$(loans)" '' loans
+	# With somebody in the way who may not be stopped, nothing is.
+	hold "$(control_of "$card1")"
+	assert_exit 1 gpu-ferry bind "$short1"
+	assert_match "$err" "in use by sleep \(PID $holder"
+	! grep -q "stop unit" <<<"$out" || fail "a service was stopped for nothing"
+	release
+	say "without D-Bus"
+	assert_exit 1 env DBUS_SYSTEM_BUS_ADDRESS=unix:path=/run/nothing gpu-ferry bind "$short1"
+	assert_match "$err" 'stop the unit test-holder.service: reach systemd over D-Bus: No such file'
+	assert_eq "$(unit_state)" active "the service"
+	unit_release
+}
+
+# pct as pct(1) and PVE::CLI::pct have it, as far as it is called: status, shutdown, start.
+stand_in_pct() {
+	control=$(control_of "$card1")
+	cat >/usr/sbin/pct <<-END
+		#!/bin/bash
+		group=/sys/fs/cgroup/lxc/\$2
+		echo "\$*" >>/run/tests.pct
+		case \$1 in
+		status)
+			[ "\$2" != 107 ] || { echo "Configuration file 'nodes/pve/lxc/107.conf' does not exist" >&2; exit 2; }
+			[ -n "\$(cat \$group/cgroup.procs 2>/dev/null)" ] && echo 'status: running' || echo 'status: stopped' ;;
+		shutdown)
+			[ "\$3" = --timeout ] || exit 255
+			kill \$(cat \$group/cgroup.procs)
+			while [ -n "\$(cat \$group/cgroup.procs)" ]; do sleep 0.1; done ;;
+		start)
+			mkdir -p \$group
+			(echo \$BASHPID >\$group/cgroup.procs; exec setsid sleep 1000 3<>$control >/dev/null 2>&1 </dev/null) &
+			until [ -e /proc/\$!/fd/3 ]; do sleep 0.1; done ;;
+		esac
+	END
+	chmod +x /usr/sbin/pct
+	rm -f /run/tests.pct
+}
+
+stand_in_pct_gone() {
+	pct shutdown 105 --timeout 5 || true
+	until rmdir /sys/fs/cgroup/lxc/105 2>/dev/null; do sleep 0.1; done
+	rmdir /sys/fs/cgroup/lxc
+	rm /usr/sbin/pct /run/tests.pct
+}
+
+test_stand_in_pct_container_of_the_settings_is_stopped_and_started_again() {
+	stand_in_pct
+	pct start 105
+	vm_with_card 104 "$short1"
+	echo 'busy = "stop"; containers = [ 106 ];' >"$settings"
+	assert_exit 1 "$hook" 104 pre-start
+	assert_match "$err" 'in use by container 105 .*nothing was stopped'
+	echo 'vms = ( { vmid = 104; busy = "stop"; containers = "any"; busy_wait_seconds = 30; } );' >"$settings"
+	start 104 --holder
+	assert_match "$(task_log 104)" 'stop container 105'
+	assert_card_lent "$card1"
+	stop 104
+	assert_card_home "$card1"
+	assert_eq "$(tr '\n' ',' </run/tests.pct)" \
+		'start 105,status 105,shutdown 105 --timeout 30,status 105,start 105,' "what pct was told"
+	assert_match "$(json list --all | jq -c '.[].holders[].guest')" 105
+	stand_in_pct_gone
+}
+
+# The driver says that it let go, for it has lost its function already; then somebody opens its node.
+limit_driver_that_does_not_let_go=150
+test_driver_that_does_not_let_go() {
+	local starting child n
+	echo 'write_deadline_seconds = 3;' >"$settings"
+	modprobe slowdriver
+	adopt "$card1.1" slowdriver
+	echo late >/sys/module/slowdriver/parameters/mode
+	vm_with_card 104 "$short1"
+	vm_with_card 105 "$short1"
+	vm_with_card 106 "$short2"
+	(task start 104 --holder || true) &
+	starting=$!
+	for n in {1..200}; do
+		[ "$(driver_of "$card1.1")" != none ] || break
+		sleep 0.1
+	done
+	hold "/dev/slowdriver-$card1.1"
+	say "the task ends, although the write does not"
+	wait $starting
+	assert_match "$(task_log 104)" "unbind $card1.1 from slowdriver: the driver did not let go within 3 s: sleep \(PID $holder, slowdriver-$card1.1\) still holds it"
+	assert_match "$(task_log 104)" 'hookscript error for 104 on pre-start'
+	assert_match "$(task_log 104)" 'sysrq'
+	child=$(json status | jq '.loans | length')
+	assert_eq "$child" 1 loans
+	child=$(jq '.steps[] | select(.state == "stuck").child.pid' /run/gpu-ferry/loans/vm-104.json)
+	assert_match "$(cat "/proc/$child/stat")" '\) D '
+	say "the process that waits has nothing of the caller's"
+	for n in "/proc/$child"/fd/*; do
+		assert_match "$(readlink "$n")" '^(/|/dev/null|socket:.*|/sys/bus/pci/drivers/slowdriver/unbind)$' "descriptor ${n##*/}"
+	done
+	for n in /run/gpu-ferry/locks/{vm-104,group-*} /var/lock/qemu-server/lock-104.conf; do
+		flock -n "$n" true || fail "$n is still locked"
+	done
+	say "everything answers at once"
+	assert_eq "$(timeout 10 gpu-ferry status --output-format json | jq -c '.loans[0] | [.state, (.functions[] | select(.holders != []) | .address, .holders[0].pid)]')" \
+		"[\"overdue\",\"$card1.1\",$holder]"
+	assert_exit 1 timeout 10 gpu-ferry status
+	assert_match "$err" "overdue: process $child waits in its driver, for whoever uses it: sleep $holder"
+	assert_exit 0 timeout 10 gpu-ferry list --all
+	assert_exit 1 timeout 10 gpu-ferry plan 105 --output-format json
+	assert_eq "$(jq -c '[.blockers[].code]' <<<"$out")" '["overdue"]'
+	assert_exit 1 timeout 10 gpu-ferry bind "$short1"
+	assert_match "$err" "$card1.1.*not come back"
+	assert_exit 1 timeout 10 "$hook" 105 pre-start
+	assert_match "$err" "$card1.1.*not come back"
+	say "the other card goes on working"
+	start 106 --holder
+	assert_card_lent "$card2"
+	stop 106
+	assert_card_home "$card2"
+	say "when the holder ends, the card comes home by itself"
+	release
+	for n in {1..60}; do
+		[ -n "$(loans)" ] || break
+		sleep 0.5
+	done
+	assert_eq "$(loans)" '' "loans, 30 s after the holder is gone"
+	assert_driver "$card1.1" slowdriver
+	assert_driver "$card1.0" bochs-drm
+	host_reset >/dev/null 2>&1 || true
+}

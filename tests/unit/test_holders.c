@@ -1,0 +1,411 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "kmod-helper/holders.h"
+
+#include "kmod-helper/driver_use.h"
+#include "kmod-helper/open_devices.h"
+#include "tests/support/scratch.h"
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/sysmacros.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define GPU "0000:01:00.0"
+#define AUDIO "0000:01:00.1"
+#define USB "0000:01:00.2"
+#define TWIN "0000:02:00.0"
+#define BEHIND "../../devices/pci0000:00/0000:00:10.0/"
+
+/* Which process uses which device; the fake of devices_in_use. */
+struct use {
+	pid_t pid;
+	dev_t device;
+};
+
+static struct scratch scratch;
+static struct kernel kernel;
+static struct kernel_ops ops;
+static struct use uses[16];
+static size_t use_count;
+static struct holders holders;
+
+static int visit_uses(void *context, device_visitor visitor, void *data)
+{
+	int r = 0;
+
+	(void)context;
+	for (size_t i = 0; r == 0 && i < use_count; i++)
+		r = visitor(data, uses[i].pid, uses[i].device);
+	return r;
+}
+
+static void add_node(const char *number, const char *place)
+{
+	char path[64], target[256];
+
+	snprintf(path, sizeof(path), "sys/dev/char/%s", number);
+	snprintf(target, sizeof(target), BEHIND "%s", place);
+	scratch_link(&scratch, path, target);
+}
+
+static void add_use(pid_t pid, const char *command, const char *cgroup, unsigned int major_number,
+	unsigned int minor_number)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "proc/%d/comm", (int)pid);
+	scratch_write(&scratch, path, command);
+	snprintf(path, sizeof(path), "proc/%d/cgroup", (int)pid);
+	scratch_write(&scratch, path, cgroup);
+	uses[use_count++] = (struct use){pid, makedev(major_number, minor_number)};
+}
+
+static void bind_function(const char *address, const char *driver, const char *module)
+{
+	char path[PCI_PATH_SIZE], target[PCI_PATH_SIZE];
+
+	pci_path(address, "driver", path, sizeof(path));
+	snprintf(target, sizeof(target), "../../drivers/%s", driver);
+	scratch_link(&scratch, path, target);
+	snprintf(path, sizeof(path), "sys/bus/pci/drivers/%s/%s", driver, address);
+	scratch_link(&scratch, path, "../../devices");
+	snprintf(path, sizeof(path), "sys/bus/pci/drivers/%s/module", driver);
+	snprintf(target, sizeof(target), "../../../../module/%s", module);
+	scratch_link(&scratch, path, target);
+}
+
+static void setup(void)
+{
+	scratch_init(&scratch);
+	cr_assert_eq(kernel_open(&scratch.root, &kernel, NULL), 0);
+	ops = *kernel.ops;
+	ops.devices_in_use = visit_uses;
+	kernel.ops = &ops;
+	use_count = 0;
+	holders = (struct holders){0};
+	add_node("226:0", GPU "/drm/card0");
+	add_node("29:0", GPU "/graphics/fb0");
+	add_node("116:3", AUDIO "/sound/card1/controlC1");
+	add_node("13:65", USB "/usb3/3-1/3-1:1.0/0003:046D:C077.0001/input/input5/event1");
+	add_node("189:256", USB "/usb3");
+	add_node("226:1", "../0000:00:11.0/" TWIN "/drm/card1");
+	scratch_link(&scratch, "sys/dev/block/8:1",
+		BEHIND USB "/usb3/3-2/3-2:1.0/host6/target6:0:0/6:0:0:0/block/sda/sda1");
+}
+
+static void teardown(void)
+{
+	holders_done(&holders);
+	kernel_close(&kernel);
+	scratch_done(&scratch);
+}
+
+TestSuite(holders, .init = setup, .fini = teardown);
+
+static void find(void)
+{
+	static const char *const addresses[] = {GPU, AUDIO, USB};
+	struct error error = {0};
+
+	holders_done(&holders);
+	cr_assert_eq(holders_of_functions(&kernel, NULL, addresses, 3, NULL, &holders, &error), 0);
+}
+
+static void expect_holders(const char *expected)
+{
+	char text[512];
+
+	find();
+	holders_format(&holders, text, sizeof(text));
+	cr_expect_str_eq(text, expected, "'%s' instead of '%s'", text, expected);
+}
+
+Test(holders, nobody_uses_an_idle_card)
+{
+	add_use(300, "sleep\n", "0::/\n", 1, 3);
+	add_use(301, "Xorg\n", "0::/\n", 226, 1);
+	expect_holders("");
+}
+
+Test(holders, each_function_of_the_card_is_looked_at)
+{
+	add_use(300, "Xorg\n", "0::/user.slice/session-1.scope\n", 226, 0);
+	add_use(301, "pulse\n", "0::/\n", 116, 3);
+	add_use(302, "systemd-logind\n", "0::/system.slice/systemd-logind.service\n", 13, 65);
+	add_use(303, "fsck\n", "0::/\n", 8, 1);
+	expect_holders(
+		"Xorg (PID 300, card0), pulse (PID 301, controlC1), systemd-logind (PID 302, "
+		"event1), fsck (PID 303, sda1)");
+	cr_assert_eq(holders.count, 4u);
+	cr_expect_str_eq(holders.items[1].address, AUDIO);
+	cr_expect_str_eq(holders.items[2].unit, "systemd-logind.service");
+	cr_expect_str_eq(holders.items[3].address, USB);
+}
+
+Test(holders, a_process_that_has_two_functions_is_named_once)
+{
+	add_use(300, "Xorg\n", "0::/\n", 226, 0);
+	add_use(300, "Xorg\n", "0::/\n", 29, 0);
+	add_use(300, "Xorg\n", "0::/\n", 116, 3);
+	expect_holders("Xorg (PID 300, controlC1)");
+	cr_expect_eq(holders.count, 2u);
+}
+
+/* Mappings come after all descriptors. */
+Test(holders, descriptor_and_mapping_of_one_process_are_one_holder)
+{
+	add_use(300, "Xorg\n", "0::/\n", 226, 0);
+	add_use(301, "sleep\n", "0::/\n", 1, 3);
+	add_use(300, "Xorg\n", "0::/\n", 226, 0);
+	add_use(301, "sleep\n", "0::/\n", 226, 0);
+	expect_holders("Xorg (PID 300, card0), sleep (PID 301, card0)");
+}
+
+Test(holders, guests_and_services_are_told_by_the_cgroup)
+{
+	add_use(300, "ollama\n", "0::/lxc/105/ns/system.slice/ollama.service\n", 226, 0);
+	add_use(301, "init\n", "0::/lxc/106\n", 226, 0);
+	add_use(302, "kvm\n", "0::/qemu.slice/104.scope\n", 226, 0);
+	add_use(303, "pipewire\n",
+		"0::/user.slice/user-0.slice/user@0.service/app.slice/pipewire.service\n", 116, 3);
+	add_use(304, "x\n", "0::/system.slice/x.service.d/y.scope\n", 116, 3);
+	expect_holders("container 105 (ollama, PID 300), container 106 (init, PID 301), VM 104 "
+		       "(kvm, PID 302), pipewire (PID 303, controlC1), x (PID 304, controlC1)");
+	cr_expect_str_eq(holders.items[0].unit, "");
+	cr_expect_str_eq(holders.items[3].unit, "user@0.service");
+	cr_expect_str_eq(holders.items[4].unit, "");
+}
+
+Test(holders, a_command_cannot_break_the_line)
+{
+	add_use(300, "a\nb\033[0m", "0::/\n", 226, 0);
+	expect_holders("a?b?[0m (PID 300, card0)");
+}
+
+static void add_nvidia(const char *address, const char *minor_number)
+{
+	char path[PCI_PATH_SIZE], text[64];
+
+	snprintf(path, sizeof(path), "proc/driver/nvidia/gpus/%s/information", address);
+	snprintf(text, sizeof(text), "Model: \t\t Test\nDevice Minor: \t %s\n", minor_number);
+	scratch_write(&scratch, path, text);
+	scratch_write(&scratch, "proc/devices",
+		"Character devices:\n  1 mem\n195 nvidia\n508 nvidia-uvm\n\nBlock devices:\n  8 sd\n");
+}
+
+Test(holders, nvidias_nodes_are_no_files_of_the_function)
+{
+	add_nvidia(GPU, "0");
+	add_use(300, "python3\n", "0::/\n", 195, 0);
+	add_use(301, "nvidia-persiste\n", "0::/system.slice/nvidia-persistenced.service\n", 195,
+		255);
+	add_use(302, "cuda\n", "0::/\n", 508, 0);
+	add_use(303, "other\n", "0::/\n", 507, 0);
+	expect_holders(
+		"python3 (PID 300, nvidia0), nvidia-persiste (PID 301, nvidiactl), cuda (PID "
+		"302, nvidia-uvm)");
+}
+
+/* Who has another card's node has the shared ones for that card. */
+Test(holders, who_works_on_the_other_nvidia_card_does_not_hold_this_one)
+{
+	add_nvidia(GPU, "0");
+	add_nvidia(TWIN, "1");
+	add_use(300, "cuda1\n", "0::/\n", 195, 255);
+	uses[use_count++] = (struct use){300, makedev(508, 0)};
+	uses[use_count++] = (struct use){300, makedev(195, 1)};
+	add_use(301, "unknown\n", "0::/\n", 195, 255);
+	add_use(302, "both\n", "0::/\n", 195, 1);
+	uses[use_count++] = (struct use){302, makedev(195, 0)};
+	expect_holders("unknown (PID 301, nvidiactl), both (PID 302, nvidia0)");
+}
+
+Test(holders, vfio_users_of_a_lent_function_are_its_groups)
+{
+	bind_function(GPU, "vfio-pci", "vfio_pci");
+	scratch_link(&scratch, "sys/bus/pci/devices/" GPU "/iommu_group",
+		"../../../kernel/iommu_groups/15");
+	scratch_write(&scratch, "sys/class/vfio/15/dev", "243:0\n");
+	add_use(300, "kvm\n", "0::/qemu.slice/104.scope\n", 243, 0);
+	add_use(301, "kvm\n", "0::/qemu.slice/106.scope\n", 243, 1);
+	expect_holders("VM 104 (kvm, PID 300)");
+}
+
+Test(holders, a_group_is_held_by_its_devices_nodes_too)
+{
+	struct error error = {0};
+
+	scratch_write(&scratch, "sys/class/vfio/15/dev", "243:0\n");
+	scratch_write(&scratch, "sys/kernel/iommu_groups/15/devices/" GPU, "");
+	scratch_write(&scratch, "sys/bus/pci/devices/" GPU "/vfio-dev/vfio3/dev", "511:3\n");
+	add_use(300, "kvm\n", "0::/qemu.slice/104.scope\n", 511, 3);
+	cr_assert_eq(holders_of_group(&kernel, 15, &holders, &error), 0);
+	cr_assert_eq(holders.count, 1u);
+	cr_expect_str_eq(holders.items[0].node, "vfio3");
+}
+
+static void use_module(const char *references)
+{
+	bind_function(AUDIO, "snd_hda_intel", "snd_hda_intel");
+	scratch_write(&scratch, "sys/module/snd_hda_intel/refcnt", references);
+}
+
+Test(holders, what_only_a_module_counts_is_the_kernels)
+{
+	use_module("1\n");
+	expect_holders("the kernel (a user of the module snd_hda_intel)");
+	cr_expect_eq(holders.items[0].kind, HOLDER_KERNEL);
+	cr_expect_eq(holders.items[0].pid, 0);
+}
+
+Test(holders, a_count_that_a_process_explains_is_not_the_kernels)
+{
+	use_module("1\n");
+	add_use(300, "sleep\n", "0::/\n", 116, 3);
+	expect_holders("sleep (PID 300, controlC1)");
+}
+
+/* The onboard sound card is in use: that says nothing about the GPU's. */
+Test(holders, a_count_of_a_driver_of_two_says_nothing)
+{
+	use_module("1\n");
+	scratch_link(&scratch, "sys/bus/pci/drivers/snd_hda_intel/0000:00:1f.3", "../../devices");
+	expect_holders("");
+}
+
+Test(holders, the_consoles_use_of_a_drm_driver_is_none)
+{
+	bind_function(GPU, "amdgpu", "amdgpu");
+	scratch_write(&scratch, "sys/module/amdgpu/refcnt", "3\n");
+	scratch_write(&scratch, "sys/bus/pci/devices/" GPU "/drm/card0/dev", "226:0\n");
+	expect_holders("");
+	cr_expect_not(driver_may_wait(&kernel, GPU));
+}
+
+Test(holders, only_a_driver_that_somebody_may_use_can_wait)
+{
+	use_module("0\n");
+	cr_expect_not(driver_may_wait(&kernel, AUDIO));
+	scratch_write(&scratch, "sys/module/snd_hda_intel/refcnt", "1\n");
+	cr_expect(driver_may_wait(&kernel, AUDIO));
+	bind_function(GPU, "nvidia", "nvidia");
+	scratch_write(&scratch, "sys/module/nvidia/refcnt", "0\n");
+	cr_expect_not(driver_may_wait(&kernel, GPU));
+	/* other modules are built on it: its count does not tell who they use it for */
+	scratch_write(&scratch, "sys/module/nvidia/holders/nvidia_uvm", "");
+	cr_expect(driver_may_wait(&kernel, GPU));
+	bind_function(USB, "built_in", "");
+	cr_expect(driver_may_wait(&kernel, USB));
+}
+
+/* On its way out a driver has taken its nodes off the list before it waits. */
+Test(holders, a_stuck_driver_is_held_by_who_has_what_was_recorded)
+{
+	static const char *const addresses[] = {AUDIO};
+	struct loan_function function = {
+		.address = AUDIO, .iommu_group = 15, .nodes = "controlC1=116:33 hwC1D0=116:34"};
+	struct step step = {.operation = "unbind", .subject = AUDIO, .state = STEP_STUCK};
+	struct loan loan = {0};
+	struct loans loans = {.items = &loan, .count = 1};
+	struct error error = {0};
+	char text[128];
+
+	cr_assert_eq(loan_add_function(&loan, &function), 0);
+	cr_assert_not_null(steps_add(&loan.steps, &step));
+	add_use(300, "sleep\n", "0::/\n", 116, 33);
+	cr_assert_eq(
+		holders_of_functions(&kernel, &loans, addresses, 1, NULL, &holders, &error), 0);
+	holders_format(&holders, text, sizeof(text));
+	cr_expect_str_eq(text, "sleep (PID 300, controlC1)");
+	holders_done(&holders);
+	cr_assert_eq(holders_of_stuck(&kernel, &loan, AUDIO, &holders, &error), 0);
+	cr_expect_eq(holders.count, 1u);
+	loan_done(&loan);
+}
+
+Test(holders, nodes_are_recorded_as_many_as_fit)
+{
+	static const char *const addresses[] = {GPU, USB};
+	struct nodes nodes = {0}, again = {0};
+	char text[24];
+
+	cr_assert_eq(nodes_collect(&kernel, addresses, 2, &nodes), 0);
+	cr_expect_eq(nodes.count, 5u);
+	nodes_format(&nodes, GPU, text, sizeof(text));
+	cr_expect_str_eq(text, "card0=226:0 fb0=29:0");
+	cr_assert_eq(nodes_parse(text, GPU, &again), 0);
+	cr_assert_eq(nodes_parse("x y=1 =2:z a=b=3:4", GPU, &again), 0);
+	cr_assert_eq(again.count, 3u);
+	cr_expect_eq(again.items[1].device, makedev(29, 0));
+	cr_expect_str_eq(again.items[2].name, "a=b");
+	nodes_format(&nodes, USB, text, sizeof(text));
+	cr_expect_str_eq(text, "event1=13:65");
+	nodes_done(&nodes);
+	nodes_done(&again);
+}
+
+/* The running kernel's /proc, with a child of ours in it. */
+struct sighting {
+	pid_t pid;
+	dev_t device;
+	unsigned int count;
+};
+
+static int see(void *data, pid_t pid, dev_t device)
+{
+	struct sighting *sighting = data;
+
+	cr_expect_neq(pid, getpid());
+	sighting->count += pid == sighting->pid && device == sighting->device;
+	return 0;
+}
+
+Test(open_devices, a_descriptor_of_a_child_is_seen)
+{
+	struct sighting sighting = {.device = makedev(1, 7)};
+	int ready[2];
+	char byte;
+
+	cr_assert_eq(pipe(ready), 0);
+	sighting.pid = fork();
+	if (sighting.pid == 0) {
+		if (open("/dev/full", O_RDWR) < 0 || write(ready[1], "", 1) != 1)
+			_exit(1);
+		pause();
+	}
+	cr_assert_eq(read(ready[0], &byte, 1), 1);
+	cr_expect_eq(open_devices_visit(see, &sighting), 0);
+	cr_expect_eq(sighting.count, 1u);
+	kill(sighting.pid, SIGKILL);
+	waitpid(sighting.pid, NULL, 0);
+	sighting.count = 0;
+	cr_expect_eq(open_devices_visit(see, &sighting), 0);
+	cr_expect_eq(sighting.count, 0u);
+}
+
+static int stop_at_once(void *data, pid_t pid, dev_t device)
+{
+	(void)pid, (void)device;
+	++*(unsigned int *)data;
+	return -EINTR;
+}
+
+Test(open_devices, what_the_visitor_says_ends_it)
+{
+	unsigned int count = 0;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		pause();
+		_exit(0);
+	}
+	cr_expect_eq(open_devices_visit(stop_at_once, &count), -EINTR);
+	cr_expect_eq(count, 1u);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+}

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "hooks/room.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <string.h>
+
+static struct plan plan;
+static struct settings settings;
+
+static void read_settings(const char *text)
+{
+	struct error error = {0};
+
+	settings_done(&settings);
+	cr_assert_eq(settings_parse(text, "f", 0, &settings, &error), 0, "%s", error.message);
+}
+
+static void setup(void)
+{
+	plan = (struct plan){0};
+	read_settings("");
+}
+
+static void teardown(void)
+{
+	plan_done(&plan);
+	settings_done(&settings);
+}
+
+TestSuite(room, .init = setup, .fini = teardown);
+
+static void add_holder(enum holder_kind kind, pid_t pid, unsigned int guest, const char *unit)
+{
+	struct holder holder = {
+		.kind = kind, .pid = pid, .guest = guest, .command = "x", .node = "card0"};
+
+	snprintf(holder.unit, sizeof(holder.unit), "%s", unit);
+	cr_assert_eq(holders_add(&plan.holders, &holder), 0);
+}
+
+static void expect_steps(const char *expected)
+{
+	char text[4096] = "";
+
+	for (size_t i = 0; i < plan.steps.count; i++)
+		snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s %s %s;",
+			plan.steps.items[i].operation, plan.steps.items[i].subject,
+			plan.steps.items[i].argument);
+	cr_expect_str_eq(text, expected, "'%s' instead of '%s'", text, expected);
+}
+
+static void add_own_step(const char *operation)
+{
+	struct step step = {.argument = "vfio-pci"};
+
+	snprintf(step.operation, sizeof(step.operation), "%s", operation);
+	snprintf(step.subject, sizeof(step.subject), "0000:01:00.0");
+	cr_assert_not_null(steps_add(&plan.steps, &step));
+}
+
+Test(room, nvidias_daemons_are_stopped_under_every_policy_and_first)
+{
+	static const char *const policies[] = {
+		"busy = \"fail\";", "busy = \"wait\";", "busy = \"stop\";"};
+
+	for (size_t i = 0; i < 3; i++) {
+		plan_done(&plan);
+		read_settings(policies[i]);
+		add_own_step("override");
+		add_holder(HOLDER_PROCESS, 300, 0, "nvidia-persistenced.service");
+		add_holder(HOLDER_PROCESS, 301, 0, "nvidia-powerd.service");
+		add_holder(HOLDER_PROCESS, 302, 0, "nvidia-powerd.service");
+		cr_assert_eq(room_plan(&settings, &plan), 0);
+		expect_steps("stop-unit nvidia-persistenced.service 60;stop-unit "
+			     "nvidia-powerd.service 60;override 0000:01:00.0 vfio-pci;");
+		cr_expect_eq(plan.blocker_count, 0u);
+		cr_expect(room_is_needed(&plan));
+	}
+}
+
+Test(room, who_is_not_listed_is_named_and_nothing_is_stopped)
+{
+	read_settings("busy = \"stop\"; containers = [ 105 ];");
+	add_holder(HOLDER_PROCESS, 300, 0, "nvidia-persistenced.service");
+	add_holder(HOLDER_CONTAINER, 301, 105, "");
+	add_holder(HOLDER_PROCESS, 302, 0, "ollama.service");
+	add_holder(HOLDER_CONTAINER, 303, 106, "");
+	cr_assert_eq(room_plan(&settings, &plan), 0);
+	expect_steps("");
+	cr_assert_eq(plan.blocker_count, 1u);
+	cr_expect(plan.is_held);
+	cr_expect_eq(plan.blockers[0].code, BLOCKER_HELD);
+	cr_expect_not_null(strstr(plan.blockers[0].message,
+		"by x (PID 302, card0), container 106 (x, PID 303): end that first"));
+	cr_expect_null(strstr(plan.blockers[0].message, "PID 300"));
+}
+
+Test(room, containers_are_stopped_only_where_the_policy_says_stop)
+{
+	read_settings("containers = [ 105 ];");
+	add_holder(HOLDER_CONTAINER, 301, 105, "");
+	cr_assert_eq(room_plan(&settings, &plan), 0);
+	cr_expect_eq(plan.blocker_count, 1u);
+	plan_done(&plan);
+	read_settings("busy = \"stop\"; containers = \"any\"; busy_wait_seconds = 7;");
+	add_holder(HOLDER_CONTAINER, 301, 105, "");
+	add_holder(HOLDER_CONTAINER, 302, 105, "");
+	add_holder(HOLDER_CONTAINER, 303, 1234, "");
+	cr_assert_eq(room_plan(&settings, &plan), 0);
+	expect_steps("stop-container 105 7;stop-container 1234 7;");
+	cr_expect_eq(room_deadline_ms(&plan.steps.items[0]), 7000u + ROOM_GRACE_MS);
+}
+
+Test(room, a_vm_or_the_kernel_is_never_stopped)
+{
+	read_settings("busy = \"stop\"; containers = \"any\"; stop_units = [ \"a.service\" ];");
+	add_holder(HOLDER_VM, 300, 105, "a.service");
+	add_holder(HOLDER_KERNEL, 0, 0, "");
+	cr_assert_eq(room_plan(&settings, &plan), 0);
+	expect_steps("");
+	cr_expect_not_null(strstr(plan.blockers[0].message, "VM 105"));
+	cr_expect_not_null(strstr(plan.blockers[0].message, "the kernel"));
+}
+
+Test(room, what_was_stopped_comes_first_and_so_is_started_last)
+{
+	add_own_step("override");
+	add_holder(HOLDER_PROCESS, 300, 0, "nvidia-powerd.service");
+	cr_assert_eq(room_plan(&settings, &plan), 0);
+	add_own_step("unbind");
+	cr_assert_not_null(steps_add(&plan.steps,
+		&(struct step){.operation = "stop-container", .subject = "105", .argument = "9"}));
+	room_sort(&plan.steps);
+	expect_steps("stop-unit nvidia-powerd.service 60;stop-container 105 9;override "
+		     "0000:01:00.0 vfio-pci;unbind 0000:01:00.0 vfio-pci;");
+}
