@@ -97,6 +97,16 @@ loans() {
 	find /run/gpu-ferry/loans -mindepth 1 -maxdepth 1 2>/dev/null | sort
 }
 
+# await_loan VMID STATE
+await_loan() {
+	local n
+	for n in {1..100}; do
+		! grep -Eqs "\"state\": *\"$2\"" "/run/gpu-ferry/loans/vm-$1.json" || return 0
+		sleep 0.1
+	done
+	fail "VM $1 has no loan that is $2"
+}
+
 # Sound cards and nodes appear a moment after their driver is bound.
 state_wait() {
 	local n
@@ -135,6 +145,9 @@ explain() {
 	find /run/gpu-ferry -type f -exec tail -n +1 {} + 2>/dev/null
 	echo "-- journal"
 	journalctl --no-pager -q -o cat -t gpu-ferry -n 15
+	echo "-- the watch"
+	systemctl show -p ActiveState,Result gpu-ferry-watch.path gpu-ferry-watch.service
+	journalctl --no-pager -q -u gpu-ferry-watch.path -u gpu-ferry-watch.service -n 10
 	echo "-- processes"
 	ps -eo pid,stat,wchan:20,args | grep -E 'gpu-ferry|qemu-system|vfio-holder| D' | grep -v grep
 	echo "-- kernel"

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# shellcheck shell=bash
+# Starts and stops in quick succession, and at once. (qm reboot is in 10, a card that goes straight over
+# in 70, pre-start and post-stop twice in 60.)
+
+# The USB function of card 1 leaves its driver only when `release` is set: a handover that stays half-way
+# for as long as a test wants. The audio function has left by then.
+half_way() {
+	modprobe slowdriver mode=flag release=0
+	adopt "$card1.2" slowdriver
+	vm_with_card 104 "$short1"
+	pve-vm start 104 --holder >"$scratch/half" 2>&1 &
+	half=$!
+	for _ in {1..100}; do
+		[ "$(driver_of "$card1.1")" != vfio-pci ] || break
+		sleep 0.1
+	done
+	assert_driver "$card1.1" vfio-pci
+	kill -0 "$half" || fail "VM 104 is not half-way: this test tests nothing"
+}
+
+go_on() {
+	echo 1 >/sys/module/slowdriver/parameters/release
+	wait "$half" || fail "VM 104 does not start: $(cat "$scratch/half")"
+	assert_card_lent "$card1"
+	stop 104
+	assert_driver "$card1.0" bochs-drm
+	assert_driver "$card1.2" slowdriver
+	assert_eq "$(loans)" '' "loans after"
+	host_reset >/dev/null 2>&1 || true
+}
+
+test_vms_with_different_cards_do_not_wait_for_each_other() {
+	half_way
+	vm_with_card 105 "$short2"
+	start 105 --holder
+	assert_card_lent "$card2"
+	stop 105
+	assert_card_home "$card2"
+	kill -0 "$half" || fail "VM 104 did not wait: this test tests nothing"
+	go_on
+}
+
+test_second_vm_on_the_same_card_is_refused_by_name() {
+	half_way
+	vm_with_card 105 "$short1"
+	! task start 105 --holder || fail "VM 105 starts"
+	assert_match "$(task_log 105)" 'VM 104'
+	assert_eq "$(loans)" /run/gpu-ferry/loans/vm-104.json
+	go_on
+}
+
+test_backup_of_a_stopped_vm_says_why_the_card_moves() {
+	vm_with_card 104 "$short1"
+	echo 'lock: backup' >>/etc/pve/qemu-server/104.conf
+	start 104 --holder
+	assert_match "$(task_log 104)" 'VM 104 is started for its backup'
+	stop 104
+	assert_card_home "$card1"
+}
+
+test_backup_of_a_stopped_vm_is_refused_on_wish() {
+	echo 'backup_of_stopped_vm = "refuse";' >"$settings"
+	vm_with_card 104 "$short1"
+	rm -f /run/gpu-ferry/locks/vm-104
+	echo 'lock: backup' >>/etc/pve/qemu-server/104.conf
+	! task start 104 --holder || fail "VM 104 starts"
+	assert_match "$(task_log 104)" 'backup_of_stopped_vm = "refuse"'
+	! task_log 104 | grep ' ms)' || fail "something was moved"
+	assert_home
+
+	say "a backup in stop mode: the VM ran, is stopped, and starts again under the backup's lock"
+	vm_with_card 104 "$short1"
+	start 104 --holder
+	echo 'lock: backup' >>/etc/pve/qemu-server/104.conf
+	stop 104
+	start 104 --holder
+	assert_card_lent "$card1"
+	stop 104
+	assert_card_home "$card1"
+}
+
+test_post_stop_without_pre_start() {
+	vm_with_card 104 "$short1"
+	assert_exit 0 "$hook" 104 post-stop
+	assert_eq "$out$err" '' output
+	assert_home
+}

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# shellcheck shell=bash
+# The hook ends before its time, at any instruction.
+
+# What Proxmox's Stop button does to the task: TERM to its process group, KILL 5 s later. The USB function
+# takes its time to leave, so that the signal comes half-way.
+test_stop_button_half_way_is_undone_within_its_5_seconds() {
+	local n
+	modprobe slowdriver mode=delay delay_ms=1500
+	adopt "$card1.2" slowdriver
+	vm_with_card 104 "$short1"
+	pve-vm start 104 --holder >"$scratch/task" 2>&1 &
+	local task=$!
+	for n in {1..100}; do
+		[ "$(driver_of "$card1.1")" != vfio-pci ] || break
+		sleep 0.1
+	done
+	assert_driver "$card1.1" vfio-pci
+	kill -TERM -- -$task
+	for n in {1..50}; do
+		kill -0 -- -$task 2>/dev/null || break
+		sleep 0.1
+	done
+	! kill -KILL -- -$task 2>/dev/null || fail "it is not done after 5 s"
+	wait $task || true
+	cat "$scratch/task"
+	assert_driver "$card1.0" bochs-drm
+	assert_driver "$card1.1" snd_hda_intel
+	assert_driver "$card1.2" slowdriver
+	assert_eq "$(loans)" '' "loans after"
+	host_reset >/dev/null 2>&1 || true
+}
+
+# A few; `make soak` goes on for an hour.
+limit_random_sequences_end_at_home=300
+test_random_sequences_end_at_home() {
+	soak --seed 1 --sequences 2
+}
