@@ -301,8 +301,7 @@ void console_find_use(const struct kernel *kernel, const struct pci_function *fu
 	if (!*ret->blank && strcmp(function->driver, "nvidia") == 0 && nvidia_is_old(kernel) &&
 		has_own_framebuffer(kernel, function->address))
 		strcpy(ret->blank, console);
-	ret->show = ret->show || *ret->blank ||
-		(function->boot_display && is_cleared_by_vfio(function, target));
+	ret->show = ret->show || *ret->blank;
 }
 
 /* ---- planning */

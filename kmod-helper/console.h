@@ -10,7 +10,7 @@
 
 /*
  * The host's text console on a card. A DRM driver's framebuffer comes and goes with the driver, and
- * the kernel moves the console by itself; three things it does not do. Operations, each with a
+ * the kernel moves the console by itself; two things it does not do. Operations, each with a
  * function's address as its subject:
  *
  * framebuffer  takes the firmware's framebuffer @original (a platform device: it holds the card's
@@ -18,9 +18,11 @@
  *              kernel still has it: vfio-pci's bind of a VGA device removes it for good
  * blank        takes the console @argument ("vtcon1") off the framebuffers: nvidia_drm before
  *              580.105.08 is in use as long as it is there; undone by putting it back
- * show         puts the console back on the framebuffers that are left: to bind the VGA device that
- *              the host booted with, vfio-pci throws it off all of them (vga_remove_vgacon); undone
- *              by nothing, for the host's driver takes it back by itself
+ * show         after a blank: puts the console on the framebuffers that are left; undone by nothing
+ *
+ * Where the host booted in text mode, vfio-pci's bind of that VGA device also throws the console
+ * off every framebuffer, and no file of sysfs puts it back: that needs a default console, and
+ * vga_remove_vgacon leaves none (vt_bind in vt.c). It comes back with the card's own driver.
  */
 extern const struct operation console_operations[]; /* ends with a NULL name */
 
@@ -29,7 +31,7 @@ struct console_use {
 	char framebuffer[64];	     /* the firmware's, "efi-framebuffer.0"; "" none */
 	char framebuffer_driver[32]; /* "efi-framebuffer" */
 	char blank[32];		     /* "vtcon1", when it must be taken off first; "" no */
-	bool show;		     /* the console would be thrown off */
+	bool show;		     /* and put on the others then */
 	bool framebuffer_ends;	     /* with the loan: the kernel removes it */
 };
 

@@ -223,8 +223,8 @@ static bool input_is_used(const struct look *look, const char *path)
 		return false;
 	snprintf(file, sizeof(file), "%s/name", path);
 	kernel_read(look->kernel, file, name, sizeof(name));
-	snprintf(look->text, look->size, "%s \"%s\" is plugged into it", keyboard ? "keyboard" : "mouse",
-		name);
+	snprintf(look->text, look->size, "%s \"%s\" is plugged into it",
+		keyboard ? "keyboard" : "mouse", name);
 	return true;
 }
 

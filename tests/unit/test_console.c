@@ -67,7 +67,7 @@ static void make_plan(const char *address, const struct loan *own)
 	pci_functions_done(&host);
 }
 
-/* The steps of the console, "framebuffer efi-framebuffer.0; show; "; what stands around them is
+/* The steps of the console, "blank framebuffer"; what stands around them is
  * told by its first letter: "u" for unbind. */
 static void expect_steps(const char *expected)
 {
@@ -108,7 +108,7 @@ Test(console, the_firmwares_framebuffer_is_unbound_first_and_put_back_last)
 	struct error error = {0};
 
 	make_plan(GPU, NULL);
-	expect_steps("framebuffer o u b show ");
+	expect_steps("framebuffer o u b ");
 	cr_assert_eq(run(&error), 0, "%s", error.message);
 	cr_expect_null(fake_file(handover.fake, FIRMWARE_DRIVER));
 	cr_expect_str_eq(fake_function(handover.fake, GPU)->driver, "vfio-pci");
@@ -141,7 +141,7 @@ Test(console, a_framebuffer_without_memory_of_its_own_is_the_boot_displays)
 {
 	strcpy(fake_file(handover.fake, "proc/iomem")->text, "");
 	make_plan(GPU, NULL);
-	expect_steps("framebuffer o u b show ");
+	expect_steps("framebuffer o u b ");
 	fake_function(handover.fake, GPU)->boot_vga = false;
 	make_plan(GPU, NULL);
 	expect_steps("o u b ");
@@ -153,32 +153,6 @@ Test(console, without_any_of_it_nothing_is_done)
 	make_plan(GPU, NULL);
 	expect_steps("o u b ");
 	cr_expect_eq(plan.notice_count, 1u, "it is the boot display all the same");
-}
-
-/* To bind the boot display vfio-pci throws the console off every framebuffer. */
-Test(console, the_console_goes_to_the_displays_that_are_left)
-{
-	make_plan(GPU, NULL);
-	loan_init(&loan, VM_104);
-	loan.write_deadline_ms = 10000;
-	cr_assert_eq(plan_record(&plan, &loan), 0);
-	strcpy(fake_file(handover.fake, CONSOLE "/bind")->text, "0");
-	cr_assert_eq(executor_apply(&handover.executor, &loan, NULL), 0);
-	cr_expect_str_eq(fake_file(handover.fake, CONSOLE "/bind")->text, "1");
-	take_home();
-}
-
-Test(console, where_no_framebuffer_is_left_it_stays_where_it_is)
-{
-	make_plan(GPU, NULL);
-	loan_init(&loan, VM_104);
-	loan.write_deadline_ms = 10000;
-	cr_assert_eq(plan_record(&plan, &loan), 0);
-	strcpy(fake_file(handover.fake, CONSOLE "/bind")->text, "0");
-	strcpy(fake_file(handover.fake, "proc/fb")->text, "");
-	cr_assert_eq(executor_apply(&handover.executor, &loan, NULL), 0);
-	cr_expect_str_eq(fake_file(handover.fake, CONSOLE "/bind")->text, "0");
-	take_home();
 }
 
 static void with_nvidia(const char *version)
@@ -238,14 +212,14 @@ Test(console, a_newer_nvidia_drm_and_one_without_a_framebuffer_need_nothing)
 	for (size_t i = 0; i < 3; i++) {
 		with_nvidia(newer[i]);
 		make_plan(GPU, NULL);
-		expect_steps("framebuffer o u b show ");
+		expect_steps("framebuffer o u b ");
 		with_nvidia(older[i]);
 		make_plan(GPU, NULL);
 		expect_steps("blank framebuffer o u b show ");
 	}
 	handover.fake->file_count--; /* graphics */
 	make_plan(GPU, NULL);
-	expect_steps("framebuffer o u b show ");
+	expect_steps("framebuffer o u b ");
 }
 
 /* A hook killed in the middle: what it unbound must still be put back. */
