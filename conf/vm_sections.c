@@ -46,26 +46,33 @@ const char *vm_section_get(const struct vm_section *section, const char *key)
 	return entry ? entry->value : NULL;
 }
 
-static int entry_set(struct vm_section *section, const char *key, const char *value)
+static int entry_add(struct vm_section *section, const char *key, const char *value)
 {
-	struct vm_config_entry *entry = entry_find(section, key);
-	struct vm_config_entry *grown;
-	auto_free char *copy = strdup(value);
+	struct vm_config_entry *grown =
+		reallocarray(section->entries, section->count + 1, sizeof(*grown));
+	struct vm_config_entry *entry;
 
-	if (!copy)
-		return -ENOMEM;
-	if (entry) {
-		free(entry->value);
-		entry->value = TAKE_PTR(copy);
-		return 0;
-	}
-	grown = reallocarray(section->entries, section->count + 1, sizeof(*grown));
 	if (!grown)
 		return -ENOMEM;
 	section->entries = grown;
-	grown[section->count] =
-		(struct vm_config_entry){.key = strdup(key), .value = TAKE_PTR(copy)};
-	return grown[section->count++].key ? 0 : -ENOMEM;
+	entry = &grown[section->count++];
+	*entry = (struct vm_config_entry){.key = strdup(key), .value = strdup(value)};
+	return entry->key && entry->value ? 0 : -ENOMEM;
+}
+
+static int entry_set(struct vm_section *section, const char *key, const char *value)
+{
+	struct vm_config_entry *entry = entry_find(section, key);
+	char *copy;
+
+	if (!entry)
+		return entry_add(section, key, value);
+	copy = strdup(value);
+	if (!copy)
+		return -ENOMEM;
+	free(entry->value);
+	entry->value = copy;
+	return 0;
 }
 
 static int section_add(struct vm_sections *sections, const char *name)

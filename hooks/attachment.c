@@ -344,7 +344,7 @@ static int parse_fields(
 	if (r < 0)
 		return r;
 	attachment->vmid = (unsigned int)number;
-	strcpy(attachment->since, since);
+	snprintf(attachment->since, sizeof(attachment->since), "%s", since ? since : "");
 	r = parse_list(object, "keys", attachment, parse_key, error);
 	return r < 0 ? r : parse_list(object, "functions", attachment, parse_function, error);
 }

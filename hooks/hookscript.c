@@ -124,24 +124,26 @@ int main(int count, char **arguments)
 	unsigned int vmid = 0;
 	enum phase phase = PRE_START;
 	char program[PATH_MAX];
-	bool chained;
+	char chain[] = "--chain";
+	char *option = NULL;
 	int r;
 
 	if (parse_arguments(count, arguments, &vmid, &phase, &error) < 0)
 		return fail(EXIT_USAGE, &error);
-	chained = is_chained(arguments[0]);
+	if (is_chained(arguments[0]))
+		option = chain;
 	r = is_needed(vmid, phase, &error);
 	if (r < 0) {
 		error_wrap(&error, r, "%s of VM %u", phase_names[phase], vmid);
 		/* a container's GPU is the host's own: nothing to ferry */
 		return fail(r == -EISNAM ? EXIT_SUCCESS : EXIT_FAILURE, &error);
 	}
-	if (r == 0 && !chained)
+	if (r == 0 && !option)
 		return EXIT_SUCCESS;
 	find_program(program, sizeof(program));
 	execv(program,
 		(char *const[]){(char[]){"gpu-ferry"}, (char[]){"hook"}, arguments[1], arguments[2],
-			chained ? (char[]){"--chain"} : NULL, NULL});
+			option, NULL});
 	error_set_errno(&error, -errno, "run %s", program);
 	return fail(EXIT_FAILURE, &error);
 }

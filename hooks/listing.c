@@ -29,7 +29,7 @@ static int read_content(struct context *context, char **ret, bool *ret_listed, s
 
 static int set_content(struct context *context, const char *content, struct error *error)
 {
-	const char *const command[] = {PVESM_PATH, "set", "local", "--" KEY, content, NULL};
+	const char *const command[] = {PVESM_PATH, "set", "local", "--content", content, NULL};
 	int r = program_check(context, PVESM_PATH, error);
 
 	return r < 0 ? r : program_run(command, error);
@@ -64,6 +64,8 @@ int listing_enable(struct context *context, struct changes *changes, struct erro
 
 	if (r < 0)
 		return r;
+	if (!before)
+		return -ENOMEM;
 	if (listed)
 		r = changes_note(changes, "`local` holds snippets already");
 	else if (strcmp(before, "none") == 0)

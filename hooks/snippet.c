@@ -10,21 +10,22 @@
 
 #define PROGRAM LIBEXECDIR "/hookscript"
 
-static bool is_named(const char *volume, const char *snippet)
+/* On whatever storage: a shared one may have a copy. */
+static bool is_named(const char *volume, const char *name)
 {
-	const char *name = volume ? strchr(volume, ':') : NULL;
+	const char *colon = volume ? strchr(volume, ':') : NULL;
 
-	return name && strcmp(name, strchr(snippet, ':')) == 0;
+	return colon && strcmp(colon + 1, name) == 0;
 }
 
 bool snippet_is_chain(const char *volume)
 {
-	return is_named(volume, SNIPPET_CHAIN);
+	return is_named(volume, "snippets/gpu-ferry-chain");
 }
 
 bool snippet_is_ours(const char *volume)
 {
-	return is_named(volume, SNIPPET_PLAIN) || snippet_is_chain(volume);
+	return is_named(volume, "snippets/gpu-ferry") || snippet_is_chain(volume);
 }
 
 /* -1: at the end, or it cannot be read */

@@ -125,6 +125,12 @@ static int append_part(char **cpu, const char *key, const char *part)
 	return 0;
 }
 
+/* hidden=0, as somebody wanted it */
+static bool cpu_is_seen(const char *cpu)
+{
+	return cpu && strstr(cpu, "hidden=0");
+}
+
 static int cpu_change(
 	const struct guest_config *config, const char *vendor, struct changes *changes)
 {
@@ -133,8 +139,6 @@ static int cpu_change(
 	char part[96];
 	int r = cpu ? 0 : -ENOMEM;
 
-	if (before && strstr(before, "hidden=0"))
-		return 0;
 	if (r == 0)
 		r = append_part(&cpu, "hidden=", "hidden=1");
 	snprintf(part, sizeof(part), "hv-vendor-id=%s", vendor);
@@ -147,7 +151,7 @@ static int cpu_note(const struct guest_config *config, struct changes *changes)
 {
 	const char *cpu = changes_get(changes, config, "cpu");
 
-	if (cpu && strstr(cpu, "hidden=0"))
+	if (cpu_is_seen(cpu))
 		return changes_note(changes, "cpu says hidden=0, on purpose: left alone");
 	if (cpu && strncmp(cpu, "host", 4) != 0 && strncmp(cpu, "cputype=host", 12) != 0)
 		return changes_note(changes,
@@ -170,7 +174,7 @@ static int tune_cpu(const struct guest_config *config, struct changes *changes)
 {
 	struct cpu_argument argument = {0};
 	bool found = argument_find(guest_config_get(config, "args"), &argument);
-	int r;
+	int r = 0;
 
 	if (found && !argument.is_convertible)
 		return changes_note(changes,
@@ -179,7 +183,8 @@ static int tune_cpu(const struct guest_config *config, struct changes *changes)
 			argument.value);
 	if (!found && !vm_config_is_windows(&config->now))
 		return 0;
-	r = cpu_change(config, argument.vendor[0] ? argument.vendor : VENDOR, changes);
+	if (!cpu_is_seen(guest_config_get(config, "cpu")))
+		r = cpu_change(config, argument.vendor[0] ? argument.vendor : VENDOR, changes);
 	if (r == 0)
 		r = cpu_note(config, changes);
 	return r < 0 || !found ? r : arguments_change(config, &argument, changes);
