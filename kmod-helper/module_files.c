@@ -60,7 +60,7 @@ static bool line_is_of(const char *line, size_t length, const char *name)
 		(slash = memchr(slash, '/', length - (size_t)(slash - line)));)
 		base = ++slash;
 	length -= (size_t)(base - line);
-	while (name[i] && i < length && normal(base[i]) == normal(name[i]))
+	while (i < length && name[i] && normal(base[i]) == normal(name[i]))
 		i++;
 	return !name[i] && length - i >= 3 && strncmp(base + i, ".ko", 3) == 0;
 }

@@ -302,7 +302,9 @@ static void check_reset(struct doctor *doctor, const struct pci_function *functi
 		check_add(&doctor->list, CHECK_WARN, "card_reset",
 			"%s: somebody has switched its reset off (reset_method is empty)",
 			function->address);
-		check_fix(&doctor->list, "echo default > /sys/bus/pci/devices/%s/reset_method",
+		check_fix(&doctor->list,
+			"echo default > /sys/bus/pci/devices/%s/reset_method  # or, where that "
+			"leaves it empty, reboot",
 			function->address);
 	} else if (length == -ENOENT) {
 		check_add(&doctor->list, CHECK_NOTICE, "card_reset",
