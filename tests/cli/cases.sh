@@ -1412,3 +1412,22 @@ case_plan_identity() {
 	chmod 666 "$tree/$record"
 	ferry plan 104 | tail -n 4
 }
+
+# Ours has a card to take at pre-start, and a loan to give back at post-stop: who is first?
+case_chained_hookscript_goes_first_at_start_and_last_at_stop() {
+	cannot_enter && return
+	installed
+	config 104 "hookscript: local:snippets/gpu-ferry-chain" "hostpci0: 41:00"
+	write $record '{"schema":1,"vmid":104,"since":"2026-01-02T03:04:05Z","functions":[],"keys":[' \
+		'{"key":"hookscript","before":"local:snippets/other","after":"local:snippets/gpu-ferry-chain"}]}'
+	snippet other
+	cat >"$tree/var/lib/vz/snippets/other" <<-'SCRIPT'
+		#!/bin/sh
+		[ -e /run/gpu-ferry/loans/vm-104.json ] && echo "$2: a loan" || echo "$2: no loan"
+		[ "$2" != pre-start ] || exit 3
+	SCRIPT
+	loan vm-104 "$vm_104" lent ""
+	live /var/lib/vz/snippets/gpu-ferry-chain 104 pre-start
+	live /var/lib/vz/snippets/gpu-ferry-chain 104 pre-stop
+	live /var/lib/vz/snippets/gpu-ferry-chain 104 post-stop
+}
