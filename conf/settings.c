@@ -422,7 +422,7 @@ static int add_container(
 	const struct reader *reader, const config_setting_t *place, struct names *names)
 {
 	const struct setting setting = {.minimum = 100, .maximum = VMID_MAX};
-	unsigned int number;
+	unsigned int number = 0;
 	char text[16];
 	int r;
 

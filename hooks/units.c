@@ -15,14 +15,14 @@
 #define CALL_MICROSECONDS 10000000u /* systemd's answer to a call, not the job */
 
 /* What systemd does about a unit; its end comes as a signal. */
-struct job {
+struct unit_job {
 	char path[128];
 	char result[32]; /* "done", "failed", "timeout", …; "" while it runs */
 };
 
 static int see_removed(sd_bus_message *message, void *data, sd_bus_error *unused)
 {
-	struct job *job = data;
+	struct unit_job *job = data;
 	const char *path, *unit, *result;
 	uint32_t id;
 
@@ -54,8 +54,8 @@ static int open_bus(sd_bus **ret, struct error *error)
 }
 
 /* -ENOENT when systemd has no such unit. */
-static int begin_job(
-	sd_bus *bus, const char *method, const char *unit, struct job *job, struct error *error)
+static int begin_job(sd_bus *bus, const char *method, const char *unit, struct unit_job *job,
+	struct error *error)
 {
 	cleanup(message_done) sd_bus_message *reply = NULL;
 	cleanup(sd_bus_error_free) sd_bus_error why = SD_BUS_ERROR_NULL;
@@ -79,7 +79,7 @@ static int begin_job(
 	return 0;
 }
 
-static int await_job(sd_bus *bus, const struct job *job, unsigned int deadline_ms)
+static int await_job(sd_bus *bus, const struct unit_job *job, unsigned int deadline_ms)
 {
 	unsigned long long end = clock_milliseconds() + deadline_ms;
 
@@ -104,7 +104,7 @@ static int run_job(const char *method, const struct step *step, struct error *er
 {
 	cleanup(bus_done) sd_bus *bus = NULL;
 	unsigned int deadline_ms = room_step_ms(step);
-	struct job job = {0};
+	struct unit_job job = {0};
 	int r = open_bus(&bus, error);
 
 	if (r == 0)
