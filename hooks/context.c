@@ -5,7 +5,9 @@
 #include "kmod-helper/attribute.h"
 #include "kmod-helper/binding.h"
 #include "kmod-helper/console.h"
+#include "kmod-helper/unload.h"
 #include "units.h"
+#include "windows.h"
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,7 +17,8 @@
 volatile sig_atomic_t stop_requested;
 
 const struct operation *const operation_tables[] = {attribute_operations, binding_operations,
-	console_operations, container_operations, unit_operations, NULL};
+	console_operations, container_operations, unit_operations, unload_operations,
+	windows_operations, NULL};
 
 /* Prints to the task log or the terminal at once, and tells the journal with fields. */
 static void write_entry(void *data, const struct log_entry *entry)

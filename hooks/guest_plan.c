@@ -18,6 +18,7 @@ struct take_request guest_plan_request(const struct guest_plan *guest, unsigned 
 		.wants = guest->resolved.wants,
 		.want_count = guest->resolved.want_count,
 		.settings = &guest->settings,
+		.windows = vm_config_is_windows(&guest->resolved.config),
 	};
 }
 

@@ -18,6 +18,7 @@ struct take_request {
 	const struct plan_want *wants;
 	size_t want_count;
 	const struct settings *settings;
+	bool windows; /* for a Windows guest: see windows.h */
 };
 
 /*

@@ -103,14 +103,17 @@ static int release(
 	return r;
 }
 
-static int require_driver(
-	const struct kernel *kernel, const char *driver, const char *module, struct error *error)
+/* A driver that is to come back was there before, whatever modprobe.d has against it by now. */
+static int require_driver(const struct kernel *kernel, const char *driver, const char *module,
+	bool again, struct error *error)
 {
+	int (*load)(void *, const char *, struct error *) =
+		again ? kernel->ops->module_reload : kernel->ops->module_load;
 	int r;
 
 	if (pci_driver_exists(kernel, driver))
 		return 0;
-	r = kernel->ops->module_load(kernel->context, *module ? module : driver, error);
+	r = load(kernel->context, *module ? module : driver, error);
 	if (r < 0)
 		return error_wrap(error, r, "load the driver %s", driver);
 	if (!pci_driver_exists(kernel, driver))
@@ -122,7 +125,7 @@ static int require_driver(
 
 static int apply_load(const struct kernel *kernel, const struct step *step, struct error *error)
 {
-	return require_driver(kernel, step->argument, step->subject, error);
+	return require_driver(kernel, step->argument, step->subject, false, error);
 }
 
 static int apply_override(const struct kernel *kernel, const struct step *step, struct error *error)
@@ -174,7 +177,7 @@ static int undo_unbind(const struct kernel *kernel, const struct step *step, str
 	/* aimed before the module comes in: its own probe of the device is then the right one */
 	r = set_override(kernel, step->subject, step->argument, error);
 	if (r == 0)
-		r = require_driver(kernel, step->argument, step->original, error);
+		r = require_driver(kernel, step->argument, step->original, true, error);
 	if (r == 0)
 		r = read_driver(kernel, step->subject, now, sizeof(now), error);
 	if (r < 0 || strcmp(now, step->argument) == 0)

@@ -190,6 +190,13 @@ static void describe(const struct step *step, enum direction direction, char *bu
 	else if (strncmp(step->operation, "stop-", 5) == 0)
 		snprintf(buffer, size, "%s %.16s %s", applies ? "stop" : "start",
 			step->operation + 5, step->subject);
+	else if (strncmp(step->operation, "unload", 6) == 0)
+		snprintf(buffer, size, "unload %s", step->argument);
+	else if (strcmp(step->operation, "blacklist") == 0)
+		snprintf(buffer, size, "%s %s", applies ? "blacklist" : "no longer blacklist",
+			step->argument);
+	else if (strcmp(step->operation, "reload") == 0)
+		snprintf(buffer, size, "load %s", step->argument);
 	else
 		snprintf(buffer, size, "%s%s %s", applies ? "" : "undo ", step->operation,
 			step->subject);
@@ -244,6 +251,14 @@ static int give_up(struct worker *worker, const char *what, unsigned int deadlin
 	return error_set(error, why, "%s: it did not end within %u s", what, deadline_ms / 1000);
 }
 
+/* An override is half a bind, and what is there to be undone only does nothing yet: told in full
+ * only to who asks. */
+static bool is_minor(const struct step *step, enum direction direction)
+{
+	return strcmp(step->operation, "override") == 0 ||
+		(direction == APPLY && strcmp(step->operation, "reload") == 0);
+}
+
 static int run_step(const struct executor *executor, struct worker *worker, struct loan *loan,
 	struct step *step, enum direction direction, struct error *error)
 {
@@ -276,9 +291,11 @@ static int run_step(const struct executor *executor, struct worker *worker, stru
 			*error = reply;
 		return reply.status;
 	}
-	/* an override is half a bind: told in full only to who asks */
-	log_step(executor->log, strcmp(step->operation, "override") == 0 ? LOG_DEBUG : LOG_INFO,
-		step->subject, step->operation, "%s (%llu ms)", what, clock_milliseconds() - begin);
+	log_step(executor->log, is_minor(step, direction) ? LOG_DEBUG : LOG_INFO, step->subject,
+		step->operation, "%s (%llu ms)", what, clock_milliseconds() - begin);
+	if (*reply.message)
+		log_step(executor->log, LOG_NOTICE, step->subject, step->operation, "%s",
+			reply.message);
 	return 0;
 }
 

@@ -2,6 +2,7 @@
 #include "kernel.h"
 
 #include "base/cleanup.h"
+#include "base/process.h"
 #include "modules.h"
 #include "open_devices.h"
 #include <errno.h>
@@ -12,6 +13,10 @@
 #include <sys/inotify.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define RUN_DEADLINE_MS 20000
 
 /* A host with thousands of mounts has a mountinfo of half of that. */
 #define TEXT_MAX (1u << 20)
@@ -158,6 +163,40 @@ static int machine_module_load(void *context, const char *name, struct error *er
 	return module_load(machine->modules, name, error);
 }
 
+static int machine_module_reload(void *context, const char *name, struct error *error)
+{
+	struct machine *machine = context;
+	int r = machine_modules(machine, error);
+
+	return r < 0 ? r : module_reload(machine->modules, name, error);
+}
+
+static int machine_module_lookup(
+	void *context, const char *alias, struct names *ret, struct error *error)
+{
+	struct machine *machine = context;
+	int r = machine_modules(machine, error);
+
+	return r < 0 ? r : module_lookup(machine->modules, alias, ret, error);
+}
+
+static int machine_run(void *context, const char *const *arguments, struct error *error)
+{
+	const struct machine *machine = context;
+	int status, r;
+
+	if (!machine->root->live)
+		return error_set_errno(error, -EROFS, "run %s", arguments[0]);
+	if (access(arguments[0], X_OK) < 0)
+		return error_set_errno(error, -errno, "run %s", arguments[0]);
+	r = process_run(arguments, -1, RUN_DEADLINE_MS, &status, error);
+	if (r == 0 && status != 0)
+		return error_set(error, -EIO, "%s failed (%s %d)", arguments[0],
+			WIFEXITED(status) ? "exit code" : "signal",
+			WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
+	return r;
+}
+
 static int machine_module_unload(void *context, const char *name, struct error *error)
 {
 	struct machine *machine = context;
@@ -221,8 +260,11 @@ static const struct kernel_ops machine_ops = {
 	.device_number = machine_device_number,
 	.module_load = machine_module_load,
 	.module_check = machine_module_check,
+	.module_reload = machine_module_reload,
+	.module_lookup = machine_module_lookup,
 	.module_unload = machine_module_unload,
 	.module_options = machine_module_options,
+	.run = machine_run,
 	.block_is_claimed = machine_block_is_claimed,
 	.devices_in_use = machine_devices_in_use,
 	.wait_close = machine_wait_close,

@@ -37,11 +37,20 @@ struct kernel_ops {
 	int (*module_load)(void *context, const char *name, struct error *error);
 	/* Would module_load work? Its errors, nothing loaded; 0 too where it cannot be known. */
 	int (*module_check)(void *context, const char *name, struct error *error);
+	/* Loads a module that was there before: as `modprobe NAME` does, the blacklist does not
+	 * count, and an install line is run, by modprobe itself. */
+	int (*module_reload)(void *context, const char *name, struct error *error);
+	/* The modules that @alias resolves to, as module_lookup() in modules.h. */
+	int (*module_lookup)(
+		void *context, const char *alias, struct names *ret, struct error *error);
 	/* 0 (also when it is not loaded), -EBUSY when something uses it. */
 	int (*module_unload)(void *context, const char *name, struct error *error);
 	/* The options that modprobe.d and the kernel command line give a module; "" for none, and
 	 * under a captured tree. 0 or -errno. */
 	int (*module_options)(void *context, const char *name, char *buffer, size_t size);
+	/* Runs a program of the host (fixed path, no shell). -ENOENT when it is not installed, -EIO
+	 * when it fails, or -errno. */
+	int (*run)(void *context, const char *const *arguments, struct error *error);
 	/* Has the kernel itself a claim on the block device @device at @path: a mount in whatever
 	 * namespace, swap, a member of LVM, MD, ZFS or btrfs? Seen by an exclusive open for
 	 * reading, which changes nothing and is closed at once. 1, 0, or -errno (-ENODEV when

@@ -2,6 +2,7 @@
 #include "modules.h"
 
 #include "base/cleanup.h"
+#include "base/process.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <libkmod.h>
@@ -21,6 +22,7 @@ static const char *const config_folders[] = {
 };
 
 #define CONFIG_FOLDER_COUNT (sizeof(config_folders) / sizeof(config_folders[0]))
+#define MODPROBE_DEADLINE_MS 20000
 #define DESCRIPTOR_PATH_SIZE sizeof("/proc/self/fd/-2147483648")
 
 /* A folder of a captured tree by the descriptor that stays inside of it. */
@@ -398,6 +400,49 @@ int module_options(
 	if ((size_t)snprintf(buffer, size, "%s", options ? options : "") >= size)
 		return error_set_errno(error, -ENAMETOOLONG, "read the options of %s", name);
 	return 0;
+}
+
+static int run_modprobe(const char *name, struct error *error)
+{
+	const char *const arguments[] = {"/sbin/modprobe", "--", name, NULL};
+	int status, r;
+
+	r = process_run(arguments, -1, MODPROBE_DEADLINE_MS, &status, error);
+	if (r == 0 && status != 0)
+		return error_set(error, -EIO,
+			"load the module %s: the install line of modprobe.d that stands for it "
+			"failed; see: modprobe -v %s",
+			name, name);
+	return r;
+}
+
+/* An install line of a module that it depends on counts too: then modprobe does it all. */
+static int reload_all(const struct kmod_list *list, const char *name, struct error *error)
+{
+	struct error why = {0};
+	int r = load_all(list, &why);
+
+	if (r == -EPERM)
+		return run_modprobe(name, error);
+	if (r < 0 && error)
+		*error = why;
+	return r;
+}
+
+int module_reload(struct modules *modules, const char *name, struct error *error)
+{
+	auto_context struct kmod_ctx *context = NULL;
+	auto_list struct kmod_list *list = NULL;
+	int r = refuse_captured(modules, name, error);
+
+	if (r < 0 || is_live(modules, name))
+		return r;
+	r = context_new(modules, &context, error);
+	if (r == 0)
+		r = lookup(context, name, &list, error);
+	if (r < 0)
+		return r;
+	return list ? reload_all(list, name, error) : missing_error(modules, name, error);
 }
 
 static int unload_one(struct kmod_module *module, const char *name, struct error *error)

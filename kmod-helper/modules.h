@@ -21,6 +21,12 @@ void modules_close(struct modules *modules);
 int module_load(struct modules *modules, const char *name, struct error *error);
 int module_unload(struct modules *modules, const char *name, struct error *error);
 
+/* Loads a module that was loaded before, as `modprobe NAME` does: the blacklist does not count, and
+ * where an install line replaces it, modprobe itself runs that (Debian's package of nvidia's driver
+ * has such lines). 0 (also when it is there already), -ENODEV when the driver wants a device and
+ * finds none, or -errno. */
+int module_reload(struct modules *modules, const char *name, struct error *error);
+
 /* Would module_load work? 0, or the error that it would give (-EPERM, -ENOENT); loads nothing. */
 int module_check(struct modules *modules, const char *name, struct error *error);
 

@@ -13,11 +13,13 @@
  *
  * apply and undo must be idempotent and look at the state themselves: after a kill nobody knows
  * whether a step took effect. They read back what they changed. Both run in the executor's child.
+ * Success with a message in @error is a remark for the person.
  */
 struct operation {
 	const char *name; /* one word; it stands in loans, plans and the man page */
 	/* May it be done now? Optional; run for every step before the first one is applied. */
 	int (*check)(const struct kernel *kernel, const struct step *step, struct error *error);
+	/* NULL: there is nothing to do but to undo it. */
 	int (*apply)(const struct kernel *kernel, const struct step *step, struct error *error);
 	/* NULL: nothing to undo. */
 	int (*undo)(const struct kernel *kernel, const struct step *step, struct error *error);

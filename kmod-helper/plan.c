@@ -4,6 +4,8 @@
 #include "base/cleanup.h"
 #include "binding.h"
 #include "host_use.h"
+#include "nvidia.h"
+#include "unload.h"
 #include <errno.h>
 #include <stdarg.h>
 #include <string.h>
@@ -45,10 +47,7 @@ int plan_block(struct plan *plan, enum blocker_code code, const char *format, ..
 	return 0;
 }
 
-static int add_notice(struct plan *plan, const char *address, const char *format, ...)
-	__attribute__((format(printf, 3, 4)));
-
-static int add_notice(struct plan *plan, const char *address, const char *format, ...)
+int plan_add_notice(struct plan *plan, const char *address, const char *format, ...)
 {
 	struct plan_notice *grown =
 		reallocarray(plan->notices, plan->notice_count + 1, sizeof(*grown));
@@ -493,17 +492,17 @@ static int notice_display(
 	int r = 0;
 
 	if (function->now.boot_display)
-		r = add_notice(plan, address,
+		r = plan_add_notice(plan, address,
 			"%s is the display that this host booted with%s: while it is lent the "
 			"host's console is not seen there",
 			address, last ? ", and the last one that it has" : "");
 	else if (last)
-		r = add_notice(plan, address,
+		r = plan_add_notice(plan, address,
 			"%s is the last display that this host has: while it is lent its console "
 			"is not seen",
 			address);
 	if (r == 0 && function->console.framebuffer_ends)
-		r = add_notice(plan, address,
+		r = plan_add_notice(plan, address,
 			"%s has the console of the firmware (%s): it ends with the loan and comes "
 			"back with the host's next boot, or with a driver that draws its own",
 			address, function->console.framebuffer);
@@ -572,6 +571,8 @@ int plan_take(const struct kernel *kernel, const struct plan_request *request, s
 	if (r == 0)
 		r = plan_function_steps(kernel, request, plan, false);
 	if (r == 0)
+		r = nvidia_plan(kernel, plan);
+	if (r == 0)
 		r = plan_function_steps(kernel, request, plan, true);
 	return r < 0 ? error_set_errno(error, r, "plan the handover") : 0;
 }
@@ -580,9 +581,17 @@ int plan_take(const struct kernel *kernel, const struct plan_request *request, s
 static void forget_steps(struct loan *loan, const char *subject)
 {
 	for (size_t i = loan->steps.count; i-- > 0;) {
-		if (strcmp(loan->steps.items[i].subject, subject) == 0)
+		if (strcmp(loan->steps.items[i].subject, subject) == 0 &&
+			!unload_is_reload(&loan->steps.items[i]))
 			steps_remove(&loan->steps, i);
 	}
+}
+
+static int record_step(struct loan *loan, const struct step *step)
+{
+	if (unload_is_reload(step))
+		return unload_record_reload(&loan->steps, step);
+	return steps_add(&loan->steps, step) ? 0 : -ENOMEM;
 }
 
 int plan_record(const struct plan *plan, struct loan *loan)
@@ -605,7 +614,7 @@ int plan_record(const struct plan *plan, struct loan *loan)
 	for (size_t i = 0; i < plan->steps.count; i++)
 		forget_steps(loan, plan->steps.items[i].subject);
 	for (size_t i = 0; i < plan->steps.count; i++) {
-		if (!steps_add(&loan->steps, &plan->steps.items[i]))
+		if (record_step(loan, &plan->steps.items[i]) < 0)
 			return -ENOMEM;
 	}
 	return 0;

@@ -94,6 +94,8 @@ void plan_done(struct plan *plan);
 
 int plan_block(struct plan *plan, enum blocker_code code, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
+int plan_add_notice(struct plan *plan, const char *address, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
 const char *blocker_name(enum blocker_code code);
 
 /* Puts the plan's functions and steps into the loan: homes that it knows already stay. 0 or

@@ -581,9 +581,33 @@ static int format_attribute(struct fake *fake, struct fake_function *function, c
 	return -ENOENT;
 }
 
+/* "sys/module/nvidia/version": the module, while it is loaded. */
+static const struct fake_module *module_of(struct fake *fake, const char *path, const char **leaf)
+{
+	char name[PCI_PATH_SIZE];
+	const struct fake_module *module = split(path, "sys/module", name, sizeof(name), leaf)
+		? fake_module(fake, name)
+		: NULL;
+
+	return module && module->state == FAKE_LOADED ? module : NULL;
+}
+
+static int format_module(
+	const struct fake_module *module, const char *leaf, char *text, size_t size)
+{
+	if (strcmp(leaf, "refcnt") == 0)
+		return snprintf(text, size, "%d", module->busy);
+	if (strcmp(leaf, "version") == 0 && module->version)
+		return snprintf(text, size, "%s", module->version);
+	if (strcmp(leaf, "parameters/modeset") == 0 && module->modeset)
+		return snprintf(text, size, "%s", module->modeset);
+	return -ENOENT;
+}
+
 static ssize_t fake_read(void *context, const char *path, char *buffer, size_t size)
 {
 	struct fake *fake = context;
+	const struct fake_module *module;
 	struct fake_function *function;
 	const char *leaf;
 	char text[512];
@@ -594,9 +618,12 @@ static ssize_t fake_read(void *context, const char *path, char *buffer, size_t s
 	function = function_of(fake, path, &leaf);
 	if (fake_file(fake, path))
 		length = snprintf(text, sizeof(text), "%s", fake_file(fake, path)->text);
+	else if (function)
+		length = format_attribute(fake, function, leaf, text, sizeof(text));
+	else if ((module = module_of(fake, path, &leaf)))
+		length = format_module(module, leaf, text, sizeof(text));
 	else
-		length = function ? format_attribute(fake, function, leaf, text, sizeof(text))
-				  : -ENOENT;
+		length = -ENOENT;
 	if (length < 0)
 		return end(fake, length);
 	if ((size_t)length >= size) {
@@ -652,7 +679,7 @@ static int fake_write(void *context, const char *path, const char *value)
 }
 
 static int fill_link(const struct fake_function *function, const struct fake_driver *driver,
-	const char *leaf, char *buffer, size_t size)
+	const struct fake_function *bound, const char *leaf, char *buffer, size_t size)
 {
 	const char *name = "";
 	char group[24];
@@ -664,6 +691,8 @@ static int fill_link(const struct fake_function *function, const struct fake_dri
 		name = group;
 	else if (driver && strcmp(leaf, "module") == 0)
 		name = driver->module;
+	else if (driver && bound && strcmp(bound->driver, driver->name) == 0)
+		name = bound->address;
 	if (!*name)
 		return -ENOENT;
 	return (size_t)snprintf(buffer, size, "%s", name) < size ? 0 : -ENAMETOOLONG;
@@ -684,7 +713,8 @@ static int fake_link(void *context, const char *path, char *buffer, size_t size)
 	function = function_of(fake, path, &leaf);
 	if (!function)
 		driver = driver_of(fake, path, &leaf);
-	return end(fake, fill_link(function, driver, leaf, buffer, size));
+	return end(
+		fake, fill_link(function, driver, fake_function(fake, leaf), leaf, buffer, size));
 }
 
 static int compare_names(const void *left, const void *right)
@@ -704,9 +734,58 @@ static int list_devices(const struct fake *fake, struct names *ret)
 	return 0;
 }
 
+/* A driver's folder: its files, and a link for each device that it has. */
+static int list_driver(const struct fake *fake, const struct fake_driver *driver, struct names *ret)
+{
+	struct names names = {0};
+
+	for (size_t i = 0; i < fake->function_count; i++) {
+		if (strcmp(fake->functions[i].driver, driver->name) == 0)
+			cr_assert_eq(names_add(&names, fake->functions[i].address), 0);
+	}
+	cr_assert_eq(names_add(&names, "bind"), 0);
+	cr_assert_eq(names_add(&names, "module"), 0);
+	*ret = names;
+	return 0;
+}
+
+static void add_loaded_users(
+	struct fake *fake, const struct fake_module *module, struct names *names)
+{
+	char *copy = strdup(module->users ? module->users : ""), *save = NULL;
+
+	for (char *user = strtok_r(copy, " ", &save); user; user = strtok_r(NULL, " ", &save)) {
+		const struct fake_module *added = fake_module(fake, user);
+
+		if (added && added->state == FAKE_LOADED)
+			cr_assert_eq(names_add(names, user), 0);
+	}
+	free(copy);
+}
+
+static int list_module(
+	struct fake *fake, const struct fake_module *module, const char *leaf, struct names *ret)
+{
+	struct names names = {0};
+	char text[PCI_DRIVER_SIZE + 4];
+
+	if (strcmp(leaf, "holders") == 0)
+		add_loaded_users(fake, module, &names);
+	for (size_t i = 0; strcmp(leaf, "drivers") == 0 && i < fake->driver_count; i++) {
+		snprintf(text, sizeof(text), "pci:%s", fake->drivers[i].name);
+		if (same_module(fake->drivers[i].module, module->name) &&
+			fake->drivers[i].registered)
+			cr_assert_eq(names_add(&names, text), 0);
+	}
+	*ret = names;
+	return 0;
+}
+
 static int list_path(struct fake *fake, const char *path, struct names *ret)
 {
 	const struct fake_function *function;
+	const struct fake_driver *driver;
+	const struct fake_module *module;
 	const char *leaf = "";
 
 	if (strcmp(path, DEVICES) == 0)
@@ -717,10 +796,12 @@ static int list_path(struct fake *fake, const char *path, struct names *ret)
 		*ret = (struct names){0};
 		return 0;
 	}
-	if (driver_of(fake, path, &leaf) && strcmp(leaf, "") == 0) {
-		*ret = (struct names){0};
-		return 0;
-	}
+	driver = driver_of(fake, path, &leaf);
+	if (driver && strcmp(leaf, "") == 0)
+		return list_driver(fake, driver, ret);
+	module = module_of(fake, path, &leaf);
+	if (module)
+		return list_module(fake, module, leaf, ret);
 	return list_files(fake, path, ret);
 }
 
@@ -773,6 +854,20 @@ static int fake_module_load(void *context, const char *name, struct error *error
 	return end(fake, load_module(fake, name, error));
 }
 
+/* What modprobe.d forbids counts for what was there before as little as for `modprobe NAME`. */
+static int fake_module_reload(void *context, const char *name, struct error *error)
+{
+	struct fake *fake = context;
+	struct fake_module *module = fake_module(fake, name);
+	int r = begin(fake);
+
+	if (r < 0)
+		return error_set_errno(error, r, "load the module %s", name);
+	if (module && module->state == FAKE_BLOCKED)
+		module->state = FAKE_LOADABLE;
+	return end(fake, load_module(fake, name, error));
+}
+
 static int fake_module_check(void *context, const char *name, struct error *error)
 {
 	struct fake *fake = context;
@@ -783,10 +878,55 @@ static int fake_module_check(void *context, const char *name, struct error *erro
 	return end(fake, check_module(fake, name, error));
 }
 
+/* delete_module(2): what drives a device may go, what another module or a process uses may not. */
+static int unload_module(struct fake *fake, struct fake_module *module, struct error *error)
+{
+	struct names users = {0};
+
+	add_loaded_users(fake, module, &users);
+	if (users.count || module->busy) {
+		names_done(&users);
+		return error_set(error, -EBUSY, "unload the module %s: it is in use", module->name);
+	}
+	note(fake, "unload", module->name);
+	module->state = FAKE_LOADABLE;
+	for (size_t i = 0; i < fake->driver_count; i++) {
+		if (!same_module(fake->drivers[i].module, module->name))
+			continue;
+		fake->drivers[i].registered = false;
+		for (size_t k = 0; k < fake->function_count; k++) {
+			if (strcmp(fake->functions[k].driver, fake->drivers[i].name) == 0)
+				fake->functions[k].driver[0] = '\0';
+		}
+	}
+	return 0;
+}
+
 static int fake_module_unload(void *context, const char *name, struct error *error)
 {
-	(void)context;
-	return error_set(error, -EOPNOTSUPP, "unload the module %s: not here", name);
+	struct fake *fake = context;
+	struct fake_module *module = fake_module(fake, name);
+	int r = begin(fake);
+
+	if (r < 0)
+		return error_set_errno(error, r, "unload the module %s", name);
+	return end(fake,
+		module && module->state == FAKE_LOADED ? unload_module(fake, module, error) : 0);
+}
+
+static int fake_module_lookup(
+	void *context, const char *alias, struct names *ret, struct error *error)
+{
+	(void)context, (void)alias, (void)error;
+	*ret = (struct names){0};
+	return 0;
+}
+
+/* No program of the host is installed in the fake one. */
+static int fake_run(void *context, const char *const *arguments, struct error *error)
+{
+	note(context, "run", arguments[0]);
+	return error_set_errno(error, -ENOENT, "run %s", arguments[0]);
 }
 
 static int fake_module_options(void *context, const char *name, char *buffer, size_t size)
@@ -832,8 +972,11 @@ static const struct kernel_ops fake_ops = {
 	.device_number = no_device,
 	.module_load = fake_module_load,
 	.module_check = fake_module_check,
+	.module_reload = fake_module_reload,
+	.module_lookup = fake_module_lookup,
 	.module_unload = fake_module_unload,
 	.module_options = fake_module_options,
+	.run = fake_run,
 	.block_is_claimed = no_claim,
 	.devices_in_use = nobody,
 	.wait_close = no_wait,

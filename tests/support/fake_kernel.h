@@ -66,6 +66,10 @@ enum fake_module_state {
 struct fake_module {
 	char name[PCI_DRIVER_SIZE];
 	enum fake_module_state state;
+	const char *users;   /* "nvidia_drm nvidia_uvm": the modules that need it */
+	const char *version; /* what its folder says; NULL: nothing */
+	const char *modeset; /* its parameter; NULL: it has none */
+	bool busy;	     /* somebody uses it */
 };
 
 /* What happens at the operation number @at, counted from 1; 0: never. */

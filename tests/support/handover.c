@@ -2,6 +2,7 @@
 #include "handover.h"
 
 #include "kmod-helper/binding.h"
+#include "kmod-helper/unload.h"
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -10,7 +11,7 @@
 #include <sys/wait.h>
 
 static const struct operation *const tables[] = {
-	attribute_operations, binding_operations, console_operations, NULL};
+	attribute_operations, binding_operations, console_operations, unload_operations, NULL};
 
 void handover_init(struct handover *handover)
 {

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+#include "take.h"
+
+/*
+ * A Windows guest and the host's display driver, by the setting windows_blacklist. While such a
+ * guest has the card no alias may bring that driver back, and it leaves memory where nobody else
+ * uses it. Audio and USB functions never count. An operation:
+ *
+ * blacklist  writes the file @subject (/run/modprobe.d/gpu-ferry-VMID.conf) with a blacklist line
+ *            for each module of @argument, and tells udevd; undone by removing it, and telling
+ * udevd
+ */
+extern const struct operation windows_operations[]; /* ends with a NULL name */
+
+/* Adds to the plan of a guest what the setting asks for; nothing for other guests. 0 or an error.
+ */
+int windows_plan(struct context *context, const struct take_request *request, struct plan *plan,
+	struct error *error);
+
+/* Undoes what a standing loan has of it when the plan has none: the guest is no Windows any more.
+ */
+int windows_drop(const struct executor *executor, const struct plan *plan, struct loan *loan,
+	struct error *error);
