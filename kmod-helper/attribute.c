@@ -74,6 +74,15 @@ static int undo_keep(const struct kernel *kernel, const struct step *step, struc
 	/* a device that was removed and found again may come without the file, and with defaults */
 	if (r == 0 || r == -ENOENT)
 		return 0;
+	/* "bus" was found while the other functions of the card were not there yet, and is refused
+	 * since: the kernel's own choice comes next to what was there */
+	if (r == -EINVAL && strcmp(step->argument, "reset_method") == 0) {
+		char path[PCI_PATH_SIZE];
+
+		pci_path(step->subject, step->argument, path, sizeof(path));
+		(void)kernel_write(kernel, path, "default");
+		return 0;
+	}
 	if (error)
 		*error = why;
 	return r;

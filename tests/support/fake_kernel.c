@@ -429,6 +429,18 @@ static bool switch_file(struct fake *fake, const char *path, bool there)
 	return false;
 }
 
+static bool has_folder(const struct fake *fake, const char *path)
+{
+	size_t length = strlen(path);
+
+	for (size_t i = 0; i < fake->file_count; i++) {
+		if (!fake->files[i].gone && strncmp(fake->files[i].path, path, length) == 0 &&
+			fake->files[i].path[length] == '/')
+			return true;
+	}
+	return false;
+}
+
 /* @leaf: bind or unbind */
 static int write_platform(
 	struct fake *fake, const char *driver, const char *leaf, const char *device)
@@ -439,6 +451,10 @@ static int write_platform(
 	snprintf(mine, sizeof(mine), PLATFORM "/%.40s/%.40s", driver, device);
 	snprintf(link, sizeof(link), "sys/bus/platform/devices/%.40s/driver", device);
 	bound = strcmp(leaf, "bind") == 0;
+	*strrchr(link, '/') = '\0';
+	if (!has_folder(fake, link))
+		return -ENODEV;
+	strcat(link, "/driver");
 	if (!switch_file(fake, mine, bound))
 		return bound ? -EBUSY : -ENODEV;
 	switch_file(fake, link, bound);

@@ -16,6 +16,7 @@
 #define IOMEM                                                                                      \
 	"00001000-0009ffff : System RAM\n"                                                         \
 	"c0000000-febfffff : PCI Bus 0000:00\n"                                                    \
+	"  cf000000-cfffffff : 0000:02:00.0\n"                                                     \
 	"  d0000000-dfffffff : PCI Bus 0000:01\n"                                                  \
 	"    d0000000-d0ffffff : 0000:01:00.1\n"                                                   \
 	"    e0000000-efffffff : 0000:01:00.0\n"                                                   \

@@ -15,6 +15,8 @@ nic=$(find_class 0200)
 # As a person and Proxmox's web page write them.
 short1=${card1#0000:} short2=${card2#0000:}
 export card1 card2 nic short1 short2
+# On the root bus (tests/host/boot): what the host uses itself.
+vga=0000:00:14.0 nvme=0000:00:15.0 usb_host=0000:00:16.0
 hook=/var/lib/vz/snippets/gpu-ferry
 settings=/etc/gpu-ferry/gpu-ferry.conf
 
@@ -161,6 +163,18 @@ host_prepare() {
 	ln -sfn nodes/pve/qemu-server /etc/pve/qemu-server
 	ln -sfn nodes/pve/lxc /etc/pve/lxc
 	[ ! -e "$settings" ] || cp -a "$settings" /run/tests.settings
+	vga_hide
+}
+
+# The display that the host boots with is there for the tests that want it: the others have two cards.
+vga_hide() {
+	[ ! -e "$pci/$vga" ] || echo 1 >"$pci/$vga/remove"
+}
+
+vga_show() {
+	echo 1 >/sys/bus/pci/rescan
+	udevadm settle
+	[ -e "$pci/$vga/drm" ] || fail "no display at $vga"
 }
 
 # Its descriptor 3 is the node: a shell opens it only after the fork.
@@ -240,7 +254,8 @@ host_reset() {
 		modprobe "$home"
 		echo "$address" >"/sys/bus/pci/drivers/$home/bind"
 	done </run/tests.home
-	rmmod probefail slowdriver
+	rmmod probefail slowdriver bootfb
+	vga_hide
 	nvidia_gone
 	udevadm settle
 	return 0
