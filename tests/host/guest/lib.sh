@@ -187,7 +187,10 @@ await_descriptor() {
 
 # hold NODE: a process that has it open; $holder is its PID. It ends with the test, or by release.
 hold() {
-	sleep 1000 3<>"$1" >/dev/null 2>&1 &
+	until [ -c "$1" ] || [ -b "$1" ]; do
+		sleep 0.05
+	done
+	sleep 1000 3<"$1" >/dev/null 2>&1 &
 	holder=$!
 	echo $holder >>/run/tests.holders
 	await_descriptor $holder
@@ -207,7 +210,7 @@ unit_holds() {
 	cat >/run/systemd/system/test-holder.service <<-END
 		[Service]
 		Type=exec
-		ExecStart=/bin/sh -c 'exec sleep 1000 3<>$1'
+		ExecStart=/bin/sh -c 'until [ -c $1 ]; do sleep 0.1; done; exec sleep 1000 3<$1'
 	END
 	systemctl daemon-reload
 	systemctl start test-holder.service

@@ -3,7 +3,11 @@
 # A card that somebody uses: found and named before anything is changed, waited for, stopped where the
 # settings say so; and a driver that does not let go.
 
+# A sound card comes a while after its driver is bound.
 control_of() {
+	until compgen -G "$pci/$1.1/sound/card*/controlC*" >/dev/null; do
+		sleep 0.1
+	done
 	echo "/dev/snd/$(basename "$pci/$1.1"/sound/card*/controlC*)"
 }
 
@@ -196,7 +200,7 @@ stand_in_pct() {
 			while [ -n "\$(cat \$group/cgroup.procs)" ]; do sleep 0.1; done ;;
 		start)
 			mkdir -p \$group
-			(echo \$BASHPID >\$group/cgroup.procs; exec setsid sleep 1000 3<>$control >/dev/null 2>&1 </dev/null) &
+			(echo \$BASHPID >\$group/cgroup.procs; until [ -c $control ]; do sleep 0.1; done; exec setsid sleep 1000 3<$control >/dev/null 2>&1 </dev/null) &
 			until [ -e /proc/\$!/fd/3 ]; do sleep 0.1; done ;;
 		esac
 	END
@@ -265,7 +269,7 @@ test_driver_that_does_not_let_go() {
 		flock -n "$n" true || fail "$n is still locked"
 	done
 	say "everything answers at once"
-	assert_eq "$(timeout 10 gpu-ferry status --output-format json | jq -c '.loans[0] | [.state, (.functions[] | select(.holders != []) | .address, .holders[0].pid)]')" \
+	assert_eq "$(json status | jq -c '.loans[0] | [.state, (.functions[] | select(.holders != []) | .address, .holders[0].pid)]')" \
 		"[\"overdue\",\"$card1.1\",$holder]"
 	assert_exit 1 timeout 10 gpu-ferry status
 	assert_match "$err" "overdue: process $child waits in its driver, for whoever uses it: sleep $holder"
