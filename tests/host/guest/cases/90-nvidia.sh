@@ -30,3 +30,130 @@ test_nvidia_card_is_unbound_alone_where_the_driver_lets_go() {
 	assert_match "$(cat "/proc/driver/nvidia/gpus/$card1.0/information")" 'Device Minor: 	 0'
 	assert_nvidia_left
 }
+
+family_loaded() {
+	sed -n 's/^\(nvidia[a-z_]*\) .*/\1/p' /proc/modules | sort | tr '\n' ' '
+}
+
+# Before 580.105.08, with modeset=1.
+nvidia_options_old() {
+	cat >/etc/modprobe.d/test-nvidia.conf <<-END
+		options nvidia version=570.124.04 need_card=1
+		options nvidia-drm modeset=1 lets_go=0
+	END
+}
+
+# need_card: it loads only where a card is aimed at it.
+nvidia_come_first() {
+	echo "$card1.0" >"$pci/$card1.0/driver/unbind"
+	echo nvidia >"$pci/$card1.0/driver_override"
+	nvidia_come "$card1"
+}
+
+# A program that notes how it was called, and makes the node as NVIDIA's does.
+nvidia_modprobe_stands_in() {
+	cat >/usr/bin/nvidia-modprobe <<-'END'
+		#!/bin/sh
+		echo "$@" >>/run/tests.nvidia-modprobe
+		rm -f /dev/nvidia-uvm
+		mknod /dev/nvidia-uvm c "$(sed -n 's/ nvidia-uvm$//p' /proc/devices)" 0
+	END
+	chmod +x /usr/bin/nvidia-modprobe
+}
+
+nvidia_modprobe_goes() {
+	rm -f /usr/bin/nvidia-modprobe /run/tests.nvidia-modprobe /dev/nvidia-uvm
+}
+
+test_nvidia_stack_that_keeps_the_card_is_unloaded_and_comes_back() {
+	local family='nvidia nvidia_drm nvidia_modeset nvidia_uvm '
+	nvidia_options_old
+	nvidia_come_first
+	nvidia_modprobe_stands_in
+	assert_eq "$(family_loaded)" "$family"
+	vm_with_card 104 "$short1"
+	start 104 --holder
+	assert_card_lent "$card1"
+	assert_match "$(task_log 104)" 'unload nvidia_drm nvidia_modeset nvidia_uvm '
+	assert_eq "$(family_loaded)" 'nvidia '
+	stop 104
+	assert_nvidia_home "$card1"
+	assert_eq "$(family_loaded)" "$family"
+	assert_eq "$(cat /sys/module/nvidia_drm/parameters/modeset)" Y
+	assert_eq "$(cat /run/tests.nvidia-modprobe)" '-u -c 0' "how nvidia-modprobe was called"
+	[ -c /dev/nvidia-uvm ] || fail "there is no node of nvidia_uvm"
+	say "only what was there comes back"
+	rmmod nvidia-uvm
+	start 104 --holder
+	assert_eq "$(family_loaded)" 'nvidia '
+	stop 104
+	assert_eq "$(family_loaded)" 'nvidia nvidia_drm nvidia_modeset '
+	modprobe nvidia-uvm
+	nvidia_modprobe_goes
+	assert_nvidia_left
+}
+
+test_nvidia_stack_that_another_card_uses_is_refused() {
+	nvidia_options_old
+	nvidia_come_first
+	nvidia_come "$card2"
+	vm_with_card 104 "$short1"
+	assert_exit 1 "$hook" 104 pre-start
+	assert_one_line "$err"
+	assert_match "$err" "nvidia_drm keeps $card1.0 .*570.124.04.* for $card2.0 uses nvidia too"
+	assert_nvidia_home "$card1"
+	assert_nvidia_home "$card2"
+	assert_eq "$(family_loaded)" 'nvidia nvidia_drm nvidia_modeset nvidia_uvm '
+	say "without modesetting the driver holds no card"
+	rmmod nvidia-drm
+	sed -i 's/modeset=1/modeset=0/' /etc/modprobe.d/test-nvidia.conf
+	modprobe nvidia-drm
+	start 104 --holder
+	assert_driver "$card2.0" nvidia
+	stop 104
+	assert_nvidia_left
+}
+
+# With Windows the whole stack leaves memory, and nvidia does not load without a card.
+test_nvidia_stack_is_out_of_memory_for_windows() {
+	nvidia_options_old
+	echo "alias pci:v00001234d00001111* nvidia" >>/etc/modprobe.d/test-nvidia.conf
+	nvidia_come_first
+	vm_with_card 104 "$short1"
+	sed -i 's/ostype: l26/ostype: win11/' /etc/pve/qemu-server/104.conf
+	start 104 --holder
+	assert_eq "$(family_loaded)" ''
+	assert_match "$(cat /run/modprobe.d/gpu-ferry-104.conf)" 'blacklist nvidia'
+	stop 104
+	assert_nvidia_home "$card1"
+	assert_eq "$(family_loaded)" 'nvidia nvidia_drm nvidia_modeset nvidia_uvm '
+	assert_nvidia_left
+}
+
+# remove() does not come back: overdue, and the rest of the host goes on.
+test_nvidia_driver_that_never_lets_go_is_overdue() {
+	nvidia_come "$card1" "$card2"
+	echo 'write_deadline_seconds = 3;' >"$settings"
+	echo 1 >/sys/module/nvidia/parameters/never
+	vm_with_card 104 "$short1"
+	vm_with_card 105 "$short2"
+	assert_exit 1 "$hook" 104 pre-start
+	assert_match "$err" "$card1.0 .*did not let go within 3 s"
+	assert_eq "$(json status | jq -r '.loans[0].state')" overdue
+	assert_driver "$card1.1" snd_hda_intel
+	assert_driver "$card1.2" xhci_hcd
+	assert_driver "$card2.0" nvidia
+	assert_exit 1 "$hook" 104 pre-start
+	assert_match "$err" 'has not come back'
+	assert_exit 1 gpu-ferry plan 104
+	assert_exit 0 gpu-ferry list
+	say "it comes back after all: the card goes home by itself"
+	echo 0 >/sys/module/nvidia/parameters/never
+	for n in {1..100}; do
+		[ -n "$(loans)" ] || break
+		sleep 0.2
+	done
+	assert_eq "$(loans)" '' "loans after"
+	assert_nvidia_home "$card1"
+	assert_nvidia_left
+}
