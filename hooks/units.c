@@ -18,6 +18,7 @@
 struct unit_job {
 	char path[128];
 	char result[32]; /* "done", "failed", "timeout", …; "" while it runs */
+	bool is_missing; /* systemd has no such unit: nothing of it runs, nothing can be started */
 };
 
 static int see_removed(sd_bus_message *message, void *data, sd_bus_error *unused)
@@ -53,7 +54,6 @@ static int open_bus(sd_bus **ret, struct error *error)
 	return 0;
 }
 
-/* -ENOENT when systemd has no such unit. */
 static int begin_job(sd_bus *bus, const char *method, const char *unit, struct unit_job *job,
 	struct error *error)
 {
@@ -70,8 +70,9 @@ static int begin_job(sd_bus *bus, const char *method, const char *unit, struct u
 			bus, SYSTEMD, MANAGER, method, &why, &reply, "ss", unit, "replace");
 	if (r >= 0)
 		r = sd_bus_message_read(reply, "o", &path);
-	if (sd_bus_error_has_name(&why, SYSTEMD ".NoSuchUnit"))
-		r = -ENOENT;
+	job->is_missing = sd_bus_error_has_name(&why, SYSTEMD ".NoSuchUnit");
+	if (job->is_missing)
+		return 0;
 	if (r < 0)
 		return error_set(
 			error, r, "%s: %s", unit, why.message ? why.message : strerror(-r));
@@ -109,7 +110,7 @@ static int run_job(const char *method, const struct step *step, struct error *er
 
 	if (r == 0)
 		r = begin_job(bus, method, step->subject, &job, error);
-	if (r < 0)
+	if (r < 0 || job.is_missing)
 		return r;
 	r = await_job(bus, &job, deadline_ms);
 	if (r == -ETIMEDOUT)
@@ -129,9 +130,6 @@ static int stop_unit(const struct kernel *kernel, const struct step *step, struc
 	int r = run_job("StopUnit", step, &why);
 
 	(void)kernel;
-	/* not there: nothing of it runs */
-	if (r == -ENOENT)
-		return 0;
 	return r < 0 ? error_set(error, r, "stop the unit %s", why.message) : 0;
 }
 
@@ -141,9 +139,6 @@ static int start_unit(const struct kernel *kernel, const struct step *step, stru
 	int r = run_job("StartUnit", step, &why);
 
 	(void)kernel;
-	/* removed while the VM ran: there is nothing to put back */
-	if (r == -ENOENT)
-		return 0;
 	return r < 0 ? error_set(error, r, "start the unit %s", why.message) : 0;
 }
 

@@ -275,7 +275,7 @@ test_driver_that_does_not_let_go() {
 	assert_match "$err" "overdue: process $child waits in its driver, for whoever uses it: sleep $holder"
 	assert_exit 0 timeout 10 gpu-ferry list --all
 	assert_exit 1 timeout 10 gpu-ferry plan 105 --output-format json
-	assert_eq "$(jq -c '[.blockers[].code]' <<<"$out")" '["overdue"]'
+	assert_eq "$(jq -c '[.blockers[0].code, .holders[0].pid]' <<<"$out")" "[\"overdue\",$holder]"
 	assert_exit 1 timeout 10 gpu-ferry bind "$short1"
 	assert_match "$err" "$card1.1.*not come back"
 	assert_exit 1 timeout 10 "$hook" 105 pre-start
