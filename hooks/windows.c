@@ -275,13 +275,14 @@ static int tell_udev(const struct kernel *kernel, const struct root *root, struc
 
 static int format_lines(const char *modules, char **ret)
 {
-	auto_free char *copy = strdup(modules);
+	auto_free char *copy = NULL;
 	char *save = NULL;
 	size_t length;
 	FILE *stream = open_memstream(ret, &length);
 
 	if (!stream)
 		return -ENOMEM;
+	copy = strdup(modules);
 	fputs("# Written by gpu-ferry while a Windows guest has the card, and removed when it stops.\n",
 		stream);
 	for (char *word = copy ? strtok_r(copy, " ", &save) : NULL; word;
