@@ -6,8 +6,9 @@
  *   clients  until nobody has the node open, as nvidia's does
  *   flag     until the parameter "release" is set
  *   delay    for "delay_ms"
- *   late     until somebody has opened the node, and closed it again: whoever looks before sees
- * nobody With "pinned" the module counts a user that is no process.
+ *   late     until somebody has opened the node and closed it again: who looks before sees nobody
+ *
+ * With "pinned" the module counts a user that is no process.
  */
 #include <linux/delay.h>
 #include <linux/miscdevice.h>
