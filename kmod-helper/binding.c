@@ -2,6 +2,7 @@
 #include "binding.h"
 
 #include "base/cleanup.h"
+#include "base/parse.h"
 #include "driver_use.h"
 #include "holders.h"
 #include "pci.h"
@@ -236,10 +237,13 @@ static int undo_id(const struct kernel *kernel, const struct step *step, struct 
 /* "10de:2704" at the beginning of "10de:2704:1458:3702,10de:22bb" */
 static bool list_has_id(const char *list, unsigned int vendor, unsigned int device)
 {
-	unsigned int listed_vendor, listed_device;
+	unsigned long long listed_vendor, listed_device;
 
 	for (;;) {
-		if (sscanf(list, "%x:%x", &listed_vendor, &listed_device) == 2 &&
+		const char *id = list;
+
+		if (parse_leading(&id, 16, UINT32_MAX, &listed_vendor) == 0 && *id++ == ':' &&
+			parse_leading(&id, 16, UINT32_MAX, &listed_device) == 0 &&
 			listed_vendor == vendor && listed_device == device)
 			return true;
 		list += strcspn(list, ", ");
@@ -269,9 +273,14 @@ static bool read_id(
 	const struct kernel *kernel, const char *address, const char *name, unsigned int *ret)
 {
 	char path[PCI_PATH_SIZE], text[16];
+	unsigned long long id;
 
 	pci_path(address, name, path, sizeof(path));
-	return kernel_read(kernel, path, text, sizeof(text)) > 0 && sscanf(text, "0x%x", ret) == 1;
+	if (kernel_read(kernel, path, text, sizeof(text)) <= 0 || strncmp(text, "0x", 2) != 0 ||
+		parse_unsigned(text + 2, 16, UINT16_MAX, &id) < 0)
+		return false;
+	*ret = (unsigned int)id;
+	return true;
 }
 
 int binding_plan_id(const struct kernel *kernel, const char *address, struct steps *steps)

@@ -178,12 +178,14 @@ static bool memory_is_inside(
 
 		if (outside != SIZE_MAX && indent <= outside)
 			outside = SIZE_MAX;
-		if (name_length == strlen(memory) && memcmp(name + 3, memory, name_length) == 0) {
+		if (name && name_length == strlen(memory) &&
+			memcmp(name + 3, memory, name_length) == 0) {
 			*ret_anywhere = true;
 			if (outside != SIZE_MAX)
 				return true;
 		}
-		if (name_length == strlen(address) && memcmp(name + 3, address, name_length) == 0)
+		if (name && name_length == strlen(address) &&
+			memcmp(name + 3, address, name_length) == 0)
 			outside = indent;
 		line += length + (line[length] == '\n');
 	}
@@ -242,15 +244,10 @@ static void find_framebuffer(
 /* nvidia_drm's own fbdev makes the console a user of the card until 580.105.08. */
 static bool nvidia_is_old(const struct kernel *kernel)
 {
-	unsigned int numbers[3] = {0};
 	char version[64];
 
-	if (kernel_read(kernel, "sys/module/nvidia_drm/version", version, sizeof(version)) < 0)
-		return false;
-	sscanf(version, "%u.%u.%u", &numbers[0], &numbers[1], &numbers[2]);
-	if (numbers[0] != 580)
-		return numbers[0] < 580;
-	return numbers[1] != 105 ? numbers[1] < 105 : numbers[2] < 8;
+	return kernel_read(kernel, "sys/module/nvidia_drm/version", version, sizeof(version)) > 0 &&
+		strverscmp(version, "580.105.08") < 0;
 }
 
 static bool has_own_framebuffer(const struct kernel *kernel, const char *address)

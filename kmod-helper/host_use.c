@@ -2,6 +2,7 @@
 #include "host_use.h"
 
 #include "base/cleanup.h"
+#include "base/parse.h"
 #include "pci.h"
 #include <linux/input-event-codes.h>
 #include <net/if.h>
@@ -109,11 +110,12 @@ static bool has_holders(const struct kernel *kernel, const char *path)
 /* "8:1" */
 static bool parse_device(const char *text, dev_t *ret)
 {
-	unsigned int major_number, minor_number;
+	unsigned long long major_number, minor_number;
 
-	if (sscanf(text, "%u:%u", &major_number, &minor_number) != 2)
+	if (parse_leading(&text, 10, UINT32_MAX, &major_number) < 0 || *text++ != ':' ||
+		parse_leading(&text, 10, UINT32_MAX, &minor_number) < 0)
 		return false;
-	*ret = makedev(major_number, minor_number);
+	*ret = makedev((unsigned int)major_number, (unsigned int)minor_number);
 	return true;
 }
 
@@ -234,12 +236,12 @@ static bool look_into(const struct look *look, const char *path, unsigned int de
  * a hidden path to nvme0n2. */
 static bool hidden_path_is_used(const struct look *look, const char *name, unsigned int depth)
 {
-	unsigned int subsystem, controller, namespace;
 	char head[64], path[PATH_SIZE];
+	size_t before = strcspn(name, "c"), controller = before + strcspn(name + before, "n");
 
-	if (sscanf(name, "nvme%uc%un%u", &subsystem, &controller, &namespace) != 3)
+	if (strncmp(name, "nvme", 4) != 0 || !name[before] || !name[controller])
 		return false;
-	snprintf(head, sizeof(head), "nvme%un%u", subsystem, namespace);
+	snprintf(head, sizeof(head), "%.*s%s", (int)before, name, name + controller);
 	snprintf(path, sizeof(path), "sys/class/block/%s", head);
 	return look_into(look, path, depth + 1) || disk_is_used(look, path);
 }

@@ -16,26 +16,42 @@ static int digit_value(char character)
 	return INT8_MAX;
 }
 
-int parse_unsigned(
-	const char *text, unsigned int base, unsigned long long max, unsigned long long *ret)
+int parse_leading(
+	const char **text, unsigned int base, unsigned long long max, unsigned long long *ret)
 {
 	unsigned long long value = 0;
+	const char *position = *text;
 
-	if (!*text)
-		return -EINVAL;
-	for (const char *position = text; *position; position++) {
-		if (digit_value(*position) >= (int)base)
-			return -EINVAL;
-	}
-	for (const char *position = text; *position; position++) {
+	for (; digit_value(*position) < (int)base; position++) {
 		unsigned long long digit = (unsigned long long)digit_value(*position);
 
 		if (digit > max || value > (max - digit) / base)
 			return -ERANGE;
 		value = value * base + digit;
 	}
+	if (position == *text)
+		return -EINVAL;
+	*text = position;
 	*ret = value;
 	return 0;
+}
+
+int parse_unsigned(
+	const char *text, unsigned int base, unsigned long long max, unsigned long long *ret)
+{
+	unsigned long long value;
+	const char *end = text;
+	int r;
+
+	/* what is no number at all is not called too large */
+	for (const char *position = text; *position; position++) {
+		if (digit_value(*position) >= (int)base)
+			return -EINVAL;
+	}
+	r = parse_leading(&end, base, max, &value);
+	if (r == 0)
+		*ret = value;
+	return r;
 }
 
 int parse_vmid(const char *text, unsigned int *ret_vmid)

@@ -12,6 +12,10 @@
 int parse_unsigned(
 	const char *text, unsigned int base, unsigned long long max, unsigned long long *ret);
 
+/* The number that *@text begins with, and moves *@text past it. The errors of parse_unsigned. */
+int parse_leading(
+	const char **text, unsigned int base, unsigned long long max, unsigned long long *ret);
+
 /* A VMID as Proxmox takes it: ^[1-9][0-9]{2,8}$. Returns 0 or -EINVAL. */
 int parse_vmid(const char *text, unsigned int *ret_vmid);
 

@@ -33,7 +33,7 @@ test_round_trip() {
 
 	stop 104
 	assert_card_home "$card1"
-	assert_eq "$(ls -d /dev/dri/card[01] | wc -l)" 2 "nodes in /dev/dri when post-stop returns"
+	assert_eq "$(ls -d /dev/dri/card* | wc -l)" 2 "nodes in /dev/dri when post-stop returns"
 	assert_eq "$(loans)" '' "loans after"
 	assert_home
 	assert_eq "$(nodes_of "$card1")" "$(cat "$scratch/before")" "nodes of the card after"
