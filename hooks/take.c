@@ -588,8 +588,13 @@ static int make_room(struct context *context, const struct take_request *request
 {
 	char text[640];
 
-	if (patience->rooms++ < ROOMS_MAX)
-		return room_make(context, &request->owner, plan, error);
+	if (patience->rooms < ROOMS_MAX) {
+		int r = room_make(context, &request->owner, plan, error);
+
+		/* one that failed has been given back already */
+		patience->rooms += r == 0;
+		return r;
+	}
 	holders_format(&plan->holders, text, sizeof(text));
 	return error_set(error, -EBUSY,
 		"%s was stopped and uses the card again: find out what starts it", text);

@@ -44,12 +44,12 @@ static void message_done(sd_bus_message **message)
 	sd_bus_message_unref(*message);
 }
 
-static int open_bus(sd_bus **ret, struct error *error)
+static int open_bus(const char *unit, sd_bus **ret, struct error *error)
 {
 	int r = sd_bus_open_system(ret);
 
 	if (r < 0)
-		return error_set_errno(error, r, "reach systemd over D-Bus");
+		return error_set_errno(error, r, "%s: reach systemd over D-Bus", unit);
 	sd_bus_set_method_call_timeout(*ret, CALL_MICROSECONDS);
 	return 0;
 }
@@ -106,7 +106,7 @@ static int run_job(const char *method, const struct step *step, struct error *er
 	cleanup(bus_done) sd_bus *bus = NULL;
 	unsigned int deadline_ms = room_step_ms(step);
 	struct unit_job job = {0};
-	int r = open_bus(&bus, error);
+	int r = open_bus(step->subject, &bus, error);
 
 	if (r == 0)
 		r = begin_job(bus, method, step->subject, &job, error);
@@ -122,6 +122,17 @@ static int run_job(const char *method, const struct step *step, struct error *er
 		return error_set(error, -EIO, "%s: systemd says '%s' (systemctl status %s)",
 			step->subject, job.result, step->subject);
 	return 0;
+}
+
+/* Before it is recorded as begun: what was never stopped is not to be started. */
+static int check_bus(const struct kernel *kernel, const struct step *step, struct error *error)
+{
+	cleanup(bus_done) sd_bus *bus = NULL;
+	struct error why = {0};
+	int r = open_bus(step->subject, &bus, &why);
+
+	(void)kernel;
+	return r < 0 ? error_set(error, r, "stop the unit %s", why.message) : 0;
 }
 
 static int stop_unit(const struct kernel *kernel, const struct step *step, struct error *error)
@@ -144,6 +155,7 @@ static int start_unit(const struct kernel *kernel, const struct step *step, stru
 
 const struct operation unit_operations[] = {
 	{.name = "stop-unit",
+		.check = check_bus,
 		.apply = stop_unit,
 		.undo = start_unit,
 		.deadline_ms = room_deadline_ms},
