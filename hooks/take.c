@@ -7,7 +7,6 @@
 #include "kmod-helper/base/process.h"
 #include "kmod-helper/holders.h"
 #include "kmod-helper/lock.h"
-#include "kmod-helper/unload.h"
 #include "return.h"
 #include "room.h"
 #include "windows.h"
@@ -331,35 +330,6 @@ static bool has_inheritance(const struct plan *plan, const struct loan *from)
 	return false;
 }
 
-/* What was unloaded for the card is loaded again when it comes home, from whomever. */
-static int inherit_reloads(struct loan *from, struct loan *loan, struct error *error)
-{
-	for (size_t i = from->steps.count; i-- > 0;) {
-		struct step step = from->steps.items[i];
-
-		if (!unload_is_reload(&step))
-			continue;
-		step.record = NULL;
-		if (unload_record_reload(&loan->steps, &step) < 0)
-			return error_set_errno(error, -ENOMEM, "take over %s", step.argument);
-		steps_remove(&from->steps, i);
-	}
-	return 0;
-}
-
-/* Its devices are another's now; whatever else it did, a blacklist say, ends with it. */
-static int end_lender(struct context *context, struct loan *from, struct error *error)
-{
-	const struct executor executor = context_executor(context);
-	struct error later = {0};
-
-	if (executor_undo(&executor, from, NULL, &later) == 0)
-		return loan_remove(&context->root, &from->owner, error);
-	log_write(&context->log, LOG_ERR, "still owed: %s", later.message);
-	from->state = LOAN_OWED;
-	return loan_write(&context->root, from, error);
-}
-
 /* Whole groups. What is written first is ours: a death in between loses nothing. */
 static int inherit_from(struct context *context, const struct loan *seen, const struct plan *plan,
 	struct loan *loan, struct error *error)
@@ -379,14 +349,12 @@ static int inherit_from(struct context *context, const struct loan *seen, const 
 		if (loan_move_group(&from, loan, function->iommu_group) < 0)
 			r = error_set_errno(error, -ENOMEM, "take over %s", address);
 	}
-	if (r == 0 && from.function_count == 0)
-		r = inherit_reloads(&from, loan, error);
 	if (r == 0)
 		r = loan_write(&context->root, loan, error);
 	if (r < 0)
 		return r;
 	return from.function_count ? loan_write(&context->root, &from, error)
-				   : end_lender(context, &from, error);
+				   : loan_remove(&context->root, &from.owner, error);
 }
 
 /* The card of a gone VM that still owes its return goes straight over: the owner is rewritten, the

@@ -228,25 +228,33 @@ int windows_plan(struct context *context, const struct take_request *request, st
 	return plan_while_running(&eviction, request->owner.vmid, error);
 }
 
-static const struct step *find_blacklist(const struct steps *steps)
+static bool has_blacklist(const struct steps *steps, const char *subject)
 {
 	for (size_t i = 0; i < steps->count; i++) {
-		if (strcmp(steps->items[i].operation, BLACKLIST) == 0)
-			return &steps->items[i];
+		if (strcmp(steps->items[i].operation, BLACKLIST) == 0 &&
+			strcmp(steps->items[i].subject, subject) == 0)
+			return true;
 	}
-	return NULL;
+	return false;
 }
 
 int windows_drop(const struct executor *executor, const struct plan *plan, struct loan *loan,
 	struct error *error)
 {
-	const struct step *standing = find_blacklist(&loan->steps);
-	char subject[STEP_TEXT_SIZE];
+	for (size_t i = loan->steps.count; i-- > 0;) {
+		const struct step *step = &loan->steps.items[i];
+		char subject[STEP_TEXT_SIZE];
+		int r;
 
-	if (!standing || find_blacklist(&plan->steps))
-		return 0;
-	memcpy(subject, standing->subject, sizeof(subject));
-	return executor_undo(executor, loan, subject, error);
+		if (strcmp(step->operation, BLACKLIST) != 0 ||
+			has_blacklist(&plan->steps, step->subject))
+			continue;
+		memcpy(subject, step->subject, sizeof(subject));
+		r = executor_undo(executor, loan, subject, error);
+		if (r < 0)
+			return r;
+	}
+	return 0;
 }
 
 /* The running udevd reads modprobe.d once, and looks for changes only in folders that it knew then;

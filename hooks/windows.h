@@ -19,7 +19,7 @@ extern const struct operation windows_operations[]; /* ends with a NULL name */
 int windows_plan(struct context *context, const struct take_request *request, struct plan *plan,
 	struct error *error);
 
-/* Undoes what a standing loan has of it when the plan has none: the guest is no Windows any more.
- */
+/* Undoes what a loan has of it and the plan has not: the guest is no Windows any more, or the loan
+ * came over from a gone VM that was. */
 int windows_drop(const struct executor *executor, const struct plan *plan, struct loan *loan,
 	struct error *error);
