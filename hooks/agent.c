@@ -380,7 +380,7 @@ static int decode_block(const char *block, char *ret)
 	for (int i = 0; i < 4; i++) {
 		const char *digit = strchr(digits, block[i] == '=' ? 'A' : block[i]);
 
-		if (!block[i] || !digit || (block[i] == '=' && i < 2))
+		if (!block[i] || !digit || (i < 2 && block[i] == '='))
 			return -EBADMSG;
 		bits = bits << 6 | (unsigned int)(digit - digits);
 	}

@@ -163,7 +163,7 @@ test_guest_installs_the_driver_of_debian() {
 	assert_match "$out" 'nvidia-smi answers: driver 550.78'
 	assert_eq "$(cat "$world/apt/sources.list.d/gpu-ferry.list")" \
 		'deb http://mirror.test/debian bookworm contrib non-free non-free-firmware'
-	assert_match "$(cat "$world/calls")" "install linux-headers-$(uname -r) linux-headers-amd64"
+	assert_match "$(cat "$world/calls")" "install linux-headers-$(uname -r | sed 's/[.+]/\\&/g') linux-headers-amd64"
 	assert_match "$(cat "$world/calls")" 'shutdown .*-r'
 	say "and again: nothing to do"
 	: >"$world/calls"
