@@ -36,7 +36,9 @@ test_round_trip() {
 	assert_eq "$(ls -d /dev/dri/card* | wc -l)" 2 "nodes in /dev/dri when post-stop returns"
 	assert_eq "$(loans)" '' "loans after"
 	assert_home
-	assert_eq "$(nodes_of "$card1")" "$(cat "$scratch/before")" "nodes of the card after"
+	# each has the lowest number that is free, which after boot need not be the one that it had
+	assert_eq "$(nodes_of "$card1" | sed 's/[0-9]*$//')" "$(sed 's/[0-9]*$//' "$scratch/before")" \
+		"nodes of the card after"
 }
 
 # The lighter holder for all but the first: what repeats is the host's side.
