@@ -5,9 +5,9 @@
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/base/parse.h"
 #include "property.h"
+#include "section_config.h"
 #include "text.h"
 #include <errno.h>
-#include <stdarg.h>
 #include <string.h>
 
 #define PATH "etc/pve/mapping/pci.cfg"
@@ -31,8 +31,7 @@ static const struct property_format map_format = {
 
 struct mappings_parser {
 	struct mappings mappings;
-	char *rest; /* what is not read yet; NULL at the end */
-	size_t line;
+	struct section_reader reader;
 };
 
 static void mapping_done(struct mapping *mapping)
@@ -57,41 +56,6 @@ static void parser_done(struct mappings_parser *parser)
 	mappings_done(&parser->mappings);
 }
 
-static int warn(struct mappings_parser *parser, const char *format, ...)
-	__attribute__((format(printf, 2, 3)));
-
-static int warn(struct mappings_parser *parser, const char *format, ...)
-{
-	char text[512];
-	char line[600];
-	va_list arguments;
-
-	va_start(arguments, format);
-	vsnprintf(text, sizeof(text), format, arguments);
-	va_end(arguments);
-	snprintf(line, sizeof(line), "/" PATH ":%zu: %s", parser->line, text);
-	return names_add(&parser->mappings.warnings, line);
-}
-
-/* The next line that is no comment. NULL at the end. */
-static char *line_next(struct mappings_parser *parser)
-{
-	char *line;
-
-	while ((line = strsep(&parser->rest, "\n"))) {
-		parser->line++;
-		if (line[strspn(line, TEXT_WHITE)] != '#')
-			return line;
-	}
-	return NULL;
-}
-
-/* What is false to Perl ends a section: nothing at all, and "0". White space does not. */
-static bool ends_section(const char *line)
-{
-	return !line || !line[0] || strcmp(line, "0") == 0;
-}
-
 static struct mapping *mapping_by_name(const struct mappings *mappings, const char *name)
 {
 	for (size_t i = 0; i < mappings->count; i++) {
@@ -105,10 +69,10 @@ static int set_boolean(
 	struct mappings_parser *parser, char **field, const char *key, const char *value)
 {
 	if (*field)
-		return warn(parser, "'%s' is given twice", key);
+		return section_warn(&parser->reader, "'%s' is given twice", key);
 	value = value ? value : "1";
 	if (strcmp(value, "0") != 0 && strcmp(value, "1") != 0)
-		return warn(parser, "'%s' is '%s', neither 0 nor 1", key, value);
+		return section_warn(&parser->reader, "'%s' is '%s', neither 0 nor 1", key, value);
 	*field = strdup(value);
 	return *field ? 0 : -ENOMEM;
 }
@@ -120,10 +84,10 @@ static int add_map(struct mappings_parser *parser, struct mapping *mapping, cons
 	int r;
 
 	if (!value)
-		return warn(parser, "'map' has no value");
+		return section_warn(&parser->reader, "'map' has no value");
 	r = property_parse(&map_format, value, &set, &error);
 	if (r == -EINVAL)
-		return warn(parser, "'map' is ignored: %s", error.message);
+		return section_warn(&parser->reader, "'map' is ignored: %s", error.message);
 	return r < 0 ? r : names_add(&mapping->maps, value);
 }
 
@@ -138,24 +102,18 @@ static int set_key(
 		return set_boolean(parser, &mapping->live_migration, key, value);
 	if (strcmp(key, "description") == 0)
 		return 0;
-	return warn(parser, "'%s' is no setting of a mapping", key);
+	return section_warn(&parser->reader, "'%s' is no setting of a mapping", key);
 }
 
-/* ^\s+(\S+)(\s+(.*\S))?\s*$ */
 static int section_line(struct mappings_parser *parser, struct mapping *mapping, char *line)
 {
 	char *key;
 	char *value;
 
-	if (!text_is_white(line[0]) || text_is_blank(line))
-		return warn(parser, "'%s' is ignored, for only an empty line ends a section", line);
-	key = text_trim(line);
-	value = key + strcspn(key, TEXT_WHITE);
-	if (*value) {
-		*value = '\0';
-		value = text_trim(value + 1);
-	}
-	return set_key(parser, mapping, key, *value ? value : NULL);
+	if (!section_line_split(line, &key, &value))
+		return section_warn(&parser->reader,
+			"'%s' is ignored, for only an empty line ends a section", line);
+	return set_key(parser, mapping, key, value);
 }
 
 /* One name, one place: a later section replaces an earlier one even when it is worth nothing. */
@@ -187,15 +145,17 @@ static int section_read(struct mappings_parser *parser, const char *name)
 	int r = mapping.name ? 0 : -ENOMEM;
 
 	if (skip && r == 0)
-		r = warn(parser, "the section '%s' is ignored, for that is no name", name);
-	while (r == 0 && !ends_section(line = line_next(parser))) {
+		r = section_warn(
+			&parser->reader, "the section '%s' is ignored, for that is no name", name);
+	while (r == 0 && !section_line_ends(line = section_line_next(&parser->reader))) {
 		if (!skip)
 			r = section_line(parser, &mapping, line);
 	}
 	if (r < 0 || skip)
 		return r;
 	if (!mapping.maps.count)
-		r = warn(parser, "the section '%s' is ignored, for it has no valid 'map'", name);
+		r = section_warn(&parser->reader,
+			"the section '%s' is ignored, for it has no valid 'map'", name);
 	return r < 0 ? r : mapping_keep(&parser->mappings, &mapping);
 }
 
@@ -211,15 +171,16 @@ static int sections_read(struct mappings_parser *parser)
 {
 	int r = 0;
 
-	while (r == 0 && parser->rest) {
-		char *line = line_next(parser);
+	while (r == 0 && parser->reader.rest) {
+		char *line = section_line_next(&parser->reader);
 
-		if (ends_section(line))
+		if (section_line_ends(line))
 			continue;
 		if (is_header(line))
 			r = section_read(parser, text_trim(line));
 		else
-			r = warn(parser, "'%s' is ignored, for it is in no section", line);
+			r = section_warn(
+				&parser->reader, "'%s' is ignored, for it is in no section", line);
 	}
 	return r;
 }
@@ -229,7 +190,8 @@ int mappings_parse(const char *text, size_t length, struct mappings *ret, struct
 	cleanup(parser_done) struct mappings_parser parser = {0};
 	auto_free char *copy = strndup(text, length);
 
-	parser.rest = copy;
+	parser.reader = (struct section_reader){
+		.path = "/" PATH, .rest = copy, .warnings = &parser.mappings.warnings};
 	if (!copy || sections_read(&parser) < 0)
 		return error_set_errno(error, -ENOMEM, "read /" PATH);
 	*ret = parser.mappings;

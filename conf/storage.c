@@ -5,10 +5,10 @@
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/base/parse.h"
 #include "property.h"
+#include "section_config.h"
 #include "text.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <stdarg.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -23,8 +23,7 @@
 
 struct storages_parser {
 	struct storages storages;
-	char *rest; /* what is not read yet; NULL at the end */
-	size_t line;
+	struct section_reader reader;
 };
 
 static void storage_done(struct storage *storage)
@@ -50,41 +49,6 @@ void storages_done(struct storages *storages)
 static void parser_done(struct storages_parser *parser)
 {
 	storages_done(&parser->storages);
-}
-
-static int warn(struct storages_parser *parser, const char *format, ...)
-	__attribute__((format(printf, 2, 3)));
-
-static int warn(struct storages_parser *parser, const char *format, ...)
-{
-	char text[512];
-	char line[600];
-	va_list arguments;
-
-	va_start(arguments, format);
-	vsnprintf(text, sizeof(text), format, arguments);
-	va_end(arguments);
-	snprintf(line, sizeof(line), "/" PATH ":%zu: %s", parser->line, text);
-	return names_add(&parser->storages.warnings, line);
-}
-
-/* The next line that is no comment. NULL at the end. */
-static char *line_next(struct storages_parser *parser)
-{
-	char *line;
-
-	while ((line = strsep(&parser->rest, "\n"))) {
-		parser->line++;
-		if (line[strspn(line, TEXT_WHITE)] != '#')
-			return line;
-	}
-	return NULL;
-}
-
-/* What is false to Perl ends a section: nothing at all, and "0". White space does not. */
-static bool ends_section(const char *line)
-{
-	return !line || !line[0] || strcmp(line, "0") == 0;
 }
 
 static int set_text(char **field, const char *value)
@@ -121,7 +85,7 @@ static int set_key(
 		return 0;
 	}
 	if (!value)
-		return warn(parser, "'%s' has no value", key);
+		return section_warn(&parser->reader, "'%s' has no value", key);
 	if (strcmp(key, "path") == 0)
 		return set_text(&storage->path, value);
 	if (strcmp(key, "content") == 0)
@@ -132,22 +96,15 @@ static int set_key(
 	return strcmp(key, "content-dirs") == 0 ? set_folders(storage, value) : 0;
 }
 
-/* ^\s+(\S+)(\s+(.*\S))?\s*$ */
 static int section_line(struct storages_parser *parser, struct storage *storage, char *line)
 {
 	char *key;
 	char *value;
 
-	if (!text_is_white(line[0]) || text_is_blank(line))
-		return warn(
-			parser, "'%.80s' is ignored, for only an empty line ends a section", line);
-	key = text_trim(line);
-	value = key + strcspn(key, TEXT_WHITE);
-	if (*value) {
-		*value = '\0';
-		value = text_trim(value + 1);
-	}
-	return set_key(parser, storage, key, *value ? value : NULL);
+	if (!section_line_split(line, &key, &value))
+		return section_warn(&parser->reader,
+			"'%.80s' is ignored, for only an empty line ends a section", line);
+	return set_key(parser, storage, key, value);
 }
 
 static struct storage *find(const struct storages *storages, const char *id)
@@ -193,9 +150,9 @@ static int section_read(struct storages_parser *parser, const char *type, const 
 	int r = storage.id && storage.type ? 0 : -ENOMEM;
 
 	if (skip && r == 0)
-		r = warn(parser, "the section '%.80s' is ignored, for that is no storage's name",
-			id);
-	while (r == 0 && !ends_section(line = line_next(parser))) {
+		r = section_warn(&parser->reader,
+			"the section '%.80s' is ignored, for that is no storage's name", id);
+	while (r == 0 && !section_line_ends(line = section_line_next(&parser->reader))) {
 		if (!skip)
 			r = section_line(parser, &storage, line);
 	}
@@ -226,16 +183,17 @@ static int sections_read(struct storages_parser *parser)
 {
 	int r = 0;
 
-	while (r == 0 && parser->rest) {
-		char *line = line_next(parser);
+	while (r == 0 && parser->reader.rest) {
+		char *line = section_line_next(&parser->reader);
 		char *type, *id;
 
-		if (ends_section(line))
+		if (section_line_ends(line))
 			continue;
 		if (header_split(line, &type, &id))
 			r = section_read(parser, type, id);
 		else
-			r = warn(parser, "'%.80s' is ignored, for it is in no section", line);
+			r = section_warn(&parser->reader,
+				"'%.80s' is ignored, for it is in no section", line);
 	}
 	return r;
 }
@@ -286,7 +244,8 @@ int storages_parse(const char *text, size_t length, struct storages *ret, struct
 	cleanup(parser_done) struct storages_parser parser = {0};
 	auto_free char *copy = strndup(text, length);
 
-	parser.rest = copy;
+	parser.reader = (struct section_reader){
+		.path = "/" PATH, .rest = copy, .warnings = &parser.storages.warnings};
 	if (!copy || sections_read(&parser) < 0 || defaults_fill(&parser.storages) < 0)
 		return error_set_errno(error, -ENOMEM, "read /" PATH);
 	*ret = parser.storages;
