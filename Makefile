@@ -52,7 +52,7 @@ COMPILE_FUZZ = $(CLANG) -std=gnu17 -I. $(DEFINES) $(WARNINGS) -O1 -g $(SANITIZE)
 
 # The floors as link units: what a program may not use is not there to be linked.
 BASE := $(wildcard kmod-helper/base/*.c)
-HOOKSCRIPT := hooks/hookscript.c $(BASE) $(addprefix conf/,vm_config.c vm_keys.c hostpci.c \
+HOOKSCRIPT := hooks/hookscript.c $(BASE) $(addprefix conf/,vm_config.c vm_entries.c vm_keys.c hostpci.c \
 	property.c text.c node.c cluster.c)
 MAINS := hooks/gpu-ferry.c hooks/hookscript.c
 ROOMS := $(filter-out $(MAINS),$(BASE) \

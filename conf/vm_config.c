@@ -29,43 +29,9 @@ static void parser_done(struct vm_parser *parser)
 	vm_config_done(&parser->config);
 }
 
-static struct vm_config_entry *entry_find(const struct vm_config *config, const char *key)
+static int entry_set(struct vm_parser *parser, const char *key, const char *value)
 {
-	for (size_t i = 0; i < config->count; i++) {
-		if (strcmp(config->entries[i].key, key) == 0)
-			return &config->entries[i];
-	}
-	return NULL;
-}
-
-static int entry_add(struct vm_config *config, const char *key, const char *value)
-{
-	struct vm_config_entry *grown =
-		reallocarray(config->entries, config->count + 1, sizeof(*grown));
-	struct vm_config_entry *entry;
-
-	if (!grown)
-		return -ENOMEM;
-	config->entries = grown;
-	entry = &grown[config->count];
-	*entry = (struct vm_config_entry){.key = strdup(key), .value = strdup(value)};
-	config->count++;
-	return entry->key && entry->value ? 0 : -ENOMEM;
-}
-
-static int entry_set(struct vm_config *config, const char *key, const char *value)
-{
-	struct vm_config_entry *entry = entry_find(config, key);
-	char *copy;
-
-	if (!entry)
-		return entry_add(config, key, value);
-	copy = strdup(value);
-	if (!copy)
-		return -ENOMEM;
-	free(entry->value);
-	entry->value = copy;
-	return 0;
+	return vm_entry_set(&parser->config.entries, &parser->config.count, key, value);
 }
 
 static int warn(struct vm_parser *parser, const char *format, ...)
@@ -107,7 +73,7 @@ static int description_finish(struct vm_parser *parser)
 	end = parser->description_text + parser->description_length;
 	while (end > parser->description_text && text_is_white(end[-1]))
 		*--end = '\0';
-	return entry_set(&parser->config, "description", parser->description_text);
+	return entry_set(parser, "description", parser->description_text);
 }
 
 static int setting_read(struct vm_parser *parser, const char *name, char *value)
@@ -124,7 +90,7 @@ static int setting_read(struct vm_parser *parser, const char *name, char *value)
 		return warn(parser, "'%s' is ignored: %s", name, error.message);
 	if (r < 0)
 		return r;
-	return entry_set(&parser->config, strcmp(name, "cdrom") == 0 ? "ide2" : name, normal);
+	return entry_set(parser, strcmp(name, "cdrom") == 0 ? "ide2" : name, normal);
 }
 
 /* ^([a-z][a-z_\-]*\d*): — returns the position of the colon, or NULL. */
@@ -179,7 +145,7 @@ static int setting_line(struct vm_parser *parser, char *line, char *colon)
 	if (strcmp(line, "description") == 0 && !blank)
 		return description_add(parser, value, "");
 	if (strcmp(line, "args") == 0 && !blank)
-		return entry_set(&parser->config, line, value);
+		return entry_set(parser, line, value);
 	return setting_read(parser, line, value);
 }
 
@@ -245,18 +211,14 @@ int vm_config_parse(const char *text, size_t length, struct vm_config *ret, stru
 
 void vm_config_done(struct vm_config *config)
 {
-	for (size_t i = 0; i < config->count; i++) {
-		free(config->entries[i].key);
-		free(config->entries[i].value);
-	}
-	free(config->entries);
+	vm_entries_free(config->entries, config->count);
 	names_done(&config->warnings);
 	*config = (struct vm_config){0};
 }
 
 const char *vm_config_get(const struct vm_config *config, const char *key)
 {
-	const struct vm_config_entry *entry = entry_find(config, key);
+	const struct vm_config_entry *entry = vm_entry_find(config->entries, config->count, key);
 
 	return entry ? entry->value : NULL;
 }

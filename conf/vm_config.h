@@ -9,15 +9,11 @@
 
 #include "kmod-helper/base/error.h"
 #include "kmod-helper/base/file.h"
+#include "vm_entries.h"
 #include <stdbool.h>
 #include <stddef.h>
 
 #define VM_CONFIG_MAX_BYTES (1024 * 1024)
-
-struct vm_config_entry {
-	char *key;
-	char *value;
-};
 
 struct vm_config {
 	struct vm_config_entry *entries; /* each key once */

@@ -13,11 +13,7 @@
 
 static void section_done(struct vm_section *section)
 {
-	for (size_t i = 0; i < section->count; i++) {
-		free(section->entries[i].key);
-		free(section->entries[i].value);
-	}
-	free(section->entries);
+	vm_entries_free(section->entries, section->count);
 	free(section->name);
 	*section = (struct vm_section){0};
 }
@@ -30,49 +26,11 @@ void vm_sections_done(struct vm_sections *sections)
 	*sections = (struct vm_sections){0};
 }
 
-static struct vm_config_entry *entry_find(const struct vm_section *section, const char *key)
-{
-	for (size_t i = 0; i < section->count; i++) {
-		if (strcmp(section->entries[i].key, key) == 0)
-			return &section->entries[i];
-	}
-	return NULL;
-}
-
 const char *vm_section_get(const struct vm_section *section, const char *key)
 {
-	const struct vm_config_entry *entry = entry_find(section, key);
+	const struct vm_config_entry *entry = vm_entry_find(section->entries, section->count, key);
 
 	return entry ? entry->value : NULL;
-}
-
-static int entry_add(struct vm_section *section, const char *key, const char *value)
-{
-	struct vm_config_entry *grown =
-		reallocarray(section->entries, section->count + 1, sizeof(*grown));
-	struct vm_config_entry *entry;
-
-	if (!grown)
-		return -ENOMEM;
-	section->entries = grown;
-	entry = &grown[section->count++];
-	*entry = (struct vm_config_entry){.key = strdup(key), .value = strdup(value)};
-	return entry->key && entry->value ? 0 : -ENOMEM;
-}
-
-static int entry_set(struct vm_section *section, const char *key, const char *value)
-{
-	struct vm_config_entry *entry = entry_find(section, key);
-	char *copy;
-
-	if (!entry)
-		return entry_add(section, key, value);
-	copy = strdup(value);
-	if (!copy)
-		return -ENOMEM;
-	free(entry->value);
-	entry->value = copy;
-	return 0;
 }
 
 static int section_add(struct vm_sections *sections, const char *name)
@@ -109,7 +67,7 @@ static int line_read(struct vm_section *section, char *line)
 		return 0;
 	line[length] = '\0';
 	value = text_trim(line + length + 1);
-	return *value ? entry_set(section, line, value) : 0;
+	return *value ? vm_entry_set(&section->entries, &section->count, line, value) : 0;
 }
 
 int vm_sections_parse(const char *text, size_t length, struct vm_sections *ret, struct error *error)

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "vm_entries.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct vm_config_entry *vm_entry_find(
+	struct vm_config_entry *entries, size_t count, const char *key)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (strcmp(entries[i].key, key) == 0)
+			return &entries[i];
+	}
+	return NULL;
+}
+
+static int entry_add(
+	struct vm_config_entry **entries, size_t *count, const char *key, const char *value)
+{
+	struct vm_config_entry *grown = reallocarray(*entries, *count + 1, sizeof(*grown));
+	struct vm_config_entry *entry;
+
+	if (!grown)
+		return -ENOMEM;
+	*entries = grown;
+	entry = &grown[(*count)++];
+	*entry = (struct vm_config_entry){.key = strdup(key), .value = strdup(value)};
+	return entry->key && entry->value ? 0 : -ENOMEM;
+}
+
+int vm_entry_set(
+	struct vm_config_entry **entries, size_t *count, const char *key, const char *value)
+{
+	struct vm_config_entry *entry = vm_entry_find(*entries, *count, key);
+	char *copy;
+
+	if (!entry)
+		return entry_add(entries, count, key, value);
+	copy = strdup(value);
+	if (!copy)
+		return -ENOMEM;
+	free(entry->value);
+	entry->value = copy;
+	return 0;
+}
+
+void vm_entries_free(struct vm_config_entry *entries, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		free(entries[i].key);
+		free(entries[i].value);
+	}
+	free(entries);
+}
