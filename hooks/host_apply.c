@@ -22,9 +22,23 @@ static const char *const update_initramfs[] = {
 static const char *const update_grub[] = {"/usr/sbin/update-grub", NULL};
 static const char *const boot_tool_refresh[] = {"/usr/sbin/proxmox-boot-tool", "refresh", NULL};
 
-int host_change_lock(const struct context *context, struct error *error)
+int host_change_begin(struct context *context, int *ret_lock, struct error *error)
 {
-	return lock_take(&context->root, "setup", LOCK_DEADLINE_MS, error);
+	int r;
+
+	if (context->apply && context->dry_run)
+		return error_set(error, USAGE, "either --apply or --dry-run");
+	if (!context->apply)
+		return 0;
+	r = context_require_live(context, error);
+	if (r < 0)
+		return r;
+	context_catch_signals();
+	r = lock_take(&context->root, "setup", LOCK_DEADLINE_MS, error);
+	if (r < 0)
+		return r;
+	*ret_lock = r;
+	return 0;
 }
 
 static const char *const *program_of(const struct boot_loader *loader, unsigned int refresh)

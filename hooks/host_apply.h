@@ -17,8 +17,10 @@ struct host_change {
 	const char *needed;	/* an argument that has to be configured then; NULL: none */
 };
 
-/* Serialises setup and undo: a descriptor to close, -EBUSY, or -errno. */
-int host_change_lock(const struct context *context, struct error *error);
+/* Where the command is to apply its change: sees that it may, catches signals, and serialises setup
+ * and undo. *@ret_lock is a descriptor to close, untouched where nothing is to be applied. 0,
+ * USAGE, -EBUSY, or -errno. */
+int host_change_begin(struct context *context, int *ret_lock, struct error *error);
 
 /* Are the programs there that the change needs? 0, -ENOENT, or -ENOSYS when the boot loader is not
  * known. Nothing is changed. */

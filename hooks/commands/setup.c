@@ -137,19 +137,10 @@ int command_setup(struct context *context, char **arguments, struct error *error
 	struct hand_devices devices = {0};
 	struct setup_wish wish = {0};
 	auto_close int lock = -1;
-	int r = 0;
+	int r = host_change_begin(context, &lock, error);
 
-	if (context->apply && context->dry_run)
-		return error_set(error, USAGE, "either --apply or --dry-run");
-	if (context->apply) {
-		r = context_require_live(context, error);
-		if (r < 0)
-			return r;
-		context_catch_signals();
-		lock = host_change_lock(context, error);
-		if (lock < 0)
-			return lock;
-	}
+	if (r < 0)
+		return r;
 	r = read_wish(context, arguments, &devices, &wish, error);
 	if (r == 0)
 		r = run(context, &wish, &devices.host, error);

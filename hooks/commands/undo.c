@@ -132,16 +132,6 @@ int command_undo(struct context *context, char **arguments, struct error *error)
 
 	if (arguments[0])
 		return error_set(error, USAGE, "undo takes no argument '%s'", arguments[0]);
-	if (context->apply && context->dry_run)
-		return error_set(error, USAGE, "either --apply or --dry-run");
-	if (context->apply) {
-		r = context_require_live(context, error);
-		if (r < 0)
-			return r;
-		context_catch_signals();
-		lock = host_change_lock(context, error);
-		if (lock < 0)
-			return lock;
-	}
-	return undo_all(context, error);
+	r = host_change_begin(context, &lock, error);
+	return r < 0 ? r : undo_all(context, error);
 }
