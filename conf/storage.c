@@ -51,17 +51,6 @@ static void parser_done(struct storages_parser *parser)
 	storages_done(&parser->storages);
 }
 
-static int set_text(char **field, const char *value)
-{
-	char *copy = strdup(value);
-
-	if (!copy)
-		return -ENOMEM;
-	free(*field);
-	*field = copy;
-	return 0;
-}
-
 /* The folder that content-dirs ("iso=a,snippets=b") gives to snippets, if it does. */
 static int set_folders(struct storage *storage, char *value)
 {
@@ -72,7 +61,7 @@ static int set_folders(struct storage *storage, char *value)
 	for (char *part = strtok_r(value, ",; \t", &rest); part && r == 0;
 		part = strtok_r(NULL, ",; \t", &rest)) {
 		if (strncmp(part, key, strlen(key)) == 0 && part[strlen(key)])
-			r = set_text(&storage->snippets, part + strlen(key));
+			r = text_replace(&storage->snippets, part + strlen(key));
 	}
 	return r;
 }
@@ -87,11 +76,11 @@ static int set_key(
 	if (!value)
 		return section_warn(&parser->reader, "'%s' has no value", key);
 	if (strcmp(key, "path") == 0)
-		return set_text(&storage->path, value);
+		return text_replace(&storage->path, value);
 	if (strcmp(key, "content") == 0)
-		return set_text(&storage->content, value);
+		return text_replace(&storage->content, value);
 	if (strcmp(key, "nodes") == 0)
-		return set_text(&storage->nodes, value);
+		return text_replace(&storage->nodes, value);
 	/* what else a storage has is not asked for here */
 	return strcmp(key, "content-dirs") == 0 ? set_folders(storage, value) : 0;
 }
@@ -228,13 +217,13 @@ static int defaults_fill(struct storages *storages)
 		r = local_replace(storages);
 	} else {
 		free(TAKE_PTR(local->nodes));
-		r = local->path ? 0 : set_text(&local->path, LOCAL_PATH);
+		r = local->path ? 0 : text_replace(&local->path, LOCAL_PATH);
 	}
 	for (size_t i = 0; r == 0 && i < storages->count; i++) {
 		struct storage *storage = &storages->items[i];
 
 		if (!storage->content && strcmp(storage->type, "dir") == 0)
-			r = set_text(&storage->content, DIRECTORY_CONTENT);
+			r = text_replace(&storage->content, DIRECTORY_CONTENT);
 	}
 	return r;
 }

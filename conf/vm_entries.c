@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "vm_entries.h"
 
+#include "kmod-helper/base/parse.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,16 +34,8 @@ int vm_entry_set(
 	struct vm_config_entry **entries, size_t *count, const char *key, const char *value)
 {
 	struct vm_config_entry *entry = vm_entry_find(*entries, *count, key);
-	char *copy;
 
-	if (!entry)
-		return entry_add(entries, count, key, value);
-	copy = strdup(value);
-	if (!copy)
-		return -ENOMEM;
-	free(entry->value);
-	entry->value = copy;
-	return 0;
+	return entry ? text_replace(&entry->value, value) : entry_add(entries, count, key, value);
 }
 
 void vm_entries_free(struct vm_config_entry *entries, size_t count)

@@ -55,17 +55,6 @@ struct attachment_key *attachment_find_key(const struct attachment *attachment, 
 	return NULL;
 }
 
-static int set_text(char **field, const char *value)
-{
-	char *copy = value ? strdup(value) : NULL;
-
-	if (value && !copy)
-		return -ENOMEM;
-	free(*field);
-	*field = copy;
-	return 0;
-}
-
 static struct attachment_key *add_key(struct attachment *attachment, const char *name)
 {
 	struct attachment_key *grown =
@@ -93,9 +82,9 @@ int attachment_set_key(
 
 	if (!key || !is_same(key->after, before)) {
 		key = key ? key : add_key(attachment, name);
-		r = key ? set_text(&key->before, before) : -ENOMEM;
+		r = key ? text_replace(&key->before, before) : -ENOMEM;
 	}
-	return r < 0 ? r : set_text(&key->after, after);
+	return r < 0 ? r : text_replace(&key->after, after);
 }
 
 void attachment_drop_key(struct attachment *attachment, const char *name)
@@ -245,7 +234,7 @@ static int parse_key(struct json_object *object, struct attachment *attachment, 
 	if (attachment_find_key(attachment, name))
 		return bad("keys", error);
 	key = add_key(attachment, name);
-	if (!key || set_text(&key->before, before) < 0 || set_text(&key->after, after) < 0)
+	if (!key || text_replace(&key->before, before) < 0 || text_replace(&key->after, after) < 0)
 		return -ENOMEM;
 	key->record = json_object_get(object);
 	return 0;

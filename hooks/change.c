@@ -90,17 +90,6 @@ static bool is_same(const char *left, const char *right)
 	return left && right ? strcmp(left, right) == 0 : left == right;
 }
 
-static int set_text(char **field, const char *value)
-{
-	char *copy = value ? strdup(value) : NULL;
-
-	if (value && !copy)
-		return -ENOMEM;
-	free(*field);
-	*field = copy;
-	return 0;
-}
-
 int changes_add(struct changes *changes, const struct guest_config *config, const char *key,
 	const char *after, const char *why)
 {
@@ -112,7 +101,7 @@ int changes_add(struct changes *changes, const struct guest_config *config, cons
 		return 0;
 	if (change) {
 		change->why = why;
-		return set_text(&change->after, after);
+		return text_replace(&change->after, after);
 	}
 	grown = reallocarray(changes->items, changes->count + 1, sizeof(*grown));
 	if (!grown)
@@ -121,7 +110,7 @@ int changes_add(struct changes *changes, const struct guest_config *config, cons
 	change = &grown[changes->count++];
 	*change = (struct change){.why = why};
 	snprintf(change->key, sizeof(change->key), "%s", key);
-	return set_text(&change->before, before) < 0 || set_text(&change->after, after) < 0
+	return text_replace(&change->before, before) < 0 || text_replace(&change->after, after) < 0
 		? -ENOMEM
 		: 0;
 }
@@ -264,7 +253,7 @@ static int read_back(struct context *context, struct changes *changes, struct er
 				"qm set reported no error, but '%s' of VM %u is '%.200s' afterwards",
 				change->key, changes->vmid, value ? value : "(not set)");
 		change->pending = guest_config_is_pending(&config, change->key);
-		r = set_text(&change->after, value);
+		r = text_replace(&change->after, value);
 		if (r < 0)
 			error_set_errno(error, r, "read back the config of VM %u", changes->vmid);
 	}

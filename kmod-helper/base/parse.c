@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 static int digit_value(char character)
@@ -146,6 +147,17 @@ void text_make_line(char *text)
 		text += length;
 		left -= length;
 	}
+}
+
+int text_replace(char **field, const char *value)
+{
+	char *copy = value ? strdup(value) : NULL;
+
+	if (value && !copy)
+		return -ENOMEM;
+	free(*field);
+	*field = copy;
+	return 0;
 }
 
 char *text_trim(char *text)

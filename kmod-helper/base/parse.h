@@ -28,5 +28,9 @@ bool text_is_plain(const char *text, size_t length);
  * UTF-8 become "?". */
 void text_make_line(char *text);
 
+/* Puts a copy of @value (may be NULL) where the text *@field was, which is freed. 0, or -ENOMEM and
+ * *@field as it was. */
+int text_replace(char **field, const char *value);
+
 /* Cuts trailing white space off, in place; returns the first character that is none. */
 char *text_trim(char *text);
