@@ -352,16 +352,41 @@ static int configuration_has_iommu(const struct root *root, const char *release)
 	if (snprintf(path, sizeof(path), "boot/config-%s", release) >= (int)sizeof(path) ||
 		file_read(root, path, &options, &text, NULL, NULL) < 0)
 		return -ENOENT;
-	return strstr(text, "\nCONFIG_INTEL_IOMMU_DEFAULT_ON=y\n") ? 1 : 0;
+	/* Debian's kernels have the second: all but the graphics in the processor, whose group is
+	 * there all the same, and only its default mapping another
+	 * (features/x86/intel-iommu-add-kconfig-option-to-exclude-igpu-by-default.patch) */
+	return strstr(text, "\nCONFIG_INTEL_IOMMU_DEFAULT_ON=y\n") ||
+			strstr(text, "\nCONFIG_INTEL_IOMMU_DEFAULT_ON_INTGPU_OFF=y\n")
+		? 1
+		: 0;
 }
 
+/* What the packages' kernels are known to be built with: Proxmox's from 6.8 on, Debian's from 5.3.
+ */
 static bool version_has_iommu(const char *release)
 {
 	char *end;
 	unsigned long major = strtoul(release, &end, 10);
 	unsigned long minor = *end == '.' ? strtoul(end + 1, NULL, 10) : 0;
 
-	return strstr(release, "-pve") && (major > 6 || (major == 6 && minor >= 8));
+	if (strstr(release, "-pve"))
+		return major > 6 || (major == 6 && minor >= 8);
+	return strstr(release, "-amd64") && (major > 5 || (major == 5 && minor >= 3));
+}
+
+/* The surest sign: the running kernel has it on (drivers/iommu/intel names its units dmarN), and
+ * nobody asked for it. */
+static bool iommu_came_by_itself(const struct root *root)
+{
+	cleanup(names_done) struct names units = {0};
+	cleanup(names_done) struct names running = {0};
+	bool is_on = false;
+
+	if (folder_list(root, "sys/class/iommu", &units) < 0 || running_read(root, &running) < 0)
+		return false;
+	for (size_t i = 0; i < units.count; i++)
+		is_on = is_on || strncmp(units.names[i], "dmar", strlen("dmar")) == 0;
+	return is_on && !kernel_arguments_get(&running, "intel_iommu");
 }
 
 const char *boot_iommu_argument(const struct root *root)
@@ -369,7 +394,7 @@ const char *boot_iommu_argument(const struct root *root)
 	char release[128] = "";
 	int configured;
 
-	if (!is_intel(root))
+	if (!is_intel(root) || iommu_came_by_itself(root))
 		return NULL;
 	if (file_read_attribute(root, "proc/sys/kernel/osrelease", release, sizeof(release)) < 0)
 		release[0] = '\0';

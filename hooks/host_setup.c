@@ -213,7 +213,8 @@ static size_t count_gpu_modules(const struct planning *planning, const char *lis
 /* True when setup decides about the argument: the guide's, and what keeps drivers from cards. */
 static bool argument_is_setups(const struct planning *planning, const char *argument)
 {
-	static const char *const guides[] = {"intel_iommu=on", "amd_iommu=on", "iommu=pt"};
+	static const char *const guides[] = {"intel_iommu=on", "amd_iommu=on", "iommu=pt",
+		"intel_iommu=off", "amd_iommu=off", "iommu=off"};
 	const char *blacklist = kernel_argument_value(argument, "modprobe.blacklist");
 	size_t all, gpus;
 

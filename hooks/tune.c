@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "tune.h"
 
+#include "conf/vm_cpu.h"
 #include "kmod-helper/base/cleanup.h"
-#include "kmod-helper/base/parse.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,97 +14,6 @@
 #define WHY_ARGS                                                                                   \
 	"-cpu replaced Proxmox VE's whole CPU line, its Hyper-V settings too; `cpu` says the same"
 #define WHY_AGENT "lets the host look into the guest, once qemu-guest-agent is installed there"
-
-/* `-cpu VALUE` inside of `args`, as a part of that text. */
-struct cpu_argument {
-	size_t start, length; /* of both words */
-	char value[256];      /* without its quotes */
-	char vendor[64];      /* hv_vendor_id; "" when it has none */
-	bool is_convertible;  /* says nothing that `cpu` could not say */
-};
-
-static bool part_is_known(struct cpu_argument *argument, const char *part)
-{
-	static const char vendor[] = "hv_vendor_id=", other_vendor[] = "hv-vendor-id=";
-
-	if (strcmp(part, "kvm=off") == 0)
-		return true;
-	if (strncmp(part, vendor, strlen(vendor)) != 0 &&
-		strncmp(part, other_vendor, strlen(other_vendor)) != 0)
-		return false;
-	snprintf(argument->vendor, sizeof(argument->vendor), "%s", part + strlen(vendor));
-	return strlen(argument->vendor) <= 12 && argument->vendor[0];
-}
-
-static void parts_read(struct cpu_argument *argument)
-{
-	char text[sizeof(argument->value)];
-	char *rest = NULL;
-	const char *part;
-
-	strcpy(text, argument->value);
-	part = strtok_r(text, ",", &rest);
-	argument->is_convertible = part && strcmp(part, "host") == 0;
-	while (argument->is_convertible && (part = strtok_r(NULL, ",", &rest)))
-		argument->is_convertible = part_is_known(argument, part);
-}
-
-/* The first -cpu that is a word of its own. */
-static const char *option_find(const char *arguments)
-{
-	static const char option[] = "-cpu ";
-	const char *found = arguments;
-
-	while ((found = strstr(found, option))) {
-		if (found == arguments || found[-1] == ' ')
-			return found;
-		found++;
-	}
-	return NULL;
-}
-
-static bool argument_find(const char *arguments, struct cpu_argument *ret)
-{
-	const char *found = arguments ? option_find(arguments) : NULL;
-	const char *value;
-	size_t length;
-	bool quoted;
-
-	if (!found)
-		return false;
-	value = found + strlen("-cpu ");
-	value += strspn(value, " ");
-	quoted = *value == '\'' || *value == '"';
-	length = quoted ? strcspn(value + 1, (char[]){*value, '\0'}) : strcspn(value, " ");
-	*ret = (struct cpu_argument){.start = (size_t)(found - arguments)};
-	if (length < sizeof(ret->value))
-		snprintf(ret->value, sizeof(ret->value), "%.*s", (int)length, value + quoted);
-	value += length + (quoted ? 1 : 0);
-	value += quoted && *value ? 1 : 0;
-	ret->length = (size_t)(value - found);
-	parts_read(ret);
-	return true;
-}
-
-/* `args` without it; NULL in *@ret when nothing is left. */
-static int arguments_without(const char *arguments, const struct cpu_argument *cpu, char **ret)
-{
-	auto_free char *left = strndup(arguments, cpu->start);
-	auto_free char *right = strdup(arguments + cpu->start + cpu->length);
-	const char *first = left ? text_trim(left) : "";
-	const char *second = right ? text_trim(right) : "";
-
-	if (!left || !right)
-		return -ENOMEM;
-	*ret = NULL;
-	if (!*first && !*second)
-		return 0;
-	if (asprintf(ret, "%s%s%s", first, *first && *second ? " " : "", second) < 0) {
-		*ret = NULL;
-		return -ENOMEM;
-	}
-	return 0;
-}
 
 /* The value of `cpu` with @part appended, unless it has one of that @key. */
 static int append_part(char **cpu, const char *key, const char *part)
@@ -131,20 +40,12 @@ static bool cpu_is_seen(const char *cpu)
 	return cpu && strstr(cpu, "hidden=0");
 }
 
-static int cpu_change(
-	const struct guest_config *config, const char *vendor, struct changes *changes)
+/* @cpu with what hides the VM from NVIDIA's Windows driver. */
+static int cpu_hide(char **cpu)
 {
-	const char *before = changes_get(changes, config, "cpu");
-	auto_free char *cpu = strdup(before ? before : "host");
-	char part[96];
-	int r = cpu ? 0 : -ENOMEM;
+	int r = append_part(cpu, "hidden=", "hidden=1");
 
-	if (r == 0)
-		r = append_part(&cpu, "hidden=", "hidden=1");
-	snprintf(part, sizeof(part), "hv-vendor-id=%s", vendor);
-	if (r == 0)
-		r = append_part(&cpu, "hv-vendor-id=", part);
-	return r < 0 ? r : changes_add(changes, config, "cpu", cpu, WHY_CPU);
+	return r < 0 ? r : append_part(cpu, "hv-vendor-id=", "hv-vendor-id=" VENDOR);
 }
 
 static int cpu_note(const struct guest_config *config, struct changes *changes)
@@ -161,33 +62,50 @@ static int cpu_note(const struct guest_config *config, struct changes *changes)
 	return 0;
 }
 
-static int arguments_change(
-	const struct guest_config *config, const struct cpu_argument *cpu, struct changes *changes)
+/* `cpu` is to be @native, and hidden for Windows unless somebody said otherwise there. */
+static int cpu_change(
+	const struct guest_config *config, const char *native, struct changes *changes)
 {
-	auto_free char *rest = NULL;
-	int r = arguments_without(guest_config_get(config, "args"), cpu, &rest);
+	auto_free char *cpu = strdup(native);
+	bool hide = vm_config_is_windows(&config->now) && !cpu_is_seen(cpu);
+	int r = cpu ? 0 : -ENOMEM;
 
-	return r < 0 ? r : changes_add(changes, config, "args", rest, WHY_ARGS);
+	if (r == 0 && hide)
+		r = cpu_hide(&cpu);
+	if (r == 0)
+		r = changes_add(changes, config, "cpu", cpu, hide ? WHY_CPU : NULL);
+	return r < 0 ? r : cpu_note(config, changes);
+}
+
+/* A -cpu of args goes into `cpu`, where that can say the same. */
+static int arguments_change(const struct guest_config *config, const struct cpu_arguments *found,
+	struct changes *changes)
+{
+	int r;
+
+	if (*found->dropped)
+		return changes_note(changes,
+			"args has a -cpu of its own, with what `cpu` cannot say (%s): left alone, and "
+			"`cpu` is not used as long as it stands there",
+			found->dropped);
+	r = cpu_change(config, found->native, changes);
+	return r < 0
+		? r
+		: changes_add(changes, config, "args", *found->rest ? found->rest : NULL, WHY_ARGS);
 }
 
 static int tune_cpu(const struct guest_config *config, struct changes *changes)
 {
-	struct cpu_argument argument = {0};
-	bool found = argument_find(guest_config_get(config, "args"), &argument);
-	int r = 0;
+	const char *cpu = guest_config_get(config, "cpu");
+	cleanup(cpu_arguments_done) struct cpu_arguments found = {0};
+	int r = cpu_arguments_parse(guest_config_get(config, "args"), cpu, &found);
 
-	if (found && !argument.is_convertible)
-		return changes_note(changes,
-			"args has a -cpu of its own (%s): left alone, and `cpu` is not used as long "
-			"as it stands there",
-			argument.value);
-	if (!found && !vm_config_is_windows(&config->now))
-		return 0;
-	if (!cpu_is_seen(guest_config_get(config, "cpu")))
-		r = cpu_change(config, argument.vendor[0] ? argument.vendor : VENDOR, changes);
 	if (r == 0)
-		r = cpu_note(config, changes);
-	return r < 0 || !found ? r : arguments_change(config, &argument, changes);
+		return arguments_change(config, &found, changes);
+	if (r != -ENOENT)
+		return r;
+	return vm_config_is_windows(&config->now) ? cpu_change(config, cpu ? cpu : "host", changes)
+						  : 0;
 }
 
 int tune_add(const struct guest_config *config, struct changes *changes)

@@ -637,7 +637,8 @@ grub_host() { # LINE…: more lines of /etc/default/grub
 	done
 }
 
-intel_host() { # RELEASE
+intel_host() { # RELEASE: one whose IOMMU is off
+	rm -rf "$tree/sys/class/iommu"
 	write proc/cpuinfo 'processor	: 0' 'vendor_id	: GenuineIntel'
 	write proc/sys/kernel/osrelease "$1"
 }
@@ -686,6 +687,9 @@ case_setup_intel_of_an_older_kernel() {
 	ferry setup
 	write etc/default/grub 'GRUB_CMDLINE_LINUX_DEFAULT="$(cat /etc/arguments)"'
 	ferry setup
+	echo "-- its IOMMU has come by itself all the same"
+	mkdir -p "$tree/sys/class/iommu/dmar0"
+	ferry setup | grep -c intel_iommu=on
 }
 
 case_setup_after_the_guide() {
@@ -723,6 +727,17 @@ case_setup_systemd_boot() {
 	write etc/kernel/cmdline 'root=ZFS=rpool/ROOT/pve-1 boot=zfs amd_iommu=on iommu=pt'
 	ferry setup
 	write etc/kernel/cmdline 'root=ZFS=rpool/ROOT/pve-1 boot=zfs intel_iommu=on iommu=pt vfio-pci.ids=10de:1e07'
+	ferry setup
+}
+
+case_setup_of_an_iommu_that_was_switched_off() {
+	grub_host 'GRUB_CMDLINE_LINUX="quiet intel_iommu=off"'
+	intel_host 6.5.13-1-pve
+	ferry setup
+	intel_host 6.8.12-1-pve
+	ferry setup
+	write proc/cpuinfo 'processor	: 0' 'vendor_id	: AuthenticAMD'
+	systemd_boot_host 'root=ZFS=rpool/ROOT/pve-1 boot=zfs amd_iommu=off iommu=off amd_iommu=fullflush'
 	ferry setup
 }
 
@@ -1017,6 +1032,9 @@ case_attach_tune() {
 		"args: -device x -cpu host,kvm=off,hv-vendor-id=mine -smbios y"
 	say "what cpu cannot say stays" "ostype: win10" "args: -cpu host,-hypervisor"
 	say "another model stays" "ostype: win10" "args: -cpu EPYC,kvm=off"
+	say "hidden, as args says" "ostype: win10" "cpu: host,hidden=0" "args: -cpu host,kvm=off"
+	say "a -cpu of a Linux guest" "ostype: l26" "agent: 1" "args: -cpu host,hv_relaxed,+aes"
+	say "a name that Proxmox would refuse" "ostype: win10" "args: -cpu host,hv_vendor_id=has-a-dash"
 	say "no -cpu of its own" "ostype: win10" "args: -foo-cpu host" "agent: 1"
 	say "a type that was chosen stays" "ostype: win11" "cpu: x86-64-v2-AES,flags=+aes"
 	say "all there" "ostype: win11" "cpu: host,hidden=1,hv-vendor-id=other" "agent: 1"

@@ -173,14 +173,44 @@ Test(conf_boot_loader, only_an_older_kernel_on_intel_needs_an_argument)
 	expect_argument("none");
 	scratch_write(&scratch, "proc/sys/kernel/osrelease", "7.0.0-1-pve\n");
 	expect_argument("none");
-	scratch_write(&scratch, "proc/sys/kernel/osrelease", "6.1.0-30-amd64\n");
+	scratch_write(&scratch, "proc/sys/kernel/osrelease", "6.7.12\n");
 	expect_argument("intel_iommu=on");
-	scratch_write(&scratch, "boot/config-6.1.0-30-amd64",
+	scratch_write(&scratch, "boot/config-6.7.12",
 		"CONFIG_X=y\nCONFIG_INTEL_IOMMU_DEFAULT_ON=y\nCONFIG_Y=y\n");
 	expect_argument("none");
-	scratch_write(&scratch, "boot/config-6.1.0-30-amd64",
+	scratch_write(&scratch, "boot/config-6.7.12",
 		"CONFIG_X=y\n# CONFIG_INTEL_IOMMU_DEFAULT_ON is not set\n");
 	expect_argument("intel_iommu=on");
+}
+
+/* Debian's own third choice, which leaves out the processor's graphics only. */
+Test(conf_boot_loader, debians_kernels_need_no_argument)
+{
+	scratch_write(&scratch, "proc/cpuinfo", "processor\t: 0\nvendor_id\t: GenuineIntel\n");
+	scratch_write(&scratch, "proc/sys/kernel/osrelease", "5.2.0-3-amd64\n");
+	expect_argument("intel_iommu=on");
+	scratch_write(&scratch, "proc/sys/kernel/osrelease", "6.1.0-30-amd64\n");
+	expect_argument("none");
+	scratch_write(&scratch, "proc/sys/kernel/osrelease", "6.12.117+deb13-amd64\n");
+	expect_argument("none");
+	scratch_write(&scratch, "boot/config-6.12.117+deb13-amd64",
+		"CONFIG_X=y\n# CONFIG_INTEL_IOMMU_DEFAULT_ON is not set\n"
+		"CONFIG_INTEL_IOMMU_DEFAULT_ON_INTGPU_OFF=y\n");
+	expect_argument("none");
+	scratch_write(&scratch, "boot/config-6.12.117+deb13-amd64",
+		"CONFIG_X=y\nCONFIG_INTEL_IOMMU_DEFAULT_OFF=y\n");
+	expect_argument("intel_iommu=on");
+}
+
+Test(conf_boot_loader, an_iommu_that_came_by_itself_needs_no_argument)
+{
+	scratch_write(&scratch, "proc/cpuinfo", "processor\t: 0\nvendor_id\t: GenuineIntel\n");
+	scratch_write(&scratch, "proc/sys/kernel/osrelease", "6.7.12\n");
+	scratch_write(&scratch, "proc/cmdline", "quiet intel_iommu=on\n");
+	scratch_write(&scratch, "sys/class/iommu/dmar0/uevent", "");
+	expect_argument("intel_iommu=on");
+	scratch_write(&scratch, "proc/cmdline", "quiet\n");
+	expect_argument("none");
 }
 
 /* ---- the grammar of /etc/default/grub */
