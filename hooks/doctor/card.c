@@ -8,6 +8,8 @@
 #include <string.h>
 #include <time.h>
 
+#define SETTINGS_BYTES (256 * 1024)
+
 static ssize_t read_attribute(
 	const struct doctor *doctor, const char *address, const char *name, char *ret, size_t size)
 {
@@ -232,21 +234,52 @@ static void append_allowed(char *buffer, size_t size, const char *address)
 	snprintf(buffer + used, size - used, "%s\"%s\"", used ? ", " : "", address);
 }
 
-/* `allow` as it would have to be, in the place of what it is. */
+/* How often the settings begin a line with @name, and end it with the value: sed can replace one.
+ */
+static unsigned int count_setting_lines(const struct doctor *doctor, const char *name)
+{
+	struct file_read_options options = {.max = SETTINGS_BYTES};
+	auto_free char *text = NULL;
+	size_t length = strlen(name);
+	unsigned int count = 0;
+
+	if (file_read(&doctor->context->root, SETTINGS_PATH, &options, &text, NULL, NULL) < 0)
+		return 0;
+	for (const char *line = text; *line; line += strcspn(line, "\n"), line += *line == '\n') {
+		const char *rest = line + length;
+
+		if (strncmp(line, name, length) != 0 || rest[strspn(rest, " ")] != '=')
+			continue;
+		count += line[strcspn(line, "\n") - 1] == ';' ? 1 : 2;
+	}
+	return count;
+}
+
+void fix_setting(struct doctor *doctor, const char *name, const char *value, const char *remark)
+{
+	if (doctor->settings_are_plain && count_setting_lines(doctor, name) == 1)
+		check_fix(&doctor->list, "sed -i 's/^%s *=.*/%s = %s;/' /" SETTINGS_PATH "%s%s",
+			name, name, value, *remark ? "  # " : "", remark);
+	else
+		check_fix(&doctor->list, "editor /" SETTINGS_PATH "  # %s = %s;%s%s", name, value,
+			*remark ? " " : "", remark);
+}
+
+/* `allow` as it would have to be: with what it has. */
 static void fix_allow(struct doctor *doctor, char *strangers)
 {
 	const struct names *allow = &doctor->settings.allow;
 	char text[1024] = "";
+	char value[sizeof(text) + 8];
 	char *save = NULL;
 
 	for (size_t i = 0; i < allow->count; i++)
 		append_allowed(text, sizeof(text), allow->names[i]);
 	for (char *name = strtok_r(strangers, " ", &save); name; name = strtok_r(NULL, " ", &save))
 		append_allowed(text, sizeof(text), name);
-	check_fix(&doctor->list,
-		"sed -i 's/^allow = .*/allow = [ %s ];/' /" SETTINGS_PATH
-		"  # if the VM may have them; else move the card to another slot",
-		text);
+	snprintf(value, sizeof(value), "[ %s ]", text);
+	fix_setting(doctor, "allow", value,
+		"if the VM may have them; else move the card to another slot");
 }
 
 /* Appends " ADDRESS" for each member of the group that is no part of the card and no bridge. */

@@ -3,6 +3,27 @@
 
 #include "kmod-helper/base/cleanup.h"
 #include <errno.h>
+#include <string.h>
+
+static bool names_equal(const struct names *left, const struct names *right)
+{
+	size_t same = 0;
+
+	while (same < left->count && same < right->count &&
+		strcmp(left->names[same], right->names[same]) == 0)
+		same++;
+	return same == left->count && same == right->count;
+}
+
+/* False where `vms` has values of its own for the VM: then the line at the top is not the one. */
+static bool settings_are_for_all(const struct doctor *doctor)
+{
+	cleanup(settings_done) struct settings all = {0};
+
+	return settings_read(&doctor->context->root, 0, &all, NULL) == 0 &&
+		names_equal(&all.allow, &doctor->settings.allow) &&
+		all.boot_display == doctor->settings.boot_display;
+}
 
 /* What the settings say is a check of its own; the other checks then go by the defaults. */
 static int gather_settings(struct doctor *doctor, unsigned int vmid, struct error *error)
@@ -12,6 +33,7 @@ static int gather_settings(struct doctor *doctor, unsigned int vmid, struct erro
 
 	checklist_section(&doctor->list, "GPU-FERRY");
 	if (r == 0) {
+		doctor->settings_are_plain = settings_are_for_all(doctor);
 		check_add(&doctor->list, CHECK_PASS, "settings", "the settings can be read");
 		return 0;
 	}

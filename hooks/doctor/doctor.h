@@ -24,6 +24,7 @@ struct doctor {
 	struct pci_functions host;
 	struct loans loans;
 	struct settings settings; /* the defaults when the file cannot be read */
+	bool settings_are_plain;  /* it can, and what counts here stands at its top */
 	struct modprobe_files modprobe;
 	struct boot_loader loader;
 	struct boot_command_line command_line;
@@ -64,6 +65,10 @@ bool boot_is_pending(const struct doctor *doctor, const char *argument);
 
 /* What takes an argument off the kernel command line, as the fix of the check added last. */
 void fix_boot_argument(struct doctor *doctor, const char *argument);
+
+/* What gives a setting another value, as the fix of the check added last: a command where the file
+ * says it in one line; else the line for an editor. @remark may be "". */
+void fix_setting(struct doctor *doctor, const char *name, const char *value, const char *remark);
 
 /* The modules that a host drives GPUs of @vendor with, one after the other: NULL begins and ends.
  */

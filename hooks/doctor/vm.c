@@ -395,12 +395,11 @@ static void check_rom(struct patient *patient)
 /* What stops every start and was not told yet; the rest is this moment's (who has the card now). */
 struct lasting_blocker {
 	enum blocker_code code;
-	const char *fix;
+	const char *fix; /* NULL: the setting */
 };
 
 static const struct lasting_blocker lasting_blockers[] = {
-	{BLOCKER_BOOT_DISPLAY,
-		"sed -i 's/^boot_display = .*/boot_display = \"allow\";/' /" SETTINGS_PATH},
+	{BLOCKER_BOOT_DISPLAY, NULL},
 	{BLOCKER_FOREIGN_MEMBER, "editor /" SETTINGS_PATH "  # name it in `allow`"},
 	{BLOCKER_DEAD, "poweroff  # a reboot is often not enough"},
 	{BLOCKER_OVERDUE, "gpu-ferry reconcile  # once what uses it has ended: gpu-ferry status"},
@@ -416,7 +415,10 @@ static void check_blocker(struct patient *patient, const struct blocker *blocker
 			continue;
 		check_add(patient->list, CHECK_FAIL, "vm_plan", "it would not start: %s",
 			blocker->message);
-		check_fix(patient->list, "%s", lasting_blockers[i].fix);
+		if (lasting_blockers[i].fix)
+			check_fix(patient->list, "%s", lasting_blockers[i].fix);
+		else
+			fix_setting(patient->doctor, "boot_display", "\"allow\"", "");
 	}
 }
 

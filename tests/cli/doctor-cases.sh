@@ -179,6 +179,29 @@ case_doctor_card_in_trouble() {
 	doctor
 }
 
+# What is allowed already stays so; sed only where it can.
+case_doctor_mends_a_list_of_the_settings() {
+	intel_desktop
+	device 0000:05:00.0 8086:10d3 8086:a01f 0200 15 e1000e
+	device 0000:06:00.0 8086:10d3 8086:a01f 0200 15 e1000e
+	device 0000:07:00.0 8086:10d3 8086:a01f 0200 15 e1000e
+	for text in 'allow = [ "0000:05:00.0", "06:00.0" ];' 'allow=["0000:05:00.0"];' 'allow =
+	[ "0000:05:00.0" ];' 'return_wait_seconds = 3;' 'allow = [ "06:00.0" ]; nonsense' \
+		'allow = [ ];
+vms = ( { vmid = 104;
+allow = [ "06:00.0" ]; } );'; do
+		settings "$text"
+		ferry doctor | grep -A1 'what is no part'
+	done
+	linux_vm 104 "hostpci0: 0000:01:00,pcie=1"
+	settings 'allow = [ "05:00.0" ];' 'vms = ( { vmid = 104; allow = [ "06:00.0" ]; } );'
+	ferry doctor 104 | grep -A1 'what is no part'
+	settings 'allow = [ "0000:05:00.0", "06:00.0" ];'
+	bash -c "$(ferry doctor | sed -n "s|^ *fix: \\(sed .*allow.*\\) /etc/|\\1 $tree/etc/|p")"
+	cat "$tree/etc/gpu-ferry/gpu-ferry.conf"
+	ferry doctor | grep 'card alone'
+}
+
 case_doctor_lent_owed_and_overdue() {
 	intel_desktop
 	geforce 0000:02:00 16
