@@ -267,25 +267,13 @@ static int make_folders(
 	return r;
 }
 
-static bool remove_empty_folder(const struct root *root, const char *path)
-{
-	auto_close int parent = -1;
-	char outer[PATH_MAX];
-
-	if (!folder_of(path, outer, sizeof(outer)))
-		return false;
-	parent = file_open(root, outer, O_RDONLY | O_DIRECTORY);
-	return parent >= 0 &&
-		(unlinkat(parent, path + strlen(outer) + 1, AT_REMOVEDIR) == 0 || errno == ENOENT);
-}
-
 /* Those of our folders that are empty; a folder in use stays, and stays noted while it is ours. */
 static void remove_folders(const struct edit_job *job, struct names *folders)
 {
 	size_t kept = 0;
 
 	for (size_t i = folders->count; i-- > 0;) {
-		if (remove_empty_folder(job->root, folders->names[i])) {
+		if (folder_remove_empty(job->root, folders->names[i])) {
 			free(folders->names[i]);
 			folders->names[i] = NULL;
 		}
@@ -418,7 +406,7 @@ static void finish(const struct edit_job *job)
 	/* should that fail, the next run does again what was done: no harm */
 	(void)manifest_write(job, job->manifest, NULL);
 	if (manifest_is_empty(job->manifest))
-		remove_empty_folder(job->root, MANIFEST_FOLDER);
+		folder_remove_empty(job->root, MANIFEST_FOLDER);
 }
 
 /* After a refresh that failed: the files as before, and what was begun made from them again. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "attachment.h"
 
+#include "conf/manifest.h"
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/base/parse.h"
 #include "snippet.h"
@@ -492,6 +493,12 @@ int attachment_remove(const struct root *root, unsigned int vmid, struct error *
 
 	file_path(vmid, path, sizeof(path));
 	return file_remove(root, path, error);
+}
+
+void attachments_remove_folders(const struct root *root)
+{
+	if (folder_remove_empty(root, ATTACHMENT_FOLDER))
+		(void)folder_remove_empty(root, MANIFEST_FOLDER);
 }
 
 /* "vm-104.json"; 0 when it is no such name. */

@@ -84,6 +84,9 @@ int attachment_write(
 	const struct root *root, const struct attachment *attachment, struct error *error);
 int attachment_remove(const struct root *root, unsigned int vmid, struct error *error);
 
+/* Removes the records' folders, where no record is left. */
+void attachments_remove_folders(const struct root *root);
+
 /* The VMs that have a record on this node, in order of their numbers; the caller frees them. 0 or
  * -errno. */
 int attachments_list(

@@ -27,7 +27,9 @@ static void write_entry(void *data, const struct log_entry *entry)
 	char vmid[32] = "";
 
 	if (entry->priority <= context->log_level)
-		dprintf(entry->priority <= LOG_WARNING ? STDERR_FILENO : STDOUT_FILENO,
+		dprintf(entry->priority <= LOG_WARNING || context->output != OUTPUT_TEXT
+				? STDERR_FILENO
+				: STDOUT_FILENO,
 			"gpu-ferry: %s\n", entry->text);
 	if (!context->root.live || entry->priority > LOG_INFO)
 		return;

@@ -102,24 +102,45 @@ static void program_format(const char *const *program, char *buffer, size_t size
 	}
 }
 
-char *host_change_programs(const struct host_change *change)
+bool host_change_is_nothing(const struct host_change *change)
 {
-	char *text = strdup("");
+	return !file_edits_have_changes(change->edits) && !change->manifest->pending;
+}
 
-	for (size_t i = 0; text && i < REFRESH_COUNT; i++) {
+int host_change_programs(const struct host_change *change, struct names *ret)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < REFRESH_COUNT; i++) {
 		const char *const *program = program_of(change->loader, all_refreshes[i]);
 		char name[128];
-		char *longer = NULL;
 
 		if (!(refreshes_of(change) & all_refreshes[i]) || !program)
 			continue;
 		program_format(program, name, sizeof(name));
-		if (asprintf(&longer, "%s%s%s", text, text[0] ? ", then " : "", name) < 0)
-			longer = NULL;
-		free(text);
-		text = longer;
+		r = names_add(ret, name);
 	}
-	return text;
+	return r;
+}
+
+int host_change_print_programs(const struct host_change *change, struct error *error)
+{
+	cleanup(names_done) struct names programs = {0};
+
+	if (host_change_programs(change, &programs) < 0)
+		return error_set_errno(error, -ENOMEM, "name the programs");
+	for (size_t i = 0; i < programs.count; i++)
+		printf("%s%s", i ? ", then " : "To be run then: ", programs.names[i]);
+	if (programs.count)
+		putchar('\n');
+	return 0;
+}
+
+const char *file_edit_action(const struct file_edit *edit)
+{
+	if (!edit->after)
+		return "remove";
+	return edit->before ? "change" : "write";
 }
 
 bool host_change_needs_reboot(const struct host_change *change)
@@ -141,6 +162,14 @@ bool host_reboot_is_due(const struct context *context, const struct manifest *ma
 	return boot_id[0] && strcmp(boot_id, manifest->boot_id) == 0;
 }
 
+/* Where a program's progress goes: with JSON the standard output is for that alone. */
+static int output_of(const struct context *context)
+{
+	if (context->log_level < LOG_INFO)
+		return -1;
+	return context->output == OUTPUT_TEXT ? STDOUT_FILENO : STDERR_FILENO;
+}
+
 static int refresh(void *data, unsigned int refresh, struct error *error)
 {
 	const struct host_change *change = data;
@@ -158,8 +187,7 @@ static int refresh(void *data, unsigned int refresh, struct error *error)
 		return error_set(error, -EINTR, "%s: stopped", name);
 	log_write(&context->log, LOG_INFO, "%s: begins%s", name,
 		refresh == REFRESH_INITRAMFS ? ", and may take minutes" : "");
-	r = process_run(program, context->log_level >= LOG_INFO ? STDOUT_FILENO : -1,
-		PROGRAM_DEADLINE_MS, &status, error);
+	r = process_run(program, output_of(context), PROGRAM_DEADLINE_MS, &status, error);
 	if (r < 0)
 		return r;
 	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)

@@ -29,9 +29,19 @@ int host_change_check(const struct host_change *change, struct error *error);
 /* The errors of host_change_check and file_edits_apply; -EIO when a program failed. */
 int host_change_apply(const struct host_change *change, struct error *error);
 
-/* "update-initramfs -u -k all, update-grub": what the change runs, malloced; "" for nothing; NULL
- * without memory. */
-char *host_change_programs(const struct host_change *change);
+/* No file is to be changed, and no program owed. */
+bool host_change_is_nothing(const struct host_change *change);
+
+/* Adds what the change runs, in its order: "update-initramfs -u -k all", "update-grub". 0 or
+ * -ENOMEM. */
+int host_change_programs(const struct host_change *change, struct names *ret);
+
+/* "To be run then: update-initramfs -u -k all, then update-grub", when it runs any. 0 or -ENOMEM.
+ */
+int host_change_print_programs(const struct host_change *change, struct error *error);
+
+/* "write", "change" or "remove". */
+const char *file_edit_action(const struct file_edit *edit);
 
 /* True when the kernel's arguments, or what modprobe does at boot, will be others. To be asked
  * before host_change_apply, which settles what is pending. */

@@ -2,7 +2,7 @@
 #include "commands.h"
 
 #include "hooks/hand.h"
-#include "hooks/host_apply.h"
+#include "hooks/host_output.h"
 #include "hooks/host_setup.h"
 #include "kmod-helper/base/cleanup.h"
 #include <string.h>
@@ -67,7 +67,6 @@ static void print_reboot(const struct host_change *change, bool needed, bool app
 static int print_plan(
 	const struct host_setup *setup, const struct host_change *change, struct error *error)
 {
-	auto_free char *programs = host_change_programs(change);
 	auto_free char *diff = NULL;
 	int r = file_edits_diff(change->edits, &diff, error);
 
@@ -79,39 +78,52 @@ static int print_plan(
 	fputs(diff, stdout);
 	if (setup->manifest.pending)
 		puts("An earlier run did not come to its end: this one finishes its work.");
-	if (programs && programs[0])
-		printf("To be run then: %s\n", programs);
-	return 0;
-}
-
-static bool is_nothing_to_do(const struct host_change *change)
-{
-	return !file_edits_have_changes(change->edits) && !change->manifest->pending;
-}
-
-static int conclude(const struct host_change *change, struct error *error)
-{
-	const struct context *context = change->context;
-	bool nothing = is_nothing_to_do(change);
-	bool reboot = host_change_needs_reboot(change);
-	int r;
-
-	if (nothing) {
+	r = host_change_print_programs(change, error);
+	if (r == 0 && host_change_is_nothing(change))
 		puts("Nothing to do: the host is set up.");
-	} else if (!context->apply) {
-		r = host_change_check(change, error);
-		if (r < 0)
-			return r;
-	} else {
-		fflush(stdout);
-		r = host_change_apply(change, error);
-		if (r < 0)
-			return r;
-	}
-	print_reboot(change, reboot, context->apply);
-	if (!nothing && !context->apply)
+	return r;
+}
+
+/* Does it, or sees that it could be done. */
+static int carry_out(const struct host_change *change, struct error *error)
+{
+	if (host_change_is_nothing(change))
+		return 0;
+	if (!change->context->apply)
+		return host_change_check(change, error);
+	fflush(stdout);
+	return host_change_apply(change, error);
+}
+
+static int run_text(
+	const struct host_setup *setup, const struct host_change *change, struct error *error)
+{
+	bool nothing = host_change_is_nothing(change);
+	bool reboot = host_change_needs_reboot(change);
+	int r = print_plan(setup, change, error);
+
+	if (r == 0)
+		r = carry_out(change, error);
+	if (r < 0)
+		return r;
+	print_reboot(change, reboot, change->context->apply);
+	if (!nothing && !change->context->apply)
 		puts("Nothing has been changed yet: the same command with --apply does it.");
 	return 0;
+}
+
+static int run_json(
+	const struct host_setup *setup, const struct host_change *change, struct error *error)
+{
+	cleanup(json_object_putp) struct json_object *object = NULL;
+	bool reboot = host_change_needs_reboot(change);
+	int r = host_change_format(change, &object, error);
+
+	if (r < 0)
+		return r;
+	host_change_add_lines(object, "notes", &setup->notices);
+	r = carry_out(change, error);
+	return r < 0 ? r : host_change_print(change, TAKE_PTR(object), reboot, error);
 }
 
 static int run(struct context *context, const struct setup_wish *wish,
@@ -128,8 +140,8 @@ static int run(struct context *context, const struct setup_wish *wish,
 	if (r < 0)
 		return r;
 	change.refreshes = setup.refreshes;
-	r = print_plan(&setup, &change, error);
-	return r < 0 ? r : conclude(&change, error);
+	return context->output == OUTPUT_TEXT ? run_text(&setup, &change, error)
+					      : run_json(&setup, &change, error);
 }
 
 int command_setup(struct context *context, char **arguments, struct error *error)

@@ -2,7 +2,8 @@
 #include "commands.h"
 
 #include "hooks/attach.h"
-#include "hooks/host_apply.h"
+#include "hooks/attachment.h"
+#include "hooks/host_output.h"
 #include "hooks/host_setup.h"
 #include "kmod-helper/base/cleanup.h"
 
@@ -19,42 +20,57 @@ static unsigned int refreshes_of(const struct file_edits *edits)
 
 static int print_plan(const struct host_change *change, struct error *error)
 {
-	auto_free char *programs = host_change_programs(change);
 	auto_free char *diff = NULL;
 	int r = file_edits_diff(change->edits, &diff, error);
 
 	if (r < 0)
 		return r;
 	fputs(diff, stdout);
-	if (programs && programs[0])
-		printf("To be run then: %s\n", programs);
-	return 0;
+	r = host_change_print_programs(change, error);
+	if (r == 0 && host_change_is_nothing(change))
+		puts(change->manifest->count ? "Nothing of the host's set-up can be undone now."
+					     : "Nothing of the host's set-up is left to undo.");
+	return r;
 }
 
 /* Also with nothing to change in a file: a manifest whose files are back already is to go. */
-static int change_host(const struct host_change *change, bool was_empty, struct error *error)
+static int carry_out(const struct host_change *change, bool was_empty, struct error *error)
 {
-	const struct context *context = change->context;
-	bool nothing = !file_edits_have_changes(change->edits) && !change->manifest->pending;
-	bool reboot = host_change_needs_reboot(change);
-	int r = 0;
+	if (!change->context->apply)
+		return host_change_is_nothing(change) ? 0 : host_change_check(change, error);
+	fflush(stdout);
+	return was_empty ? 0 : host_change_apply(change, error);
+}
 
-	if (nothing)
-		puts(change->manifest->count ? "Nothing of the host's set-up can be undone now."
-					     : "Nothing of the host's set-up is left to undo.");
-	if (!context->apply)
-		r = nothing ? 0 : host_change_check(change, error);
-	else if (!was_empty) {
-		fflush(stdout);
-		r = host_change_apply(change, error);
-	}
+static int change_text(const struct host_change *change, bool was_empty, struct error *error)
+{
+	bool nothing = host_change_is_nothing(change);
+	bool reboot = host_change_needs_reboot(change);
+	int r = print_plan(change, error);
+
+	if (r == 0)
+		r = carry_out(change, was_empty, error);
 	if (r < 0 || nothing)
 		return r;
-	if (!context->apply)
+	if (!change->context->apply)
 		puts("Nothing has been changed yet: gpu-ferry undo --apply does it.");
 	else if (reboot)
 		puts("Reboot now: the change counts from the next boot on.");
 	return 0;
+}
+
+static int change_json(const struct host_change *change, bool was_empty, const struct names *left,
+	struct error *error)
+{
+	cleanup(json_object_putp) struct json_object *object = NULL;
+	bool reboot = host_change_needs_reboot(change);
+	int r = host_change_format(change, &object, error);
+
+	if (r < 0)
+		return r;
+	host_change_add_lines(object, "not_undone", left);
+	r = carry_out(change, was_empty, error);
+	return r < 0 ? r : host_change_print(change, TAKE_PTR(object), reboot, error);
 }
 
 static int tell_left(const struct names *left, struct error *error)
@@ -88,9 +104,8 @@ static int undo_host(struct context *context, struct error *error)
 		return r;
 	boot_loader_find(&context->root, &loader);
 	change.refreshes = refreshes_of(&edits);
-	r = print_plan(&change, error);
-	if (r == 0)
-		r = change_host(&change, was_empty, error);
+	r = context->output == OUTPUT_TEXT ? change_text(&change, was_empty, error)
+					   : change_json(&change, was_empty, &left, error);
 	return r < 0 ? r : tell_left(&left, error);
 }
 
@@ -104,7 +119,9 @@ static int undo_attachments(struct context *context, struct error *error)
 	context->dry_run = !context->apply;
 	r = detach_all(context, &count, error);
 	context->dry_run = dry_run;
-	if (count && !context->apply)
+	if (context->apply)
+		attachments_remove_folders(&context->root);
+	if (count && !context->apply && context->output == OUTPUT_TEXT)
 		puts("These VMs would be detached: nothing has been changed yet.");
 	fflush(stdout);
 	return r;

@@ -365,6 +365,15 @@ int folder_make(const struct root *root, const char *path, mode_t mode, struct e
 	return 0;
 }
 
+bool folder_remove_empty(const struct root *root, const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	auto_free char *outer = slash ? strndup(path, (size_t)(slash - path)) : NULL;
+	auto_close int parent = outer ? file_open(root, outer, O_RDONLY | O_DIRECTORY) : -1;
+
+	return parent >= 0 && (unlinkat(parent, slash + 1, AT_REMOVEDIR) == 0 || errno == ENOENT);
+}
+
 int link_read(const struct root *root, const char *path, char *buffer, size_t size)
 {
 	auto_close int fd = -1;

@@ -74,6 +74,9 @@ int file_remove(const struct root *root, const char *path, struct error *error);
  * when it is root's and writable by nobody else, else -EPERM. */
 int folder_make(const struct root *root, const char *path, mode_t mode, struct error *error);
 
+/* Removes a folder that has nothing in it. True when it is not there any more. */
+bool folder_remove_empty(const struct root *root, const char *path);
+
 /* What the link @path holds. Returns 0 or -errno (-ENAMETOOLONG: more than @size); sets no message.
  */
 int link_read(const struct root *root, const char *path, char *buffer, size_t size);

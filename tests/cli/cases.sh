@@ -830,6 +830,38 @@ case_undo() {
 	ferry undo
 }
 
+case_setup_and_undo_in_json() {
+	guide_host
+	intel_host 6.5.13-1-pve
+	ferry setup --output-format json-pretty
+	rm "$tree/etc/default/grub"
+	ferry setup --output-format json
+	guide_host
+	manifest etc/default/grub '"A=1\nLINE=\"quiet iommu=pt\"\n"' '"A=1\nLINE=\"quiet\"\n"'
+	ferry undo --output-format json
+}
+
+# The standard output is for the object alone; the programs, which are stand-ins, talk beside it.
+case_setup_and_undo_with_stand_in_programs() {
+	if cannot_enter; then return; fi
+	installed
+	guide_host
+	intel_host 6.5.13-1-pve
+	for program in update-grub update-initramfs; do
+		printf '#!/bin/sh\necho "the stand-in %s $*"\necho "%s $*" >>/ran\n' $program $program \
+			>"$tree/usr/sbin/$program"
+	done
+	(cd "$tree" && tar -cf "$work/setup-before.tar" etc)
+	live gpu-ferry setup --apply --output-format json | sed 's/([0-9]* s)/(N s)/; s/"diff":"[^}]*"}/"diff":…}/g'
+	live gpu-ferry setup --apply | sed 's/([0-9]* s)/(N s)/'
+	live gpu-ferry undo --apply --output-format json | sed 's/([0-9]* s)/(N s)/; s/"diff":"[^}]*"}/"diff":…}/g'
+	cat "$tree/ran"
+	mkdir "$work/setup-before"
+	tar -C "$work/setup-before" -xf "$work/setup-before.tar"
+	diff -r "$work/setup-before/etc" "$tree/etc" && [ ! -e "$tree/var/lib/gpu-ferry" ] && echo "as it was"
+	rm -r "$work/setup-before" "$work/setup-before.tar"
+}
+
 # ---- nothing is changed under --root
 
 case_captured_trees_are_not_changed() {
@@ -1234,6 +1266,7 @@ case_undo_detaches_too_with_the_stand_in_qm() {
 	live gpu-ferry undo --apply
 	show $vm_conf $record
 	live gpu-ferry undo --apply
+	[ ! -e "$tree/var/lib/gpu-ferry" ] && echo "nothing is left in /var/lib/gpu-ferry"
 }
 
 # What it cannot get at once waits in [PENDING].
