@@ -38,7 +38,7 @@ DEFINES := -D_GNU_SOURCE -DVERSION='"$(VERSION)"' -DSBINDIR='"$(SBINDIR)"' \
 	-DLIBEXECDIR='"$(LIBEXECDIR)"' -DSYSCONFDIR='"$(SYSCONFDIR)"'
 TEST_DEFINES := -DTESTS_DIR='"$(CURDIR)/tests"'
 
-LIBRARIES := libkmod libpci libconfig json-c libsystemd
+LIBRARIES := libkmod libpci libconfig json-c libsystemd libmd
 LIBRARY_CFLAGS = $(shell $(PKG_CONFIG) --cflags $(LIBRARIES))
 LIBRARY_LIBS = $(shell $(PKG_CONFIG) --libs $(LIBRARIES))
 CRITERION_CFLAGS = $(shell $(PKG_CONFIG) --cflags criterion)

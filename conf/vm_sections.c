@@ -23,6 +23,7 @@ void vm_sections_done(struct vm_sections *sections)
 	for (size_t i = 0; i < sections->count; i++)
 		section_done(&sections->items[i]);
 	free(sections->items);
+	section_done(&sections->own);
 	*sections = (struct vm_sections){0};
 }
 
@@ -83,8 +84,10 @@ int vm_sections_parse(const char *text, size_t length, struct vm_sections *ret, 
 
 		if (name)
 			r = section_add(&sections, name);
-		else if (sections.count)
-			r = line_read(&sections.items[sections.count - 1], line);
+		else
+			r = line_read(sections.count ? &sections.items[sections.count - 1]
+						     : &sections.own,
+				line);
 	}
 	if (r < 0)
 		return error_set_errno(error, r, "read a VM's config");

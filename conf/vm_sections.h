@@ -20,6 +20,7 @@ struct vm_section {
 struct vm_sections {
 	struct vm_section *items;
 	size_t count;
+	struct vm_section own; /* what stands above them all, also what Proxmox would drop */
 };
 
 /* Reads the sections of the @length bytes @text. Returns 0 or -ENOMEM. @ret is untouched on

@@ -71,7 +71,7 @@ static int plan_hookscript(struct context *context, struct attach_plan *plan, st
 static bool is_free(const struct attach_plan *plan, const char *key)
 {
 	return !changes_get(&plan->changes, &plan->config, key) &&
-		!vm_config_get(&plan->config.now, key);
+		!guest_config_now(&plan->config, key);
 }
 
 static int free_key(const struct attach_plan *plan, char *ret, size_t size, struct error *error)
@@ -149,6 +149,26 @@ static int plan_options(struct context *context, struct attach_plan *plan, struc
 	return r < 0 ? error_set_errno(error, r, "plan the changes") : 0;
 }
 
+/* Whether it is a device asked for cannot be told. */
+static int note_unknown(struct attach_plan *plan)
+{
+	int r = 0;
+
+	for (unsigned int i = 0; r == 0 && i < HOSTPCI_MAX; i++) {
+		cleanup(hostpci_done) struct hostpci hostpci = {0};
+		struct error why = {0};
+		const char *value;
+		char key[32];
+
+		snprintf(key, sizeof(key), "hostpci%u", i);
+		value = guest_config_get(&plan->config, key);
+		if (value && hostpci_parse(value, &hostpci, &why) == -EINVAL)
+			r = changes_note(&plan->changes, "%s (%s) is left alone: %s", key, value,
+				why.message);
+	}
+	return r;
+}
+
 static int plan_notes(struct context *context, struct attach_plan *plan, struct error *error)
 {
 	const struct storage *local = storages_find(&plan->storages, "local");
@@ -156,7 +176,9 @@ static int plan_notes(struct context *context, struct attach_plan *plan, struct 
 
 	if (r < 0)
 		return r;
-	r = tune_advise(&plan->config, &plan->changes);
+	r = note_unknown(plan);
+	if (r == 0)
+		r = tune_advise(&plan->config, &plan->changes);
 	if (r == 0 && !context->tune && vm_config_is_windows(&plan->config.now))
 		r = changes_note(
 			&plan->changes, "--tune shows what else NVIDIA's Windows driver may want");

@@ -7,6 +7,7 @@
 #include "kmod-helper/base/parse.h"
 #include "output.h"
 #include "program.h"
+#include <sha1.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,6 +29,8 @@ int guest_config_read(
 		r = vm_sections_parse(text, length, &config.sections, error);
 	if (r < 0)
 		return r;
+	/* as PVE/QemuServer.pm (parse_vm_config) makes it */
+	SHA1Data((const uint8_t *)text, length, config.digest);
 	*ret = config;
 	config = (struct guest_config){0};
 	return 0;
@@ -39,12 +42,19 @@ void guest_config_done(struct guest_config *config)
 	vm_sections_done(&config->sections);
 }
 
+const char *guest_config_now(const struct guest_config *config, const char *key)
+{
+	const char *value = vm_config_get(&config->now, key);
+
+	return value ? value : vm_section_get(&config->sections.own, key);
+}
+
 const char *guest_config_get(const struct guest_config *config, const char *key)
 {
 	bool pending;
 	const char *value = vm_pending_get(&config->sections, key, &pending);
 
-	return pending ? value : vm_config_get(&config->now, key);
+	return pending ? value : guest_config_now(config, key);
 }
 
 bool guest_config_is_pending(const struct guest_config *config, const char *key)
@@ -107,6 +117,7 @@ int changes_add(struct changes *changes, const struct guest_config *config, cons
 	if (!grown)
 		return -ENOMEM;
 	changes->items = grown;
+	memcpy(changes->digest, config->digest, sizeof(changes->digest));
 	change = &grown[changes->count++];
 	*change = (struct change){.why = why};
 	snprintf(change->key, sizeof(change->key), "%s", key);
@@ -220,6 +231,8 @@ static int make_command(const struct changes *changes, struct words *words, stru
 	}
 	if (r == 0)
 		r = add_deletions(&words->names, changes);
+	if (r == 0)
+		r = add_option(&words->names, "digest", changes->digest);
 	words->list = calloc(words->names.count + 1, sizeof(*words->list));
 	if (r < 0 || !words->list)
 		return error_set_errno(error, -ENOMEM, "make the command");
@@ -260,8 +273,10 @@ static int read_back(struct context *context, struct changes *changes, struct er
 	return r;
 }
 
-/* The way back from what a `qm set` that failed has changed all the same. */
-static int put_back(struct context *context, const struct changes *changes, struct error *error)
+/* The way back from what a `qm set` that failed has changed all the same. *@ret_stale: it changed
+ * nothing, and the config is not the one that it was planned for. */
+static int put_back(struct context *context, const struct changes *changes, bool *ret_stale,
+	struct error *error)
 {
 	cleanup(guest_config_done) struct guest_config config = {0};
 	cleanup(changes_done) struct changes back = {.vmid = changes->vmid};
@@ -275,13 +290,25 @@ static int put_back(struct context *context, const struct changes *changes, stru
 		if (r < 0)
 			error_set_errno(error, r, "put back the config");
 	}
+	*ret_stale = r == 0 && !back.count && strcmp(config.digest, changes->digest) != 0;
 	return r < 0 || !back.count ? r : run_qm(&back, error);
+}
+
+static void undo(
+	struct context *context, const struct changes *changes, bool *ret_stale, bool *ret_left)
+{
+	struct error error = {0};
+
+	*ret_left = put_back(context, changes, ret_stale, &error) < 0;
+	if (*ret_left)
+		log_write(&context->log, LOG_ERR, "put back the config of VM %u: %s", changes->vmid,
+			error.message);
 }
 
 int changes_apply(
 	struct context *context, struct changes *changes, bool *ret_left, struct error *error)
 {
-	struct error later = {0};
+	bool stale = false;
 	int r;
 
 	*ret_left = false;
@@ -293,14 +320,18 @@ int changes_apply(
 	if (r < 0)
 		return r;
 	r = run_qm(changes, error);
-	if (r == 0)
-		r = read_back(context, changes, error);
-	changes->applied = r == 0;
-	if (r < 0 && put_back(context, changes, &later) < 0) {
-		*ret_left = true;
-		log_write(&context->log, LOG_ERR, "put back the config of VM %u: %s", changes->vmid,
-			later.message);
+	if (r < 0) {
+		undo(context, changes, &stale, ret_left);
+		return !stale
+			? r
+			: error_wrap(error, r,
+				  "somebody else has just changed the config, nothing was done "
+				  "(try again)");
 	}
+	r = read_back(context, changes, error);
+	if (r < 0)
+		undo(context, changes, &stale, ret_left);
+	changes->applied = r == 0;
 	return r;
 }
 

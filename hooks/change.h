@@ -16,6 +16,7 @@ struct guest_config {
 	unsigned int vmid;
 	struct vm_config now;
 	struct vm_sections sections;
+	char digest[41]; /* of the text: tells qm whether it still is the same */
 };
 
 /* The errors of vm_config_read. Free with guest_config_done. */
@@ -23,7 +24,10 @@ int guest_config_read(
 	struct context *context, unsigned int vmid, struct guest_config *ret, struct error *error);
 void guest_config_done(struct guest_config *config);
 
-/* The value that the next start sees, or NULL. */
+/* The value that the running VM has, or NULL. One that we would drop as invalid counts: a newer
+ * Proxmox may know it, and it is not ours to lose. */
+const char *guest_config_now(const struct guest_config *config, const char *key);
+/* The same of the value that the next start sees. */
 const char *guest_config_get(const struct guest_config *config, const char *key);
 bool guest_config_is_pending(const struct guest_config *config, const char *key);
 
@@ -40,6 +44,7 @@ struct change {
 
 struct changes {
 	unsigned int vmid;
+	char digest[41]; /* of the config that they were planned for */
 	struct change *items;
 	size_t count;
 	struct names notes; /* for the person, a line each */
@@ -63,9 +68,10 @@ int changes_note_pending(struct changes *changes);
 void changes_done(struct changes *changes);
 
 /*
- * Runs `qm set` and reads back: each change's `after` and `pending` become what the config has
- * now. When qm fails, or has not done all, what it did is put back. 0; -ENOENT without qm, -EIO or
- * another -errno. *@ret_left is true when something could not be put back.
+ * Runs `qm set`, which refuses when somebody has changed the config since it was read, and reads
+ * back: each change's `after` and `pending` become what the config has now. When qm fails, or has
+ * not done all, what it did is put back. 0; -ENOENT without qm, -EIO or another -errno. *@ret_left
+ * is true when something could not be put back.
  */
 int changes_apply(
 	struct context *context, struct changes *changes, bool *ret_left, struct error *error);

@@ -33,13 +33,24 @@ static void read_errors(int fd, char *text, size_t size)
 	text[got > 0 ? got : 0] = '\0';
 }
 
-static const char *last_line(char *text)
+/* "qm set <vmid> [OPTIONS]": Proxmox's programs say it below what was wrong with a parameter. */
+static bool is_usage(const char *line, const char *const *arguments)
+{
+	const char *slash = strrchr(arguments[0], '/');
+	char start[64];
+
+	snprintf(start, sizeof(start), "%s %s <", slash ? slash + 1 : arguments[0], arguments[1]);
+	return strncmp(line, start, strlen(start)) == 0;
+}
+
+/* The last line that says something. */
+static const char *last_line(char *text, const char *const *arguments)
 {
 	const char *last = "it wrote nothing";
 	char *rest = NULL;
 
 	for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
-		if (line[strspn(line, " \t\r")])
+		if (line[strspn(line, " \t\r")] && !is_usage(line, arguments))
 			last = line;
 	}
 	return last;
@@ -55,8 +66,8 @@ static int judge(const char *const *arguments, int status, int fd, struct error 
 	if (WIFSIGNALED(status))
 		return error_set(error, -EIO, "%s %s was killed by signal %d", arguments[0],
 			arguments[1], WTERMSIG(status));
-	return error_set(
-		error, -EIO, "%s %s failed: %.400s", arguments[0], arguments[1], last_line(text));
+	return error_set(error, -EIO, "%s %s failed: %.400s", arguments[0], arguments[1],
+		last_line(text, arguments));
 }
 
 int program_run(const char *const *arguments, struct error *error)

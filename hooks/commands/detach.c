@@ -11,7 +11,7 @@ static int detach_every(struct context *context, struct error *error)
 
 	if (r < 0)
 		return error_wrap(error, r, "detach");
-	if (!count)
+	if (!count && context->output == OUTPUT_TEXT)
 		log_write(&context->log, LOG_INFO, "no VM is attached on this node");
 	return 0;
 }

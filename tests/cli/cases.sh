@@ -995,6 +995,17 @@ case_attach_takes_the_next_free_entry() {
 	ferry attach 104 2b:00.0 2b:00.1 --dry-run
 }
 
+# What we cannot read a newer Proxmox may: it is neither overwritten nor lost.
+case_attach_keeps_what_it_does_not_know_with_the_stand_in_qm() {
+	cannot_enter && return
+	installed
+	config 104 "bios: ovmf" "cpu: host,flags=+of-tomorrow" "efidisk0: local:1" \
+		"hostpci0: 2b:00,of-tomorrow=1" "machine: pc,of-tomorrow=1" "ostype: win11"
+	live gpu-ferry attach 104 2c:00 --tune --machine q35
+	live gpu-ferry detach 104
+	show $vm_conf $record
+}
+
 case_attach_mapping() {
 	installed
 	mapping gpu "$(map_of 0000:2b:00 15)" "$(map_of 0000:2c:00 16)"
@@ -1251,6 +1262,7 @@ case_detach_all_with_the_stand_in_qm() {
 	live gpu-ferry detach --all --output-format json
 	ls "$tree/var/lib/gpu-ferry/attachments"
 	live gpu-ferry detach --all
+	live gpu-ferry detach --all --output-format json
 }
 
 case_undo_detaches_too_with_the_stand_in_qm() {
@@ -1333,6 +1345,35 @@ case_attach_reads_back_what_the_stand_in_qm_wrote() {
 	show $vm_conf
 	live gpu-ferry detach 104
 	show $vm_conf $record
+}
+
+# In the web page, between our reading and qm's writing: another device comes to the same entry.
+case_attach_does_not_overwrite_a_change_meanwhile_with_the_stand_in_qm() {
+	cannot_enter && return
+	installed
+	config 104 "machine: q35" "bios: ovmf" "efidisk0: local:1" "ostype: l26"
+	write etc/qm-fault edited
+	live gpu-ferry attach 104 2b:00
+	show $vm_conf $record
+	live gpu-ferry attach 104 2b:00
+	sed -i '/^hostpci0/d' "$tree/$vm_conf"
+	write etc/qm-fault edited
+	live gpu-ferry detach 104
+	live gpu-ferry detach 104
+	show $vm_conf $record
+}
+
+# What it says last is how to call it.
+case_attach_tells_what_the_stand_in_qm_refused() {
+	cannot_enter && return
+	installed
+	config 104 "machine: q35" "bios: ovmf" "efidisk0: local:1" "ostype: l26"
+	mkdir "$tree/usr/sbin/real"
+	mv "$tree/usr/sbin/qm" "$tree/usr/sbin/real/"
+	printf '#!/bin/sh\nexec /usr/sbin/real/qm "$@" --of_tomorrow 1\n' >"$tree/usr/sbin/qm"
+	chmod 755 "$tree/usr/sbin/qm"
+	live gpu-ferry attach 104 2b:00
+	show $record
 }
 
 case_two_attaches_at_once_with_the_stand_in_qm() {

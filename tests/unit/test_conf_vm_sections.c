@@ -32,6 +32,19 @@ Test(conf_vm_sections, pending_changes_and_deletions_are_found)
 	cr_expect_not(pending, "what stands above waits for nothing");
 }
 
+Test(conf_vm_sections, what_stands_above_is_kept_as_it_is_written)
+{
+	static const char odd[] =
+		"#hostpci0: no\nhostpci0: 2b:00,of-tomorrow=1 \r\ncpu: a\ncpu: b\n"
+		"[snap]\ncpu: c\nhostpci1: 1\n";
+	cleanup(vm_sections_done) struct vm_sections sections = {0};
+
+	cr_assert_eq(vm_sections_parse(odd, strlen(odd), &sections, NULL), 0);
+	cr_expect_str_eq(vm_section_get(&sections.own, "hostpci0"), "2b:00,of-tomorrow=1");
+	cr_expect_str_eq(vm_section_get(&sections.own, "cpu"), "b");
+	cr_expect_null(vm_section_get(&sections.own, "hostpci1"));
+}
+
 Test(conf_vm_sections, snapshots_are_told_from_other_sections)
 {
 	cleanup(vm_sections_done) struct vm_sections sections = {0};
