@@ -97,6 +97,19 @@ static int plan_make(struct context *context, const struct guest_config *config,
 }
 
 /* The record goes last: until then a second detach does what is left. */
+static int forget(struct context *context, struct changes *changes, struct error *error)
+{
+	auto_close int lock = attach_lock(context, ATTACHMENT_STORAGE, error);
+	int r = lock < 0 ? lock : listing_restore(context, changes, error);
+
+	if (r < 0)
+		return error_wrap(error, r,
+			"VM %u itself is detached, but `local` still says that it holds snippets "
+			"(call detach again)",
+			changes->vmid);
+	return attachment_remove(&context->root, changes->vmid, error);
+}
+
 static int apply(struct context *context, struct changes *changes, struct error *error)
 {
 	bool left = false;
@@ -108,8 +121,7 @@ static int apply(struct context *context, struct changes *changes, struct error 
 		return r;
 	if (changes_note_pending(changes) < 0)
 		return error_set_errno(error, -ENOMEM, "detach");
-	r = attachment_remove(&context->root, changes->vmid, error);
-	return r < 0 ? r : listing_restore(context, changes, error);
+	return forget(context, changes, error);
 }
 
 static int detach_recorded(
@@ -133,9 +145,7 @@ static int drop_record(struct context *context, unsigned int vmid, struct error 
 	int r = 0;
 
 	if (!context->dry_run)
-		r = attachment_remove(&context->root, vmid, error);
-	if (r == 0 && !context->dry_run)
-		r = listing_restore(context, &changes, error);
+		r = forget(context, &changes, error);
 	if (r == 0 && changes_note(&changes, "VM %u is no more: its record is dropped", vmid) < 0)
 		r = error_set_errno(error, -ENOMEM, "detach");
 	return r < 0 ? r : changes_print(context, &changes, error);

@@ -30,9 +30,30 @@ static int read_content(struct context *context, char **ret, bool *ret_listed, s
 static int set_content(struct context *context, const char *content, struct error *error)
 {
 	const char *const command[] = {PVESM_PATH, "set", "local", "--content", content, NULL};
+	auto_free char *now = NULL;
+	bool listed;
 	int r = program_check(context, PVESM_PATH, error);
 
-	return r < 0 ? r : program_run(command, error);
+	if (r == 0)
+		r = program_run(command, error);
+	if (r == 0)
+		r = read_content(context, &now, &listed, error);
+	if (r == 0 && !storage_contents_equal(now, content))
+		r = error_set(error, -EIO,
+			"pvesm set reported no error, but `local` holds %s afterwards, not %s", now,
+			content);
+	return r;
+}
+
+/* Nothing came of it: then nothing is to be taken back. What cannot be told stays recorded. */
+static void drop_unless_listed(struct context *context)
+{
+	auto_free char *now = NULL;
+	struct error ignored = {0};
+	bool listed;
+
+	if (read_content(context, &now, &listed, &ignored) == 0 && !listed)
+		attachment_remove(&context->root, ATTACHMENT_STORAGE, &ignored);
 }
 
 /* Recorded before it is done. */
@@ -40,7 +61,6 @@ static int enable(
 	struct context *context, const char *before, const char *after, struct error *error)
 {
 	cleanup(attachment_done) struct attachment record = {0};
-	struct error ignored = {0};
 	int r;
 
 	attachment_init(&record, ATTACHMENT_STORAGE);
@@ -51,7 +71,7 @@ static int enable(
 		return r;
 	r = set_content(context, after, error);
 	if (r < 0)
-		attachment_remove(&context->root, ATTACHMENT_STORAGE, &ignored);
+		drop_unless_listed(context);
 	return r;
 }
 
@@ -59,8 +79,9 @@ int listing_enable(struct context *context, struct changes *changes, struct erro
 {
 	auto_free char *before = NULL;
 	auto_free char *after = NULL;
+	auto_close int lock = attach_lock(context, ATTACHMENT_STORAGE, error);
 	bool listed;
-	int r = read_content(context, &before, &listed, error);
+	int r = lock < 0 ? lock : read_content(context, &before, &listed, error);
 
 	if (r < 0)
 		return r;
@@ -81,14 +102,16 @@ int listing_enable(struct context *context, struct changes *changes, struct erro
 	return listed || context->dry_run ? 0 : enable(context, before, after, error);
 }
 
-/* 0 when no VM of this node is attached; 1 when one is, or -errno. */
-static int is_wanted(struct context *context, struct error *error)
+/* 0 when no VM of this node but @vmid is attached; 1 when one is, or -errno. */
+static int is_wanted(struct context *context, unsigned int vmid, struct error *error)
 {
 	auto_free unsigned int *vmids = NULL;
 	size_t count = 0;
 	int r = attachments_list(&context->root, &vmids, &count, error);
 
-	return r < 0 ? r : count > 0;
+	for (size_t i = 0; r == 0 && i < count; i++)
+		r = vmids[i] != vmid;
+	return r;
 }
 
 static int put_back(struct context *context, const struct attachment_key *key,
@@ -98,7 +121,7 @@ static int put_back(struct context *context, const struct attachment_key *key,
 	bool listed;
 	int r = read_content(context, &now, &listed, error);
 
-	if (r < 0)
+	if (r < 0 || storage_contents_equal(now, key->before))
 		return r;
 	if (!storage_contents_equal(now, key->after)) {
 		r = changes_note(changes,
@@ -116,7 +139,7 @@ int listing_restore(struct context *context, struct changes *changes, struct err
 {
 	cleanup(attachment_done) struct attachment record = {0};
 	const struct attachment_key *key;
-	int r = is_wanted(context, error);
+	int r = is_wanted(context, changes->vmid, error);
 
 	if (r != 0)
 		return r < 0 ? r : 0;

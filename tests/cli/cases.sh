@@ -1415,6 +1415,44 @@ case_attach_enables_snippets_with_the_stand_in_pvesm() {
 	ls "$tree/var/lib/gpu-ferry/attachments"
 }
 
+# A pvesm that fails, before or after it did its work, or says that it did.
+broken_pvesm() { # LINE…
+	{
+		echo '#!/bin/sh'
+		printf '%s\n' "$@"
+	} >"$tree/usr/sbin/pvesm"
+	chmod 755 "$tree/usr/sbin/pvesm"
+}
+
+case_snippets_are_taken_back_in_the_end_with_the_stand_in_pvesm() {
+	cannot_enter && return
+	installed
+	local works='/usr/sbin/real/pvesm "$@"'
+	mkdir "$tree/usr/sbin/real"
+	mv "$tree/usr/sbin/pvesm" "$tree/usr/sbin/real/"
+	config 104 "machine: q35" "bios: ovmf" "efidisk0: local:1" "ostype: l26"
+	write etc/pve/storage.cfg "dir: local" "	path /var/lib/vz" "	content iso" ""
+	echo "-- nothing done at attach: nothing to be taken back"
+	broken_pvesm 'echo "cluster not ready" >&2' 'exit 1'
+	live gpu-ferry attach 104 2b:00 --enable-snippets
+	broken_pvesm 'exit 0'
+	live gpu-ferry attach 104 2b:00 --enable-snippets
+	ls "$tree/var/lib/gpu-ferry/attachments"
+	echo "-- done all the same"
+	broken_pvesm "$works" 'exit 1'
+	live gpu-ferry attach 104 2b:00 --enable-snippets
+	show etc/pve/storage.cfg
+	ls "$tree/var/lib/gpu-ferry/attachments"
+	echo "-- not done at detach: another detach does it"
+	broken_pvesm 'exit 1'
+	live gpu-ferry detach 104
+	broken_pvesm "$works"
+	live gpu-ferry detach 104
+	show etc/pve/storage.cfg
+	ls "$tree/var/lib/gpu-ferry/attachments"
+	live gpu-ferry detach 104
+}
+
 # ---- the VM's own hookscript
 
 case_chained_hookscript_runs_in_every_phase() {
