@@ -66,6 +66,23 @@ static int apply_set(const struct kernel *kernel, const struct step *step, struc
 	return set_value(kernel, step->subject, name, value, error);
 }
 
+/* "bus" was found while the other functions of the card were not there yet, and is refused since:
+ * the kernel's own choice comes next to what was there. */
+static void choose_default(
+	const struct kernel *kernel, const struct step *step, struct error *error)
+{
+	char path[PCI_PATH_SIZE], now[VALUE_SIZE] = "";
+
+	pci_path(step->subject, step->argument, path, sizeof(path));
+	(void)kernel_write(kernel, path, "default");
+	if (read_value(kernel, step->subject, step->argument, now, sizeof(now)) == 0 &&
+		strcmp(now, step->original) != 0)
+		error_set(error, 0,
+			"%s: the kernel takes '%s' as its reset_method no more: it has '%s' until "
+			"the next boot",
+			step->subject, step->original, now);
+}
+
 static int undo_keep(const struct kernel *kernel, const struct step *step, struct error *error)
 {
 	struct error why = {0};
@@ -74,13 +91,8 @@ static int undo_keep(const struct kernel *kernel, const struct step *step, struc
 	/* a device that was removed and found again may come without the file, and with defaults */
 	if (r == 0 || r == -ENOENT)
 		return 0;
-	/* "bus" was found while the other functions of the card were not there yet, and is refused
-	 * since: the kernel's own choice comes next to what was there */
 	if (r == -EINVAL && strcmp(step->argument, "reset_method") == 0) {
-		char path[PCI_PATH_SIZE];
-
-		pci_path(step->subject, step->argument, path, sizeof(path));
-		(void)kernel_write(kernel, path, "default");
+		choose_default(kernel, step, error);
 		return 0;
 	}
 	if (error)

@@ -139,6 +139,7 @@ void fake_add_power(struct fake *fake, const char *address)
 	strcpy(function->runtime_status, "active");
 	strcpy(function->d3cold_allowed, "1");
 	strcpy(function->reset_method, "flr bus");
+	strcpy(function->reset_offers, "flr bus");
 }
 
 static void add_card(struct fake *fake, const char *slot, long group)
@@ -547,13 +548,16 @@ static char *power_file(struct fake_function *function, const char *leaf, size_t
 	return NULL;
 }
 
-/* pci_reset_method_store knows these two here; the others take what they get. */
-static int write_power(char *file, size_t size, const char *leaf, const char *value)
+/* As pci_reset_method_store; the others take what they get. */
+static int write_power(
+	const char *offers, char *file, size_t size, const char *leaf, const char *value)
 {
 	if (!*value)
 		return 0; /* a write of zero bytes never reaches the kernel */
-	if (strcmp(leaf, "reset_method") == 0 && strcmp(value, "\n") != 0 &&
-		!strstr("flr bus", value))
+	if (strcmp(leaf, "reset_method") == 0 && strcmp(value, "default") == 0)
+		value = offers;
+	else if (strcmp(leaf, "reset_method") == 0 && strcmp(value, "\n") != 0 &&
+		!strstr(offers, value))
 		return -EINVAL;
 	snprintf(file, size, "%.*s", (int)strcspn(value, "\n"), value);
 	return 0;
@@ -670,7 +674,8 @@ static int write_path(struct fake *fake, const char *path, const char *value)
 	if (function && strcmp(leaf, "driver_override") == 0)
 		return write_override(function, value);
 	if (function && power_file(function, leaf, &size))
-		return write_power(power_file(function, leaf, &size), size, leaf, value);
+		return write_power(function->reset_offers, power_file(function, leaf, &size), size,
+			leaf, value);
 	driver = driver_of(fake, path, &leaf);
 	if (driver && strcmp(leaf, "unbind") == 0)
 		return write_unbind(fake, driver, value);

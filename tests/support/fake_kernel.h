@@ -41,7 +41,8 @@ struct fake_function {
 	char runtime_status[16];
 	char d3cold_allowed[4];
 	char reset_method[32];
-	bool locked; /* a remove() sleeps with the device's lock */
+	char reset_offers[32]; /* what may be written there, and what "default" means */
+	bool locked;	       /* a remove() sleeps with the device's lock */
 };
 
 struct fake_driver {

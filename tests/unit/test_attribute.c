@@ -210,6 +210,31 @@ Test(attribute, a_file_that_went_away_meanwhile_owes_nothing)
 	cr_expect_eq(loan.steps.count, 0u);
 }
 
+/* Of a card of several functions "bus" is offered only until the others have been found. */
+Test(attribute, a_reset_method_that_is_offered_no_more_gives_way_to_the_kernels_own)
+{
+	struct error error = {0};
+	const struct operation *keep = attribute_operations;
+	struct step step = {.subject = GPU, .argument = "reset_method", .original = "flr bus"};
+
+	lend(ALL_THREE);
+	strcpy(gpu()->reset_offers, "flr");
+	take_home();
+	cr_expect_str_eq(gpu()->reset_method, "flr");
+	cr_expect_str_eq(gpu()->driver, "nouveau");
+	cr_expect_eq(loan.steps.count, 0u, "nobody owes what cannot be had");
+	cr_expect_eq(keep->undo(&handover.kernel, &step, &error), 0);
+	cr_expect_str_eq(error.message,
+		GPU ": the kernel takes 'flr bus' as its reset_method no more: it has 'flr' until "
+		    "the next boot");
+	/* as it was: nothing to be said */
+	strcpy(gpu()->reset_offers, "flr bus");
+	error = (struct error){0};
+	cr_expect_eq(keep->undo(&handover.kernel, &step, &error), 0);
+	cr_expect_str_eq(error.message, "");
+	cr_expect_str_eq(gpu()->reset_method, "flr bus");
+}
+
 Test(attribute, a_device_that_died_on_the_way_is_told_and_comes_back)
 {
 	struct error error = {0};
