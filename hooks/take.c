@@ -5,6 +5,7 @@
 #include "guest.h"
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/base/process.h"
+#include "kmod-helper/binding.h"
 #include "kmod-helper/holders.h"
 #include "kmod-helper/lock.h"
 #include "return.h"
@@ -209,6 +210,7 @@ static int add_held(struct context *context, const struct settings *settings,
 	if (r < 0)
 		return r;
 	drop_allowed(settings, &plan->holders);
+	binding_accept_counts(&context->kernel, &plan->holders, &plan->steps);
 	r = room_plan(settings, plan);
 	return r < 0 ? error_set_errno(error, r, "plan the handover") : 0;
 }

@@ -4,7 +4,6 @@
 #include "base/cleanup.h"
 #include "base/parse.h"
 #include "driver_use.h"
-#include "holders.h"
 #include "pci.h"
 #include <errno.h>
 #include <stdio.h>
@@ -150,7 +149,21 @@ static int refuse_held(const struct holders *holders, const char *address, struc
 	return error_set(error, -EBUSY, "unbind %s: it is in use by %s", address, text);
 }
 
-static int apply_unbind(const struct kernel *kernel, const struct step *step, struct error *error)
+/* The plan has seen that the module counts users and that this is to be no obstacle: only processes
+ * are one. */
+static void drop_kernel(struct holders *holders)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < holders->count; i++) {
+		if (holders->items[i].kind != HOLDER_KERNEL)
+			holders->items[kept++] = holders->items[i];
+	}
+	holders->count = kept;
+}
+
+static int unbind_unheld(
+	const struct kernel *kernel, const struct step *step, bool is_counted, struct error *error)
 {
 	cleanup(holders_done) struct holders holders = {0};
 	const char *address = step->subject;
@@ -158,11 +171,24 @@ static int apply_unbind(const struct kernel *kernel, const struct step *step, st
 
 	if (driver_may_wait(kernel, address))
 		r = holders_of_functions(kernel, NULL, &address, 1, NULL, &holders, error);
+	if (is_counted)
+		drop_kernel(&holders);
 	if (r == 0)
 		r = refuse_held(&holders, address, error);
 	if (r < 0)
 		return r;
 	return release(kernel, step->subject, step->argument, error);
+}
+
+static int apply_unbind(const struct kernel *kernel, const struct step *step, struct error *error)
+{
+	return unbind_unheld(kernel, step, false, error);
+}
+
+static int apply_unbind_counted(
+	const struct kernel *kernel, const struct step *step, struct error *error)
+{
+	return unbind_unheld(kernel, step, true, error);
 }
 
 static int undo_unbind(const struct kernel *kernel, const struct step *step, struct error *error)
@@ -234,8 +260,34 @@ static int undo_id(const struct kernel *kernel, const struct step *step, struct 
 	return 0;
 }
 
-/* "10de:2704" at the beginning of "10de:2704:1458:3702,10de:22bb" */
-static bool list_has_id(const char *list, unsigned int vendor, unsigned int device)
+void binding_accept_counts(
+	const struct kernel *kernel, const struct holders *holders, struct steps *steps)
+{
+	char module[PCI_DRIVER_SIZE];
+
+	for (size_t i = 0; i < steps->count; i++) {
+		struct step *step = &steps->items[i];
+
+		if (strcmp(step->operation, "unbind") == 0 &&
+			!holders_have(holders, step->subject) &&
+			driver_is_used(kernel, step->subject, module, sizeof(module)))
+			strcpy(step->operation, "unbind-counted");
+	}
+}
+
+/* vfio_pci_fill_ids() in drivers/vfio/pci/vfio_pci.c */
+bool binding_options_have_id(const char *options, unsigned int vendor, unsigned int device)
+{
+	for (const char *option = strstr(options, "ids="); option;
+		option = strstr(option + 1, "ids=")) {
+		option += strlen("ids=");
+		if (binding_list_has_id(option + (*option == '"'), vendor, device))
+			return true;
+	}
+	return false;
+}
+
+bool binding_list_has_id(const char *list, unsigned int vendor, unsigned int device)
 {
 	unsigned long long listed_vendor, listed_device;
 
@@ -260,13 +312,7 @@ static bool id_is_from_boot(const struct kernel *kernel, unsigned int vendor, un
 
 	if (kernel->ops->module_options(kernel->context, "vfio-pci", options, sizeof(options)) < 0)
 		return true;
-	for (const char *option = strstr(options, "ids="); option;
-		option = strstr(option + 1, "ids=")) {
-		option += strlen("ids=");
-		if (list_has_id(option + (*option == '"'), vendor, device))
-			return true;
-	}
-	return false;
+	return binding_options_have_id(options, vendor, device);
 }
 
 static bool read_id(
@@ -303,6 +349,7 @@ const struct operation binding_operations[] = {
 	{.name = "load", .apply = apply_load},
 	{.name = "override", .apply = apply_override, .undo = undo_override},
 	{.name = "unbind", .apply = apply_unbind, .undo = undo_unbind},
+	{.name = "unbind-counted", .apply = apply_unbind_counted, .undo = undo_unbind},
 	{.name = NULL},
 };
 

@@ -162,10 +162,7 @@ static const struct step *find_step(
 	return NULL;
 }
 
-/* Looks for @memory below the function's own in /proc/iomem, where what is inside something else is
- * indented:  "  e0000000-efffffff : 0000:01:00.0\n    e0000000-e07fffff : efifb". @ret_anywhere: it
- * is somewhere. */
-static bool memory_is_inside(
+bool console_memory_is_inside(
 	const char *iomem, const char *address, const char *memory, bool *ret_anywhere)
 {
 	size_t outside = SIZE_MAX; /* the indent of the function's own line that we are inside of */
@@ -200,7 +197,7 @@ static bool framebuffer_is_of(
 	auto_free char *iomem = kernel_read_text(kernel, "proc/iomem");
 	bool anywhere = false;
 
-	if (iomem && memory_is_inside(iomem, function->address, memory, &anywhere))
+	if (iomem && console_memory_is_inside(iomem, function->address, memory, &anywhere))
 		return true;
 	return !anywhere && function->boot_display;
 }

@@ -40,6 +40,13 @@ struct console_use {
 void console_find_use(const struct kernel *kernel, const struct pci_function *function,
 	const char *target, const struct loan *standing, struct console_use *ret);
 
+/* Is the region @memory ("efifb") inside of the function's own in the text of /proc/iomem, where
+ * what is inside something else is indented:
+ * "  e0000000-efffffff : 0000:01:00.0\n    e0000000-e07fffff : efifb". @ret_anywhere is set when it
+ * stands somewhere. */
+bool console_memory_is_inside(
+	const char *iomem, const char *address, const char *memory, bool *ret_anywhere);
+
 /* Append the steps: the first before anything is unbound or unloaded, the second before and the
  * third after the function is bound. 0 or -ENOMEM. */
 int console_plan_blank(const struct console_use *use, const char *address, struct steps *steps);

@@ -176,9 +176,9 @@ static void describe(const struct step *step, enum direction direction, char *bu
 
 	if (strcmp(step->operation, "override") == 0)
 		snprintf(buffer, size, "override %s: %s", step->subject, *value ? value : "none");
-	else if (strcmp(step->operation, applies ? "unbind" : "bind") == 0)
+	else if (strncmp(step->operation, applies ? "unbind" : "bind", applies ? 6 : 4) == 0)
 		snprintf(buffer, size, "unbind %s from %s", step->subject, step->argument);
-	else if (strcmp(step->operation, applies ? "bind" : "unbind") == 0)
+	else if (strncmp(step->operation, applies ? "bind" : "unbind", applies ? 4 : 6) == 0)
 		snprintf(buffer, size, "bind %s to %s", step->subject, step->argument);
 	else if (strcmp(step->operation, "framebuffer") == 0)
 		snprintf(buffer, size, "%s %.64s %s %s", applies ? "unbind" : "bind",

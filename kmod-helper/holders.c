@@ -219,7 +219,7 @@ int holders_of_stuck(const struct kernel *kernel, const struct loan *loan, const
 	return holders_of_nodes(kernel, &nodes, ret, error);
 }
 
-static bool has_process(const struct holders *holders, const char *address)
+bool holders_have(const struct holders *holders, const char *address)
 {
 	for (size_t i = 0; i < holders->count; i++) {
 		if (strcmp(holders->items[i].address, address) == 0)
@@ -228,15 +228,37 @@ static bool has_process(const struct holders *holders, const char *address)
 	return false;
 }
 
-static int add_kernel_users(const struct kernel *kernel, const char *const *addresses, size_t count,
-	struct holders *holders)
+/* Whose driver is stuck in remove() is none of the driver's devices any more, but its users count
+ * in the module: they are nobody else's. */
+static bool is_stuck_elsewhere(
+	const struct kernel *kernel, const struct loans *loans, const char *address)
+{
+	char driver[PCI_DRIVER_SIZE];
+
+	if (!loans || pci_read_driver(kernel, address, driver, sizeof(driver)) < 0)
+		return false;
+	for (size_t i = 0; i < loans->count; i++) {
+		const struct loan *loan = &loans->items[i];
+
+		for (size_t k = 0; k < loan->function_count; k++) {
+			if (strcmp(loan->functions[k].home_driver, driver) == 0 &&
+				loan_find_stuck(loan, loan->functions[k].address))
+				return true;
+		}
+	}
+	return false;
+}
+
+static int add_kernel_users(const struct kernel *kernel, const struct loans *loans,
+	const char *const *addresses, size_t count, struct holders *holders)
 {
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < count; i++) {
 		struct holder holder = {.kind = HOLDER_KERNEL};
 
-		if (has_process(holders, addresses[i]) ||
+		if (holders_have(holders, addresses[i]) ||
+			is_stuck_elsewhere(kernel, loans, addresses[i]) ||
 			!driver_is_used(
 				kernel, addresses[i], holder.command, sizeof(holder.command)))
 			continue;
@@ -282,7 +304,7 @@ int holders_of_functions(const struct kernel *kernel, const struct loans *loans,
 	if (r < 0)
 		return error_set_errno(error, r, "look for the devices' nodes");
 	r = holders_of_nodes(kernel, nodes, &holders, error);
-	if (r == 0 && add_kernel_users(kernel, well, well_count, &holders) < 0)
+	if (r == 0 && add_kernel_users(kernel, loans, well, well_count, &holders) < 0)
 		r = error_set_errno(error, -ENOMEM, "look for holders");
 	if (r < 0)
 		holders_done(&holders);

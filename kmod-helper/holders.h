@@ -66,6 +66,9 @@ int holders_await_group(const struct kernel *kernel, long iommu_group, unsigned 
 /* Appends a copy. 0 or -ENOMEM. */
 int holders_add(struct holders *holders, const struct holder *holder);
 
+/* Is one of them this function's? */
+bool holders_have(const struct holders *holders, const char *address);
+
 /* True when one before it, of another function, is the same process. */
 bool holder_is_repeated(const struct holders *holders, size_t index);
 

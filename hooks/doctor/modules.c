@@ -4,6 +4,7 @@
 #include "conf/kernel_arguments.h"
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/base/parse.h"
+#include "kmod-helper/binding.h"
 #include <errno.h>
 #include <string.h>
 
@@ -146,14 +147,7 @@ static bool id_is_of(const struct device_id *id, const struct pci_function *func
 
 static bool ids_have(const char *ids, const struct pci_function *function)
 {
-	struct device_id id;
-
-	for (const char *text = ids; text; text = strchr(text, ',')) {
-		text += *text == ',';
-		if (id_parse(text, &id) && id_is_of(&id, function))
-			return true;
-	}
-	return false;
+	return binding_list_has_id(ids, function->vendor_id, function->device_id);
 }
 
 static bool any_is_taken(const struct doctor *doctor, const char *ids)

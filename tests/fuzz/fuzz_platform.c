@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "kmod-helper/base/cleanup.h"
+#include "kmod-helper/binding.h"
+#include "kmod-helper/console.h"
 #include "kmod-helper/module_files.h"
 #include "kmod-helper/pci_resource.h"
 #include "kmod-helper/platform.h"
@@ -15,11 +17,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct module_files files = {.dependencies = text};
 	struct platform platform = {0};
 	struct pci_resources resources;
+	bool anywhere = false;
 
 	if (!text)
 		abort();
 	platform_parse_processor(text, &platform);
 	(void)module_files_have(&files, "vfio_pci");
+	if (console_memory_is_inside(text, "0000:01:00.0", "efifb", &anywhere) && !anywhere)
+		abort();
+	(void)binding_options_have_id(text, 0x10de, 0x2704);
 	if (pci_resources_parse(text, &resources) == 0 && resources.rom_is_shadowed &&
 		!resources.rom.size)
 		abort();

@@ -103,6 +103,42 @@ Test(binding, unbind_from_a_driver_that_it_is_not_on_is_refused)
 	cr_expect_str_eq(fake->writes, "");
 }
 
+static int unbind_as(const char *operation_name, struct error *error)
+{
+	strcpy(audio()->driver, "snd_hda_intel");
+	return apply(operation_name, step_of("snd_hda_intel", "snd_hda_intel"), error);
+}
+
+/* The twin's audio function is on another driver: whoever counts, counts for this one. */
+Test(binding, a_module_that_counts_users_is_not_torn_off_unless_the_plan_saw_it)
+{
+	struct step step = step_of("snd_hda_intel", "snd_hda_intel");
+	struct holder holder = {.kind = HOLDER_PROCESS, .address = AUDIO};
+	struct holders seen = {.items = &holder, .count = 1};
+	struct steps steps = {.items = &step, .count = 1};
+	struct error error = {0};
+
+	strcpy(fake_function(fake, "0000:02:00.1")->driver, "");
+	fake_module(fake, "snd_hda_intel")->busy = true;
+	cr_expect_eq(unbind_as("unbind", &error), -EBUSY);
+	cr_expect_not_null(
+		strstr(error.message, "a user of the module snd_hda_intel"), "%s", error.message);
+	cr_expect_eq(unbind_as("unbind-counted", NULL), 0);
+	cr_expect_str_eq(audio()->driver, "");
+
+	strcpy(audio()->driver, "snd_hda_intel");
+	strcpy(step.operation, "unbind");
+	binding_accept_counts(&kernel, &seen, &steps);
+	cr_expect_str_eq(step.operation, "unbind", "a process explains the count");
+	seen.count = 0;
+	fake_module(fake, "snd_hda_intel")->busy = false;
+	binding_accept_counts(&kernel, &seen, &steps);
+	cr_expect_str_eq(step.operation, "unbind", "nobody counts");
+	fake_module(fake, "snd_hda_intel")->busy = true;
+	binding_accept_counts(&kernel, &seen, &steps);
+	cr_expect_str_eq(step.operation, "unbind-counted");
+}
+
 Test(binding, bind_that_the_probe_file_hides_tells_the_drivers_own_error)
 {
 	struct error error = {0};

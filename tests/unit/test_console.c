@@ -137,6 +137,24 @@ Test(console, another_cards_framebuffer_is_left_alone)
 	cr_expect_eq(plan.notice_count, 0u);
 }
 
+/* Who is inside of whom, the indent says. */
+Test(console, a_region_is_inside_of_what_it_is_indented_below)
+{
+	bool anywhere = false;
+
+	cr_expect(console_memory_is_inside(IOMEM, GPU, "efifb", &anywhere));
+	cr_expect(anywhere);
+	anywhere = false;
+	cr_expect_not(console_memory_is_inside(IOMEM, "0000:01:00.1", "efifb", &anywhere));
+	cr_expect(anywhere, "it is another's");
+	anywhere = false;
+	cr_expect_not(console_memory_is_inside(IOMEM, GPU, "vesafb", &anywhere));
+	cr_expect_not(console_memory_is_inside("", GPU, "efifb", &anywhere));
+	cr_expect_not(anywhere);
+	cr_expect(console_memory_is_inside(
+		"1-2 : " GPU "\n  1-1 : x\n    1-1 : efifb", GPU, "efifb", &anywhere));
+}
+
 /* What could not be reserved is not in /proc/iomem: then the framebuffer is the boot display's. */
 Test(console, a_framebuffer_without_memory_of_its_own_is_the_boot_displays)
 {

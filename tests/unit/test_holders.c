@@ -33,12 +33,14 @@ static struct kernel_ops ops;
 static struct use uses[16];
 static size_t use_count;
 static struct holders holders;
+static unsigned int passes; /* over the uses */
 
 static int visit_uses(void *context, device_visitor visitor, void *data)
 {
 	int r = 0;
 
 	(void)context;
+	passes++;
 	for (size_t i = 0; r == 0 && i < use_count; i++)
 		r = visitor(data, uses[i].pid, uses[i].device);
 	return r;
@@ -301,6 +303,37 @@ Test(holders, only_a_driver_that_somebody_may_use_can_wait)
 	cr_expect(driver_may_wait(&kernel, GPU));
 	bind_function(USB, "built_in", "");
 	cr_expect(driver_may_wait(&kernel, USB));
+}
+
+/* A driver that is stuck in remove() has lost that function, and its users count still. */
+Test(holders, the_users_of_a_stuck_function_are_not_the_twins)
+{
+	static const char *const twins_audio[] = {"0000:02:00.1"};
+	struct loan_function function = {.address = AUDIO, .home_driver = "snd_hda_intel"};
+	struct step step = {.operation = "unbind", .subject = AUDIO, .state = STEP_STUCK};
+	struct loan loan = {0};
+	struct loans loans = {.items = &loan, .count = 1};
+
+	bind_function(twins_audio[0], "snd_hda_intel", "snd_hda_intel");
+	scratch_write(&scratch, "sys/module/snd_hda_intel/refcnt", "1\n");
+	cr_assert_eq(loan_add_function(&loan, &function), 0);
+	cr_assert_not_null(steps_add(&loan.steps, &step));
+	cr_assert_eq(
+		holders_of_functions(&kernel, &loans, twins_audio, 1, NULL, &holders, NULL), 0);
+	cr_expect_eq(holders.count, 0u);
+	loan.steps.items[0].state = STEP_DONE;
+	cr_assert_eq(
+		holders_of_functions(&kernel, &loans, twins_audio, 1, NULL, &holders, NULL), 0);
+	cr_expect_eq(holders.count, 1u, "nobody else explains the count");
+	loan_done(&loan);
+}
+
+Test(holders, however_many_nodes_it_is_one_pass)
+{
+	add_nvidia(GPU, "0");
+	passes = 0;
+	expect_holders("");
+	cr_expect_eq(passes, 1u);
 }
 
 /* On its way out a driver has taken its nodes off the list before it waits. */
