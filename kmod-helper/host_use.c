@@ -20,18 +20,17 @@
 /* One look below a function. */
 struct look {
 	const struct kernel *kernel;
-	char *mounts; /* /proc/self/mountinfo */
-	char *swaps;  /* /proc/swaps */
-	bool claims;  /* ask for the kernel's claims instead */
+	char *mounts;	     /* /proc/self/mountinfo; read when there is a first disk */
+	char *swaps;	     /* /proc/swaps */
+	struct names *disks; /* their paths, a partition before its disk; NULL: nobody asks */
 	char *text;
 	size_t size;
 };
 
-static bool path_is_link(const struct kernel *kernel, const char *path)
+static void look_done(struct look *look)
 {
-	char name[256];
-
-	return kernel_link(kernel, path, name, sizeof(name)) == 0;
+	free(look->mounts);
+	free(look->swaps);
 }
 
 static bool interface_is_up(const struct kernel *kernel, const char *path)
@@ -47,14 +46,14 @@ static bool network_is_used(
 	const struct kernel *kernel, const char *folder, char *text, size_t size)
 {
 	cleanup(names_done) struct names names = {0};
-	char path[PATH_SIZE + 300], file[FILE_SIZE];
+	char path[PATH_SIZE + 300], file[FILE_SIZE], master[256];
 
 	if (kernel_list(kernel, folder, &names) < 0)
 		return false;
 	for (size_t i = 0; i < names.count; i++) {
 		snprintf(path, sizeof(path), "%s/%s", folder, names.names[i]);
 		snprintf(file, sizeof(file), "%s/master", path);
-		if (path_is_link(kernel, file)) {
+		if (kernel_link(kernel, file, master, sizeof(master)) == 0) {
 			snprintf(text, size, "network interface %s belongs to a bridge or bond",
 				names.names[i]);
 			return true;
@@ -133,17 +132,22 @@ static void read_content(const struct look *look, const char *device, char *ret,
 	snprintf(ret, size, "%.*s", (int)strcspn(type, "\n"), type);
 }
 
-static bool disk_is_claimed(const struct look *look, const char *name, const char *device)
+/* A path of a disk that shows no use: does the kernel have a claim on it? */
+static bool disk_is_claimed(const struct look *look, const char *path)
 {
-	char path[PATH_SIZE], content[32];
+	const char *name = strrchr(path, '/') + 1;
+	char file[FILE_SIZE], device[32], content[32];
 	dev_t number;
 
-	snprintf(path, sizeof(path), "dev/%s", name);
+	snprintf(file, sizeof(file), "%s/dev", path);
+	if (kernel_read(look->kernel, file, device, sizeof(device)) <= 0 ||
+		!parse_device(device, &number))
+		return false;
+	snprintf(file, sizeof(file), "dev/%s", name);
 	/* sysfs writes "cciss!c0d0" for dev/cciss/c0d0 */
-	for (char *character = path; (character = strchr(character, '!'));)
+	for (char *character = file; (character = strchr(character, '!'));)
 		*character = '/';
-	if (!parse_device(device, &number) ||
-		look->kernel->ops->block_is_claimed(look->kernel->context, path, number) != 1)
+	if (look->kernel->ops->block_is_claimed(look->kernel->context, file, number) != 1)
 		return false;
 	read_content(look, device, content, sizeof(content));
 	snprintf(look->text, look->size, "disk %s is in use by the kernel (%s)", name,
@@ -151,7 +155,15 @@ static bool disk_is_claimed(const struct look *look, const char *name, const cha
 	return true;
 }
 
-static bool disk_is_used(const struct look *look, const char *path)
+static void read_mounts(struct look *look)
+{
+	if (!look->mounts)
+		look->mounts = kernel_read_text(look->kernel, "proc/self/mountinfo");
+	if (!look->swaps)
+		look->swaps = kernel_read_text(look->kernel, "proc/swaps");
+}
+
+static bool disk_is_used(struct look *look, const char *path)
 {
 	const char *name = strrchr(path, '/') + 1;
 	char file[FILE_SIZE], device[32];
@@ -159,8 +171,7 @@ static bool disk_is_used(const struct look *look, const char *path)
 	snprintf(file, sizeof(file), "%s/dev", path);
 	if (kernel_read(look->kernel, file, device, sizeof(device)) <= 0)
 		return false;
-	if (look->claims)
-		return disk_is_claimed(look, name, device);
+	read_mounts(look);
 	if (look->mounts && is_mounted(look->mounts, device))
 		snprintf(look->text, look->size, "disk %s is mounted", name);
 	else if (look->swaps && is_swap(look->swaps, name))
@@ -168,6 +179,8 @@ static bool disk_is_used(const struct look *look, const char *path)
 	else if (has_holders(look->kernel, path))
 		snprintf(look->text, look->size, "disk %s is part of a volume (LVM, MD, multipath)",
 			name);
+	else if (look->disks && names_add(look->disks, path) < 0)
+		snprintf(look->text, look->size, "disk %s: out of memory", name);
 	else
 		return false;
 	return true;
@@ -230,11 +243,11 @@ static bool input_is_used(const struct look *look, const char *path)
 	return true;
 }
 
-static bool look_into(const struct look *look, const char *path, unsigned int depth);
+static bool look_into(struct look *look, const char *path, unsigned int depth);
 
 /* A namespace that several controllers could reach is a disk of none of them in sysfs: nvme0c1n2 is
  * a hidden path to nvme0n2. */
-static bool hidden_path_is_used(const struct look *look, const char *name, unsigned int depth)
+static bool hidden_path_is_used(struct look *look, const char *name, unsigned int depth)
 {
 	char head[64], path[PATH_SIZE];
 	size_t before = strcspn(name, "c"), controller = before + strcspn(name + before, "n");
@@ -247,16 +260,15 @@ static bool hidden_path_is_used(const struct look *look, const char *name, unsig
 }
 
 /* One folder below the function. */
-static bool child_is_used(
-	const struct look *look, const char *path, const char *name, unsigned int depth)
+static bool child_is_used(struct look *look, const char *path, const char *name, unsigned int depth)
 {
-	if (path_is_link(look->kernel, path))
+	/* each device has this one: nothing is in it */
+	if (strcmp(name, "power") == 0)
 		return false;
 	if (strcmp(name, "net") == 0)
-		return !look->claims && network_is_used(look->kernel, path, look->text, look->size);
+		return network_is_used(look->kernel, path, look->text, look->size);
 	/* audio functions have such, too, for their plugs: only what is behind USB is a person's */
-	if (strncmp(name, "input", 5) == 0 && strstr(path, "/usb") && !look->claims &&
-		input_is_used(look, path))
+	if (strncmp(name, "input", 5) == 0 && strstr(path, "/usb") && input_is_used(look, path))
 		return true;
 	if (hidden_path_is_used(look, name, depth))
 		return true;
@@ -265,12 +277,12 @@ static bool child_is_used(
 		(is_block(look, path) && disk_is_used(look, path));
 }
 
-static bool look_into(const struct look *look, const char *path, unsigned int depth)
+static bool look_into(struct look *look, const char *path, unsigned int depth)
 {
 	cleanup(names_done) struct names names = {0};
 	char child[PATH_SIZE];
 
-	if (depth > DEPTH_MAX || kernel_list(look->kernel, path, &names) < 0)
+	if (depth > DEPTH_MAX || kernel_list_folders(look->kernel, path, &names) < 0)
 		return false;
 	for (size_t i = 0; i < names.count; i++) {
 		if (snprintf(child, sizeof(child), "%s/%s", path, names.names[i]) <
@@ -281,7 +293,7 @@ static bool look_into(const struct look *look, const char *path, unsigned int de
 	return false;
 }
 
-static bool look_at(const struct look *look, const char *address)
+static bool look_at(struct look *look, const char *address)
 {
 	char path[PCI_PATH_SIZE];
 
@@ -291,10 +303,7 @@ static bool look_at(const struct look *look, const char *address)
 
 bool host_use_find(const struct kernel *kernel, const char *address, char *text, size_t size)
 {
-	auto_free char *mounts = kernel_read_text(kernel, "proc/self/mountinfo");
-	auto_free char *swaps = kernel_read_text(kernel, "proc/swaps");
-	const struct look look = {
-		.kernel = kernel, .mounts = mounts, .swaps = swaps, .text = text, .size = size};
+	cleanup(look_done) struct look look = {.kernel = kernel, .text = text, .size = size};
 
 	return look_at(&look, address);
 }
@@ -302,7 +311,15 @@ bool host_use_find(const struct kernel *kernel, const char *address, char *text,
 bool host_use_find_claimed(
 	const struct kernel *kernel, const char *address, char *text, size_t size)
 {
-	const struct look look = {.kernel = kernel, .claims = true, .text = text, .size = size};
+	cleanup(names_done) struct names disks = {0};
+	cleanup(look_done) struct look look = {
+		.kernel = kernel, .text = text, .size = size, .disks = &disks};
 
-	return look_at(&look, address);
+	if (look_at(&look, address))
+		return true;
+	for (size_t i = 0; i < disks.count; i++) {
+		if (disk_is_claimed(&look, disks.names[i]))
+			return true;
+	}
+	return false;
 }

@@ -19,9 +19,9 @@
 bool host_use_find(const struct kernel *kernel, const char *address, char *text, size_t size);
 
 /*
- * What sysfs does not show: a disk on which the kernel has a claim (a ZFS pool, btrfs, a mount in a
- * container's namespace). Opens each disk for a moment, so it is for functions that are about to be
- * taken only. False when it cannot be known.
+ * The same, and what sysfs does not show: a disk on which the kernel has a claim (a ZFS pool,
+ * btrfs, a mount in a container's namespace). Opens each disk for a moment, so it is for functions
+ * that are about to be taken only. What cannot be known is no use.
  */
 bool host_use_find_claimed(
 	const struct kernel *kernel, const char *address, char *text, size_t size);

@@ -58,6 +58,11 @@ int kernel_list(const struct kernel *kernel, const char *path, struct names *ret
 	return kernel->ops->list(kernel->context, path, ret);
 }
 
+int kernel_list_folders(const struct kernel *kernel, const char *path, struct names *ret)
+{
+	return kernel->ops->folders(kernel->context, path, ret);
+}
+
 bool kernel_has_folder(const struct kernel *kernel, const char *path)
 {
 	cleanup(names_done) struct names names = {0};
@@ -91,6 +96,13 @@ static int machine_list(void *context, const char *path, struct names *ret)
 	const struct machine *machine = context;
 
 	return folder_list(machine->root, path, ret);
+}
+
+static int machine_folders(void *context, const char *path, struct names *ret)
+{
+	const struct machine *machine = context;
+
+	return folder_list_folders(machine->root, path, ret);
 }
 
 static int machine_device_number(void *context, const char *path, dev_t *ret)
@@ -257,6 +269,7 @@ static const struct kernel_ops machine_ops = {
 	.link = machine_link,
 	.target = machine_target,
 	.list = machine_list,
+	.folders = machine_folders,
 	.device_number = machine_device_number,
 	.module_load = machine_module_load,
 	.module_check = machine_module_check,

@@ -28,6 +28,8 @@ struct kernel_ops {
 	int (*target)(void *context, const char *path, char *buffer, size_t size);
 	/* The names in a folder, sorted. 0 or -errno. */
 	int (*list)(void *context, const char *path, struct names *ret);
+	/* The same, of folders only: no attributes, no links. */
+	int (*folders)(void *context, const char *path, struct names *ret);
 	/* The device number of a node in /dev. 0 or -errno; -ENODEV if the file is no device node.
 	 */
 	int (*device_number)(void *context, const char *path, dev_t *ret);
@@ -78,6 +80,7 @@ char *kernel_read_text(const struct kernel *kernel, const char *path);
 int kernel_write(const struct kernel *kernel, const char *path, const char *value);
 int kernel_link(const struct kernel *kernel, const char *path, char *buffer, size_t size);
 int kernel_list(const struct kernel *kernel, const char *path, struct names *ret);
+int kernel_list_folders(const struct kernel *kernel, const char *path, struct names *ret);
 bool kernel_has_folder(const struct kernel *kernel, const char *path);
 
 /* The running kernel when @root is live, else a captured tree that answers every change with

@@ -56,6 +56,36 @@ static bool read_flag(const struct kernel *kernel, const char *address, const ch
 	return read_attribute(kernel, address, attribute, text, sizeof(text)) > 0 && text[0] == '1';
 }
 
+/* "pci:v00008086d000015F3sv00001028sd00000A1Bbc02sc00i00": all ids in one file. False where there
+ * is none, as in a tree that was captured without it. */
+static bool read_modalias(const struct kernel *kernel, struct pci_function *function)
+{
+	unsigned int vendor, device, subsystem_vendor, subsystem_device, base, sub;
+	char text[128];
+
+	if (read_attribute(kernel, function->address, "modalias", text, sizeof(text)) < 0 ||
+		sscanf(text, "pci:v%8Xd%8Xsv%8Xsd%8Xbc%2Xsc%2X", &vendor, &device,
+			&subsystem_vendor, &subsystem_device, &base, &sub) != 6)
+		return false;
+	function->vendor_id = (uint16_t)vendor;
+	function->device_id = (uint16_t)device;
+	function->subsystem_vendor_id = (uint16_t)subsystem_vendor;
+	function->subsystem_device_id = (uint16_t)subsystem_device;
+	function->class_code = (uint16_t)(base << 8 | sub);
+	return true;
+}
+
+static void read_ids(const struct kernel *kernel, struct pci_function *function)
+{
+	const char *address = function->address;
+
+	function->vendor_id = (uint16_t)read_id(kernel, address, "vendor");
+	function->device_id = (uint16_t)read_id(kernel, address, "device");
+	function->subsystem_vendor_id = (uint16_t)read_id(kernel, address, "subsystem_vendor");
+	function->subsystem_device_id = (uint16_t)read_id(kernel, address, "subsystem_device");
+	function->class_code = (uint16_t)(read_id(kernel, address, "class") >> 8);
+}
+
 static bool is_bridge(const struct kernel *kernel, const char *address)
 {
 	char path[PCI_PATH_SIZE];
@@ -67,20 +97,12 @@ static bool is_bridge(const struct kernel *kernel, const char *address)
 static void read_function(
 	const struct kernel *kernel, const char *address, struct pci_function *ret)
 {
-	*ret = (struct pci_function){
-		.vendor_id = (uint16_t)read_id(kernel, address, "vendor"),
-		.device_id = (uint16_t)read_id(kernel, address, "device"),
-		.subsystem_vendor_id = (uint16_t)read_id(kernel, address, "subsystem_vendor"),
-		.subsystem_device_id = (uint16_t)read_id(kernel, address, "subsystem_device"),
-		.class_code = (uint16_t)(read_id(kernel, address, "class") >> 8),
-		.iommu_group = pci_read_group(kernel, address),
-		.bridge = is_bridge(kernel, address),
-	};
+	*ret = (struct pci_function){.iommu_group = pci_read_group(kernel, address)};
 	snprintf(ret->address, sizeof(ret->address), "%s", address);
+	if (!read_modalias(kernel, ret))
+		read_ids(kernel, ret);
+	ret->bridge = ret->class_code >> 8 == PCI_CLASS_BRIDGE && is_bridge(kernel, address);
 	pci_read_driver(kernel, address, ret->driver, sizeof(ret->driver));
-	if (read_attribute(
-		    kernel, address, "power_state", ret->power_state, sizeof(ret->power_state)) < 0)
-		ret->power_state[0] = '\0';
 	if (pci_is_display(ret))
 		ret->boot_display = read_flag(kernel, address, "boot_vga") ||
 			read_flag(kernel, address, "boot_display");
@@ -217,14 +239,21 @@ int pci_read_override(const struct kernel *kernel, const char *address, char *re
 	return length < 0 && length != -ENOENT ? (int)length : 0;
 }
 
+void pci_read_power_state(
+	const struct kernel *kernel, const char *address, char ret[static PCI_POWER_STATE_SIZE])
+{
+	if (read_attribute(kernel, address, "power_state", ret, PCI_POWER_STATE_SIZE) < 0)
+		ret[0] = '\0';
+}
+
 /* In D3cold and content with it. A device that is gone is said to be in D3cold, too, as soon as the
  * kernel has noticed; but then it was not put to sleep. */
 static bool is_asleep(const struct kernel *kernel, const char *address)
 {
-	char text[16];
+	char text[PCI_POWER_STATE_SIZE];
 
-	return read_attribute(kernel, address, "power_state", text, sizeof(text)) > 0 &&
-		strcmp(text, "D3cold") == 0 &&
+	pci_read_power_state(kernel, address, text);
+	return strcmp(text, "D3cold") == 0 &&
 		(read_attribute(kernel, address, "power/runtime_status", text, sizeof(text)) < 0 ||
 			strcmp(text, "active") != 0);
 }

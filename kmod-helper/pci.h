@@ -16,6 +16,8 @@
 #define PCI_CLASS_DISPLAY 0x03 /* the base class, upper byte of a class code */
 #define PCI_CLASS_STORAGE 0x01
 #define PCI_CLASS_NETWORK 0x02
+#define PCI_CLASS_BRIDGE 0x06
+#define PCI_POWER_STATE_SIZE 16
 
 struct pci_function {
 	char address[PCI_ADDRESS_SIZE]; /* "0000:01:00.0" */
@@ -24,7 +26,6 @@ struct pci_function {
 	uint16_t class_code; /* base class and subclass: 0x0300 */
 	long iommu_group;    /* PCI_NO_GROUP: none, the IOMMU is off or does not cover it */
 	char driver[PCI_DRIVER_SIZE]; /* "" when none is bound */
-	char power_state[16];	      /* "D0" … "D3cold"; "" when unknown */
 	bool boot_display;	      /* the firmware drew its screen there */
 	bool bridge;		      /* has a bus behind it: never lent */
 };
@@ -58,6 +59,10 @@ void pci_path(const char *address, const char *attribute, char *buffer, size_t s
 
 /* The driver bound now; "" when none. 0 or -errno. */
 int pci_read_driver(const struct kernel *kernel, const char *address, char *ret, size_t size);
+
+/* "D0" … "D3cold"; "" when unknown. Wakes nothing. */
+void pci_read_power_state(
+	const struct kernel *kernel, const char *address, char ret[static PCI_POWER_STATE_SIZE]);
 
 /* The IOMMU group's number, or PCI_NO_GROUP. */
 long pci_read_group(const struct kernel *kernel, const char *address);

@@ -333,8 +333,7 @@ static int check_function(const struct kernel *kernel, const struct plan_request
 			"is set",
 			now->address);
 	if (!is_allowed(request, now->address) &&
-		(host_use_find(kernel, now->address, text, sizeof(text)) ||
-			host_use_find_claimed(kernel, now->address, text, sizeof(text))))
+		host_use_find_claimed(kernel, now->address, text, sizeof(text)))
 		return plan_block(plan, BLOCKER_HELD,
 			"%s is in use by the host: %s; if the VM is to have it all the same, name it in "
 			"`allow` in /etc/gpu-ferry/gpu-ferry.conf",

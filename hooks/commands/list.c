@@ -16,6 +16,7 @@ struct row {
 	const struct loan *loan;
 	const char *home_driver;
 	char name[160];
+	char power_state[PCI_POWER_STATE_SIZE];
 	char host_use[128]; /* "network interface eno1 is up"; "" none */
 };
 
@@ -55,6 +56,7 @@ static struct row make_row(const struct listing *listing, const struct pci_funct
 		!host_use_find(&listing->context->kernel, function->address, row.host_use,
 			sizeof(row.host_use)))
 		row.host_use[0] = '\0';
+	pci_read_power_state(&listing->context->kernel, function->address, row.power_state);
 	return row;
 }
 
@@ -89,7 +91,7 @@ static struct json_object *format_row(const struct row *row)
 	json_add_holders(object, "holders", row->holders, function->address);
 	json_object_object_add(
 		object, "boot_display", json_object_new_boolean(function->boot_display));
-	json_add_text_or_null(object, "power_state", function->power_state);
+	json_add_text_or_null(object, "power_state", row->power_state);
 	return object;
 }
 
@@ -127,7 +129,7 @@ static int add_row(struct table *table, const struct row *row)
 		table_add(table, "%s", or_dash(function->driver)) < 0 ||
 		table_add(table, "%s", or_dash(row->home_driver)) < 0 ||
 		table_add(table, "%s", owner) < 0 || table_add(table, "%s", holders) < 0 ||
-		table_add(table, "%s", or_dash(function->power_state)) < 0 ||
+		table_add(table, "%s", or_dash(row->power_state)) < 0 ||
 		table_add(table, "%s%s%s%s%s", row->name,
 			function->boot_display ? " (boot display)" : "", *row->host_use ? " (" : "",
 			row->host_use, *row->host_use ? ")" : "") < 0)
@@ -148,10 +150,11 @@ static int print_table(const struct listing *listing, struct error *error)
 	int r = add_head(&table);
 
 	for (size_t i = 0; r == 0 && i < listing->host.count; i++) {
-		struct row row = make_row(listing, &listing->host.items[i]);
+		if (is_shown(listing->context, &listing->host.items[i])) {
+			const struct row row = make_row(listing, &listing->host.items[i]);
 
-		if (is_shown(listing->context, row.function))
 			r = add_row(&table, &row);
+		}
 	}
 	if (r < 0)
 		return error_set_errno(error, r, "format the list");
@@ -163,10 +166,11 @@ static int print_json(const struct listing *listing, struct error *error)
 	struct json_object *array = json_object_new_array();
 
 	for (size_t i = 0; i < listing->host.count; i++) {
-		struct row row = make_row(listing, &listing->host.items[i]);
+		if (is_shown(listing->context, &listing->host.items[i])) {
+			const struct row row = make_row(listing, &listing->host.items[i]);
 
-		if (is_shown(listing->context, row.function))
 			json_object_array_add(array, format_row(&row));
+		}
 	}
 	return output_json(listing->context, array, error);
 }

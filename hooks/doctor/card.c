@@ -445,10 +445,13 @@ static void check_resources(struct doctor *doctor, const struct pci_function *fu
 
 static void check_power(struct doctor *doctor, const struct pci_function *function)
 {
-	if (!*function->power_state) {
+	char state[PCI_POWER_STATE_SIZE];
+
+	pci_read_power_state(&doctor->context->kernel, function->address, state);
+	if (!*state) {
 		check_add(&doctor->list, CHECK_SKIP, "card_power", "%s: its power state is unknown",
 			function->address);
-	} else if (strcmp(function->power_state, "D0") == 0 &&
+	} else if (strcmp(state, "D0") == 0 &&
 		pci_is_dead(&doctor->context->kernel, function->address)) {
 		/* of a card that sleeps the same would mean nothing, and wake it */
 		check_add(&doctor->list, CHECK_FAIL, "card_power",
@@ -456,7 +459,7 @@ static void check_power(struct doctor *doctor, const struct pci_function *functi
 		check_fix(&doctor->list, "poweroff  # a reboot is often not enough");
 	} else {
 		check_add(&doctor->list, CHECK_PASS, "card_power", "%s is in power state %s",
-			function->address, function->power_state);
+			function->address, state);
 	}
 }
 

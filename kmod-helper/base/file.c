@@ -436,7 +436,18 @@ static int compare_names(const void *left, const void *right)
 	return strcmp(*(char *const *)left, *(char *const *)right);
 }
 
-int folder_list(const struct root *root, const char *path, struct names *ret)
+static bool is_folder(DIR *directory, const struct dirent *entry)
+{
+	struct stat status;
+
+	if (entry->d_type != DT_UNKNOWN)
+		return entry->d_type == DT_DIR;
+	return fstatat(dirfd(directory), entry->d_name, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
+		S_ISDIR(status.st_mode);
+}
+
+static int list_folder(
+	const struct root *root, const char *path, bool folders_only, struct names *ret)
 {
 	auto_close int fd = file_open(root, path, O_RDONLY | O_DIRECTORY);
 	cleanup(names_done) struct names names = {0};
@@ -450,7 +461,8 @@ int folder_list(const struct root *root, const char *path, struct names *ret)
 		return -errno;
 	fd = -1;
 	for (errno = 0; (entry = readdir(directory)); errno = 0) {
-		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
+			(folders_only && !is_folder(directory, entry)))
 			continue;
 		if (names_add(&names, entry->d_name) < 0)
 			return -ENOMEM;
@@ -462,4 +474,14 @@ int folder_list(const struct root *root, const char *path, struct names *ret)
 	*ret = names;
 	names = (struct names){0};
 	return 0;
+}
+
+int folder_list(const struct root *root, const char *path, struct names *ret)
+{
+	return list_folder(root, path, false, ret);
+}
+
+int folder_list_folders(const struct root *root, const char *path, struct names *ret)
+{
+	return list_folder(root, path, true, ret);
 }

@@ -91,5 +91,8 @@ struct names {
 
 /* The entries of a folder but "." and "..", sorted. Returns 0 or -errno; sets no message. */
 int folder_list(const struct root *root, const char *path, struct names *ret);
+
+/* The same, of folders only: no files, and no links to folders. */
+int folder_list_folders(const struct root *root, const char *path, struct names *ret);
 void names_done(struct names *names);
 int names_add(struct names *names, const char *name);

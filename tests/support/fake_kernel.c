@@ -583,6 +583,11 @@ static int format_attribute(struct fake *fake, struct fake_function *function, c
 		if (strcmp(leaf, ids[i].name) == 0)
 			return snprintf(text, size, "0x%0*x", ids[i].digits, ids[i].value);
 	}
+	if (strcmp(leaf, "modalias") == 0 && !fake->no_modalias)
+		return snprintf(text, size, "pci:v%08Xd%08Xsv%08Xsd%08Xbc%02Xsc%02Xi00",
+			function->vendor, function->device, function->subsystem_vendor,
+			function->subsystem_device, function->class_code >> 8,
+			function->class_code & 0xffu);
 	if (strcmp(leaf, "driver_override") == 0) {
 		if (fake->linux_6_1)
 			device_lock(function);
@@ -990,6 +995,7 @@ static const struct kernel_ops fake_ops = {
 	.link = fake_link,
 	.target = fake_link,
 	.list = fake_list,
+	.folders = fake_list, /* what is no folder has nothing in it */
 	.device_number = no_device,
 	.module_load = fake_module_load,
 	.module_check = fake_module_check,

@@ -109,6 +109,7 @@ struct fake {
 	size_t module_count;
 	long vfio_owned_group;	/* somebody has it open through VFIO; -1: none */
 	char vfio_options[128]; /* what modprobe.d and the command line give vfio-pci */
+	bool no_modalias;	/* as in a tree that was captured without it */
 	bool linux_6_1;		/* driver_override of a locked device hangs the reader, too */
 	unsigned int operations;
 	struct fake_event event;

@@ -48,13 +48,10 @@ Test(pci, scan_lists_every_function_by_address)
 	cr_expect_null(pci_find(&host, "0000:09:00.0"));
 }
 
-Test(pci, scan_reads_what_sysfs_says)
+static void expect_display(void)
 {
-	struct pci_function display;
+	const struct pci_function display = scan_one("0000:01:00.0");
 
-	fake_function(fake, "0000:01:00.0")->boot_vga = true;
-	strcpy(fake_function(fake, "0000:01:00.0")->power_state, "D3hot");
-	display = scan_one("0000:01:00.0");
 	cr_expect_eq(display.vendor_id, 0x10de);
 	cr_expect_eq(display.device_id, 0x2704);
 	cr_expect_eq(display.subsystem_vendor_id, 0x1458);
@@ -62,10 +59,34 @@ Test(pci, scan_reads_what_sysfs_says)
 	cr_expect_eq(display.class_code, 0x0300);
 	cr_expect_eq(display.iommu_group, 15);
 	cr_expect_str_eq(display.driver, "nouveau");
-	cr_expect_str_eq(display.power_state, "D3hot");
 	cr_expect(display.boot_display);
 	cr_expect(pci_is_display(&display));
 	cr_expect_not(display.bridge);
+}
+
+Test(pci, scan_reads_what_sysfs_says)
+{
+	fake_function(fake, "0000:01:00.0")->boot_vga = true;
+	expect_display();
+}
+
+Test(pci, ids_come_from_their_own_files_where_there_is_no_modalias)
+{
+	fake_function(fake, "0000:01:00.0")->boot_vga = true;
+	fake->no_modalias = true;
+	expect_display();
+}
+
+Test(pci, a_power_state_is_sysfs_word_for_it)
+{
+	char state[PCI_POWER_STATE_SIZE];
+
+	strcpy(fake_function(fake, "0000:01:00.0")->power_state, "D3hot");
+	pci_read_power_state(&kernel, "0000:01:00.0", state);
+	cr_expect_str_eq(state, "D3hot");
+	fake_function(fake, "0000:01:00.0")->power_state[0] = '\0';
+	pci_read_power_state(&kernel, "0000:01:00.0", state);
+	cr_expect_str_eq(state, "");
 }
 
 Test(pci, bridges_are_those_with_a_bus_behind_them)
@@ -81,11 +102,9 @@ Test(pci, what_a_function_lacks_is_unknown_and_no_error)
 
 	function->group = PCI_NO_GROUP;
 	function->driver[0] = '\0';
-	function->power_state[0] = '\0';
 	scanned = scan_one("0000:01:00.1");
 	cr_expect_eq(scanned.iommu_group, PCI_NO_GROUP);
 	cr_expect_str_eq(scanned.driver, "");
-	cr_expect_str_eq(scanned.power_state, "");
 }
 
 Test(pci, scan_wakes_no_card_and_reads_no_override)
