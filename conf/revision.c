@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Of the table that the comparison needs; 32 MiB. */
+/* Of the lengths that the comparison needs; 32 MiB. */
 #define MAX_CELLS (8u * 1024 * 1024)
 
 #define CONTEXT_LINES 3
@@ -151,28 +151,28 @@ static struct middle middle_find(const struct pieces *base, const struct pieces 
 	return middle;
 }
 
-/* The table of longest common subsequences, from each place to the end. */
-static uint32_t *middle_table(const struct middle *middle)
+/* The lengths of longest common subsequences, from each place to the end. */
+static uint32_t *middle_lengths(const struct middle *middle)
 {
 	size_t width = middle->other_count + 1;
-	uint32_t *table = calloc((middle->base_count + 1) * width, sizeof(*table));
+	uint32_t *lengths = calloc((middle->base_count + 1) * width, sizeof(*lengths));
 
-	if (!table)
+	if (!lengths)
 		return NULL;
 	for (size_t i = middle->base_count; i-- > 0;) {
 		for (size_t k = middle->other_count; k-- > 0;) {
-			uint32_t below = table[(i + 1) * width + k];
-			uint32_t beside = table[i * width + k + 1];
+			uint32_t below = lengths[(i + 1) * width + k];
+			uint32_t beside = lengths[i * width + k + 1];
 
-			table[i * width + k] = piece_equal(&middle->base[i], &middle->other[k])
-				? table[(i + 1) * width + k + 1] + 1
+			lengths[i * width + k] = piece_equal(&middle->base[i], &middle->other[k])
+				? lengths[(i + 1) * width + k + 1] + 1
 				: (below > beside ? below : beside);
 		}
 	}
-	return table;
+	return lengths;
 }
 
-static int middle_walk(const struct middle *middle, const uint32_t *table, struct hunks *ret)
+static int middle_walk(const struct middle *middle, const uint32_t *lengths, struct hunks *ret)
 {
 	size_t width = middle->other_count + 1;
 	size_t i = 0, k = 0;
@@ -189,7 +189,7 @@ static int middle_walk(const struct middle *middle, const uint32_t *table, struc
 			continue;
 		}
 		if (k == middle->other_count ||
-			(in_both && table[(i + 1) * width + k] >= table[i * width + k + 1])) {
+			(in_both && lengths[(i + 1) * width + k] >= lengths[i * width + k + 1])) {
 			hunk.base_end++;
 			i++;
 		} else {
@@ -204,12 +204,12 @@ static int middle_walk(const struct middle *middle, const uint32_t *table, struc
 static int hunks_find(const struct pieces *base, const struct pieces *other, struct hunks *ret)
 {
 	struct middle middle = middle_find(base, other);
-	auto_free uint32_t *table = NULL;
+	auto_free uint32_t *lengths = NULL;
 
 	if ((middle.base_count + 1) * (middle.other_count + 1) > MAX_CELLS)
 		return -EFBIG;
-	table = middle_table(&middle);
-	return table ? middle_walk(&middle, table, ret) : -ENOMEM;
+	lengths = middle_lengths(&middle);
+	return lengths ? middle_walk(&middle, lengths, ret) : -ENOMEM;
 }
 
 /* ---- showing */

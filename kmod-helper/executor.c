@@ -32,8 +32,8 @@ struct worker {
 
 static const struct operation *find_operation(const struct executor *executor, const char *name)
 {
-	for (size_t table = 0; executor->tables[table]; table++) {
-		for (const struct operation *operation = executor->tables[table]; operation->name;
+	for (size_t i = 0; executor->tables[i]; i++) {
+		for (const struct operation *operation = executor->tables[i]; operation->name;
 			operation++) {
 			if (strcmp(operation->name, name) == 0)
 				return operation;

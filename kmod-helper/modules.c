@@ -79,19 +79,19 @@ static void iterator_free(struct kmod_config_iter **iterator)
 static void release_find(const struct root *root, char *release, size_t size)
 {
 	cleanup(names_done) struct names names = {0};
-	const char *newest;
+	const char *latest;
 
 	if (file_read_attribute(root, "proc/sys/kernel/osrelease", release, size) > 0)
 		return;
 	release[0] = '\0';
 	if (folder_list(root, "lib/modules", &names) < 0 || names.count == 0)
 		return;
-	newest = names.names[0];
+	latest = names.names[0];
 	for (size_t i = 1; i < names.count; i++) {
-		if (strverscmp(names.names[i], newest) > 0)
-			newest = names.names[i];
+		if (strverscmp(names.names[i], latest) > 0)
+			latest = names.names[i];
 	}
-	snprintf(release, size, "%s", newest);
+	snprintf(release, size, "%s", latest);
 }
 
 static void folder_find(struct modules *modules)

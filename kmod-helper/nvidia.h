@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
-#include "plan.h"
+#include "base/error.h"
+#include "kernel.h"
+#include "step.h"
+#include <stdbool.h>
 
 /*
  * nvidia's driver waits in remove() for as long as anybody has the card open, and before 580.105.08
@@ -15,8 +18,10 @@
 bool nvidia_keeps_cards(const struct kernel *kernel);
 
 /*
- * Adds to @plan, before the steps of the displays, what it takes to unbind those that nvidia_drm
- * keeps: its modules are unloaded, and loaded again at the return. Where another card is nvidia's
- * they are not, and that is a blocker. 0 or -ENOMEM.
+ * Adds to @steps, before those of the displays, what it takes to unbind @leaving (the addresses of
+ * displays that nvidia has) where nvidia_drm keeps them: its modules are unloaded, and loaded again
+ * at the return. 0, -ENOMEM, or -EBUSY where another card is nvidia's, or the modules are somebody
+ * else's too: the message says what to do.
  */
-int nvidia_plan(const struct kernel *kernel, struct plan *plan);
+int nvidia_plan(const struct kernel *kernel, const struct names *leaving, struct steps *steps,
+	struct error *error);

@@ -553,6 +553,31 @@ static int plan_loads(const struct kernel *kernel, struct plan *plan)
 	return r;
 }
 
+/* The displays that are to leave nvidia, and what goes along with them. */
+static int find_nvidia(const struct plan *plan, struct names *ret)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < plan->function_count; i++) {
+		const struct plan_function *function = &plan->functions[i];
+
+		if (function->loan.use == LOAN_TAKEN && strcmp(function->now.driver, "nvidia") == 0)
+			r = names_add(ret, function->now.address);
+	}
+	return r;
+}
+
+static int plan_nvidia(const struct kernel *kernel, struct plan *plan)
+{
+	cleanup(names_done) struct names leaving = {0};
+	struct error why = {0};
+	int r = find_nvidia(plan, &leaving);
+
+	if (r == 0)
+		r = nvidia_plan(kernel, &leaving, &plan->steps, &why);
+	return r == -EBUSY ? plan_block(plan, BLOCKER_HELD, "%s", why.message) : r;
+}
+
 int plan_take(const struct kernel *kernel, const struct plan_request *request, struct plan *plan,
 	struct error *error)
 {
@@ -570,7 +595,7 @@ int plan_take(const struct kernel *kernel, const struct plan_request *request, s
 	if (r == 0)
 		r = plan_function_steps(kernel, request, plan, false);
 	if (r == 0)
-		r = nvidia_plan(kernel, plan);
+		r = plan_nvidia(kernel, plan);
 	if (r == 0)
 		r = plan_function_steps(kernel, request, plan, true);
 	return r < 0 ? error_set_errno(error, r, "plan the handover") : 0;
