@@ -45,8 +45,8 @@ __attribute__((format(printf, 1, 0))) static char *format_line(
 void check_add(
 	struct checklist *list, enum check_level level, const char *id, const char *format, ...)
 {
-	struct check *grown = reallocarray(list->items, list->count + 1, sizeof(*grown));
-	struct check *check;
+	struct check_result *grown = reallocarray(list->items, list->count + 1, sizeof(*grown));
+	struct check_result *check;
 	va_list arguments;
 
 	if (!grown) {
@@ -55,7 +55,7 @@ void check_add(
 	}
 	list->items = grown;
 	check = &grown[list->count++];
-	*check = (struct check){.id = id, .section = list->section, .level = level};
+	*check = (struct check_result){.id = id, .section = list->section, .level = level};
 	va_start(arguments, format);
 	check->message = format_line(format, arguments);
 	va_end(arguments);
@@ -91,7 +91,7 @@ static bool is_coloured(const struct context *context)
 	return !context->no_color && isatty(STDOUT_FILENO);
 }
 
-static void print_check(const struct check *check, bool coloured)
+static void print_check(const struct check_result *check, bool coloured)
 {
 	const struct level_look *look = &looks[check->level];
 	bool painted = coloured && *look->colour;
@@ -122,7 +122,7 @@ static int print_text(
 	bool coloured = is_coloured(context);
 
 	for (size_t i = 0; i < list->count; i++) {
-		const struct check *check = &list->items[i];
+		const struct check_result *check = &list->items[i];
 
 		if (!section || strcmp(section, check->section) != 0)
 			printf("%s= %s =\n\n", section ? "\n" : "", check->section);
@@ -135,7 +135,7 @@ static int print_text(
 	return output_flush(error);
 }
 
-static struct json_object *format_check(const struct check *check)
+static struct json_object *format_check(const struct check_result *check)
 {
 	struct json_object *object = json_object_new_object();
 	char level[16];

@@ -19,7 +19,7 @@ enum check_level {
 
 #define CHECK_LEVELS 6
 
-struct check {
+struct check_result {
 	const char *id; /* stable: programs and the man page know it */
 	const char *section;
 	enum check_level level;
@@ -28,7 +28,7 @@ struct check {
 };
 
 struct checklist {
-	struct check *items;
+	struct check_result *items;
 	size_t count;
 	const char *section; /* the current one */
 	bool out_of_memory;
