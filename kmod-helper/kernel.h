@@ -3,11 +3,9 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "open_devices.h"
 #include <stdbool.h>
 #include <sys/types.h>
-
-/* Told of a process and a device that it uses. 0 to go on, negative to end it. */
-typedef int (*device_visitor)(void *data, pid_t pid, dev_t device);
 
 /*
  * The one door to the kernel. Everything that kmod-helper reads from or writes to sysfs, procfs and
