@@ -126,7 +126,8 @@ static void print_help(const struct command *command)
 	     "  --no-color              no colour (NO_COLOR does the same)\n"
 	     "  -h, --help              this text\n"
 	     "  --version               the version\n\n"
-	     "DEVICE is 2b:00 (the whole card), 2b:00.0, or with a domain 0000:2b:00.\n"
+	     "DEVICE is 2b:00 (the whole card), 2b:00.0, or with a domain 0000:2b:00; of attach, bind\n"
+	     "and unbind also the name of a resource mapping.\n"
 	     "Exit: 0 done, 1 failed or something is owed, 2 called wrongly. See gpu-ferry(8).");
 }
 
