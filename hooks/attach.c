@@ -100,20 +100,42 @@ static int plan_new_entry(struct attach_plan *plan, const struct attach_device *
 	return r < 0 ? error_set_errno(error, r, "plan the changes") : 0;
 }
 
+/* @before with x-vga=1, in place of an x-vga=0; malloced. NULL without memory. */
+static char *with_x_vga(const char *before)
+{
+	auto_free char *copy = strdup(before);
+	char *value = NULL, *rest = NULL;
+	size_t length;
+	FILE *stream = copy ? open_memstream(&value, &length) : NULL;
+
+	if (!stream)
+		return NULL;
+	for (char *part = strtok_r(copy, ",", &rest); part; part = strtok_r(NULL, ",", &rest)) {
+		if (strncmp(part, "x-vga=", 6) != 0)
+			fprintf(stream, "%s,", part);
+	}
+	fputs("x-vga=1", stream);
+	if (fclose(stream) == 0)
+		return value;
+	free(value);
+	return NULL;
+}
+
 /* The device is in the config already: it stays as the person wrote it. */
 static int plan_entry(struct attach_plan *plan, const struct attach_device *device, bool primary,
 	struct error *error)
 {
 	cleanup(hostpci_done) struct hostpci hostpci = {0};
-	char key[32], value[1024];
 	const char *before;
+	char key[32];
 	int r = 0;
 
 	snprintf(key, sizeof(key), "hostpci%d", device->entry);
 	before = guest_config_get(&plan->config, key);
 	if (primary && hostpci_parse(before, &hostpci, NULL) == 0 && !hostpci.x_vga) {
-		snprintf(value, sizeof(value), "%s,x-vga=1", before);
-		r = changes_add(&plan->changes, &plan->config, key, value, NULL);
+		auto_free char *value = with_x_vga(before);
+
+		r = value ? changes_add(&plan->changes, &plan->config, key, value, NULL) : -ENOMEM;
 	}
 	if (r == 0)
 		r = changes_note(&plan->changes, "%s has %s already", key, device->argument);

@@ -268,6 +268,17 @@ static bool is_mapping_of(const struct attach_device *device, const char *value)
 		strcmp(hostpci.mapping, device->argument) == 0;
 }
 
+/* Alternatives of a mapping are a choice: they may be named elsewhere too, as long as one of them
+ * is left. */
+static bool leaves_choice(const struct attach_device *device, const struct entry_meaning *meaning)
+{
+	bool wants_mapping = strncmp(device->host, "mapping=", 8) == 0;
+
+	if (wants_mapping)
+		return meaning->mapped || !is_part(&device->addresses, &meaning->functions);
+	return meaning->mapped && !is_part(&meaning->functions, &device->addresses);
+}
+
 static int match_one(struct attach_device *device, unsigned int index, const char *value,
 	const struct entry_meaning *meaning, struct error *error)
 {
@@ -285,8 +296,7 @@ static int match_one(struct attach_device *device, unsigned int index, const cha
 		device->entry = (int)index;
 		return 0;
 	}
-	/* alternatives of a mapping are a choice: they may be named elsewhere too */
-	if (!shared || meaning->mapped || wants_mapping)
+	if (!shared || leaves_choice(device, meaning))
 		return 0;
 	return error_set(error, -EEXIST,
 		"hostpci%u (%s) has %s already, which is a part of %s: `qm set` must take it off "

@@ -1020,6 +1020,15 @@ case_attach_mapping() {
 	config 104 "machine: q35" "bios: ovmf" "efidisk0: local:1" "ostype: l26" \
 		"hostpci0: mapping=gpu" "hookscript: local:snippets/gpu-ferry"
 	ferry attach 104 gpu --dry-run
+	echo "-- the other alternative is left, or none"
+	ferry attach 104 2b:00 --dry-run
+	mapping one "$(map_of 0000:2b:00 15)"
+	config 104 "machine: q35" "bios: ovmf" "efidisk0: local:1" "ostype: l26" "hostpci0: mapping=one"
+	ferry attach 104 2b:00 --dry-run
+	ferry attach 104 gpu --dry-run
+	config 104 "machine: q35" "bios: ovmf" "efidisk0: local:1" "ostype: l26" "hostpci0: 2b:00"
+	ferry attach 104 gpu --dry-run
+	ferry attach 104 one --dry-run
 }
 
 # As a person wrote it, it stays.
@@ -1030,6 +1039,9 @@ case_attach_what_the_config_has() {
 	ferry attach 104 2b:00 --dry-run
 	ferry attach 104 2b:00 --primary-gpu --dry-run
 	ferry attach 104 2b:00.1 --dry-run
+	config 104 "machine: q35" "bios: ovmf" "efidisk0: local:1" "ostype: l26" \
+		"hostpci3: host=2b:00,x-vga=0,pcie=1"
+	ferry attach 104 2b:00 --primary-gpu --dry-run
 	config 104 "hostpci3: 2b:00.1"
 	ferry attach 104 2b:00 --dry-run
 	config 104 "hostpci3: 2b:00.0,mdev=nvidia-47"
