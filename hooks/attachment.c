@@ -482,8 +482,10 @@ int attachment_write(
 	r = folder_make(root, ATTACHMENT_FOLDER, 0700, error);
 	if (r == 0)
 		r = attachment_format(attachment, &text, error);
-	if (r == 0)
+	if (r == 0) {
+		file_sweep(root, path);
 		r = file_replace(root, path, 0600, text, error);
+	}
 	return r < 0 ? error_wrap(error, r, "record what is attached") : 0;
 }
 
@@ -492,6 +494,7 @@ int attachment_remove(const struct root *root, unsigned int vmid, struct error *
 	char path[PATH_MAX];
 
 	file_path(vmid, path, sizeof(path));
+	file_sweep(root, path);
 	return file_remove(root, path, error);
 }
 

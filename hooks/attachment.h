@@ -79,7 +79,8 @@ int attachment_format(const struct attachment *attachment, char **ret_text, stru
 int attachment_read(
 	const struct root *root, unsigned int vmid, struct attachment *ret, struct error *error);
 
-/* Writes the file, making the folders, or removes it. 0 or -errno. */
+/* Writes the file, making the folders, or removes it, and what a killed writer of it has left: to
+ * be called with attach_lock. 0 or -errno. */
 int attachment_write(
 	const struct root *root, const struct attachment *attachment, struct error *error);
 int attachment_remove(const struct root *root, unsigned int vmid, struct error *error);

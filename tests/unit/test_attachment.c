@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define FILE_104 ATTACHMENT_FOLDER "/vm-104.json"
 #define KEY "{\"key\":\"cpu\",\"before\":null,\"after\":\"host\"}"
@@ -155,6 +156,26 @@ Test(attachment, all_of_it_comes_back_from_its_file_and_is_roots_alone)
 	cr_expect_eq(status.st_mode & 07777, 0700u);
 	cr_assert_eq(attachment_remove(&scratch.root, 104, NULL), 0);
 	cr_expect_eq(attachment_remove(&scratch.root, 104, NULL), 0, "what is not there");
+	scratch_done(&scratch);
+}
+
+Test(attachment, what_a_killed_writer_left_goes_with_the_next)
+{
+	static const char left[] = "var/lib/gpu-ferry/attachments/.vm-104.json.4242.tmp";
+	static const char other[] = "var/lib/gpu-ferry/attachments/.vm-105.json.4242.tmp";
+	cleanup(attachment_done) struct attachment attachment;
+	struct scratch scratch;
+
+	attachment_init(&attachment, 104);
+	scratch_init(&scratch);
+	scratch_write(&scratch, left, "{");
+	scratch_write(&scratch, other, "{");
+	cr_assert_eq(attachment_write(&scratch.root, &attachment, NULL), 0);
+	cr_expect_eq(faccessat(scratch.root.fd, left, F_OK, 0), -1);
+	scratch_write(&scratch, left, "{");
+	cr_assert_eq(attachment_remove(&scratch.root, 104, NULL), 0);
+	cr_expect_eq(faccessat(scratch.root.fd, left, F_OK, 0), -1);
+	cr_expect_eq(faccessat(scratch.root.fd, other, F_OK, 0), 0, "somebody may be writing it");
 	scratch_done(&scratch);
 }
 
