@@ -72,10 +72,25 @@ static int pre_stop(struct context *context, unsigned int vmid, struct error *er
 	return 0;
 }
 
+/* Proxmox's `qm reboot` leaves this until the VM starts again, which it does at once. */
+static bool is_restarting(unsigned int vmid)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/run/qemu-server/%u.reboot", vmid);
+	return access(path, F_OK) == 0;
+}
+
 static int post_stop(struct context *context, unsigned int vmid, struct error *error)
 {
 	const struct loan_owner owner = {.kind = LOAN_OWNER_VM, .vmid = vmid};
 
+	/* should it not start after all, the watch brings home what it has: so not without one */
+	if (is_restarting(vmid) && lock_is_held(&context->root, WATCH_LOCK)) {
+		log_write(&context->log, LOG_INFO, "VM %u starts again: its devices stay with it",
+			vmid);
+		return 0;
+	}
 	if (host_is_shutting_down()) {
 		log_write(&context->log, LOG_NOTICE,
 			"the host is shutting down: what VM %u had is not brought home; each driver "

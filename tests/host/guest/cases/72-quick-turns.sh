@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # shellcheck shell=bash
-# Starts and stops in quick succession, and at once. (qm reboot is in 10, a card that goes straight over
-# in 70, pre-start and post-stop twice in 60.)
+# Starts and stops in quick succession, and at once. (A card that goes straight over is in 70, pre-start
+# and post-stop twice are in 60.)
 
 # The USB function of card 1 leaves its driver only when `release` is set: a handover that stays half-way
 # for as long as a test wants. The audio function has left by then.
@@ -50,6 +50,54 @@ test_second_vm_on_the_same_card_is_refused_by_name() {
 	go_on
 }
 
+await_watch() {
+	local n
+	for n in {1..50}; do
+		! flock -n /run/gpu-ferry/locks/watch true || { sleep 0.1 && continue; }
+		return 0
+	done
+	fail "no watch after 5 s"
+}
+
+test_reboot_by_proxmox_leaves_the_card_where_it_is() {
+	local since
+	vm_with_card 104 "$short1"
+	start 104 --holder
+	await_watch
+	since=$(json status 104 | jq -r '.loans[0].since')
+	task reboot 104 --holder || fail "no reboot"
+	! task_log 104 | grep -E 'WARN|new_id| ms\)' || fail "reboot with complaints, or something was moved"
+	assert_match "$(task_log 104)" 'VM 104 starts again'
+	assert_card_lent "$card1"
+	assert_eq "$(json status 104 | jq -r '.loans[0].since')" "$since" "since when it is lent"
+	stop 104
+	assert_card_home "$card1"
+}
+
+# qmeventd is down, or the start fails: nobody calls a hook any more.
+test_reboot_that_never_comes_back_gives_the_card_back() {
+	vm_with_card 104 "$short1"
+	start 104 --holder
+	await_watch
+	touch /run/qemu-server/104.reboot
+	stop 104
+	assert_card_lent "$card1"
+	for _ in {1..60}; do
+		[ -n "$(loans)" ] || break
+		sleep 0.5
+	done
+	assert_card_home "$card1"
+	assert_eq "$(loans)" '' "loans, 30 s after the VM is gone"
+
+	say "without a watch the hook brings it home"
+	systemctl stop gpu-ferry-watch.path gpu-ferry-watch.service
+	start 104 --holder
+	touch /run/qemu-server/104.reboot
+	stop 104
+	systemctl start gpu-ferry-watch.path
+	assert_card_home "$card1"
+}
+
 test_backup_of_a_stopped_vm_says_why_the_card_moves() {
 	vm_with_card 104 "$short1"
 	echo 'lock: backup' >>/etc/pve/qemu-server/104.conf
@@ -68,8 +116,11 @@ test_backup_of_a_stopped_vm_is_refused_on_wish() {
 	assert_match "$(task_log 104)" 'backup_of_stopped_vm = "refuse"'
 	! task_log 104 | grep ' ms)' || fail "something was moved"
 	assert_home
+}
 
-	say "a backup in stop mode: the VM ran, is stopped, and starts again under the backup's lock"
+# The VM ran, is stopped, and starts again at once under the backup's lock.
+test_stop_mode_backup_is_no_backup_of_a_stopped_vm() {
+	echo 'backup_of_stopped_vm = "refuse";' >"$settings"
 	vm_with_card 104 "$short1"
 	start 104 --holder
 	echo 'lock: backup' >>/etc/pve/qemu-server/104.conf
