@@ -69,14 +69,11 @@ test_starting_vms_swap_their_cards() {
 	mapping gpu "$card1" "$card2"
 	vm_with_mapping 104 gpu
 	vm_with_mapping 105 gpu
-	pve-vm start 104 --holder --delay 20 >"$scratch/slow" 2>&1 &
-	local slow=$! n
-	for n in {1..100}; do
-		[ "$(driver_of "$card1.0")" != vfio-pci ] || break
-		sleep 0.1
-	done
-	sleep 1
+	pve-vm start 104 --holder --until "$scratch/go" >"$scratch/slow" 2>&1 &
+	local slow=$!
+	await_loan 104 lent
 	task start 105 --holder || fail "VM 105 does not start"
+	touch "$scratch/go"
 	wait $slow || fail "VM 104 does not start: $(cat "$scratch/slow")"
 	cat "$scratch/slow"
 	! grep -h new_id "$scratch/slow" "$scratch/task.105" || fail "Proxmox had to bind"
