@@ -67,7 +67,7 @@ SAY = $(if $(V),,@echo "  $(1)	$@";)
 objects = $(patsubst %.c,build/$(1)/%.o,$(2))
 
 .PHONY: all help install deb demo check check-programs check-unit check-unit-plain \
-	check-unit-sanitized check-cli check-fuzz check-host soak bench lint format packages clean FORCE
+	check-unit-sanitized check-cli check-fuzz check-host soak kill-sweep bench lint format packages clean FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -176,14 +176,18 @@ build/fuzz_%: build/fuzz/tests/fuzz/fuzz_%.o $(call objects,fuzz,$(ROOMS))
 check-host: ## a real kernel in QEMU
 	@tests/support/run-tier host tests/host/check
 
-# On the test host of RELEASE. A sequence that fails says its seed: make soak SEED=N SEQUENCES=1
+# Both on the test host of RELEASE. A sequence that fails says its seed: make soak SEED=N SEQUENCES=1
 RELEASE ?= bookworm
 SECONDS ?= 3600
 SEED ?= $(shell shuf -i 1-999999999 -n 1)
+KILLS ?= all
 
 soak: packages ## random starts, stops, kills, reboots for an hour (SECONDS=, or SEQUENCES=, SEED=, RELEASE=)
 	@tests/host/long $(RELEASE) soak --seed $(SEED) \
 		$(if $(SEQUENCES),--sequences $(SEQUENCES),--seconds $(SECONDS))
+
+kill-sweep: packages ## the hook killed before each of its system calls (KILLS=, RELEASE=)
+	@tests/host/long $(RELEASE) kill-sweep $(KILLS)
 
 bench: ## the time of a handover as a ratio to the bare sysfs writes, on the test host
 	tests/bench/run
