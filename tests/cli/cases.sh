@@ -841,16 +841,23 @@ case_setup_and_undo_in_json() {
 	ferry undo --output-format json
 }
 
+# They say that they run, and leave a note of it.
+stand_in_programs() {
+	local program
+	for program in update-grub update-initramfs proxmox-boot-tool; do
+		printf '#!/bin/sh\necho "the stand-in %s $*"\necho "%s $*" >>/ran\n' $program $program \
+			>"$tree/usr/sbin/$program"
+		chmod +x "$tree/usr/sbin/$program"
+	done
+}
+
 # The standard output is for the object alone; the programs, which are stand-ins, talk beside it.
 case_setup_and_undo_with_stand_in_programs() {
 	if cannot_enter; then return; fi
 	installed
 	guide_host
 	intel_host 6.5.13-1-pve
-	for program in update-grub update-initramfs; do
-		printf '#!/bin/sh\necho "the stand-in %s $*"\necho "%s $*" >>/ran\n' $program $program \
-			>"$tree/usr/sbin/$program"
-	done
+	stand_in_programs
 	(cd "$tree" && tar -cf "$work/setup-before.tar" etc)
 	live gpu-ferry setup --apply --output-format json | sed 's/([0-9]* s)/(N s)/; s/"diff":"[^}]*"}/"diff":…}/g'
 	live gpu-ferry setup --apply | sed 's/([0-9]* s)/(N s)/'
@@ -860,6 +867,74 @@ case_setup_and_undo_with_stand_in_programs() {
 	tar -C "$work/setup-before" -xf "$work/setup-before.tar"
 	diff -r "$work/setup-before/etc" "$tree/etc" && [ ! -e "$tree/var/lib/gpu-ferry" ] && echo "as it was"
 	rm -r "$work/setup-before" "$work/setup-before.tar"
+}
+
+# What the first version wrote, to the letter, and a file that later versions have another name for:
+# undo goes by the manifest alone. Somebody has added lines since.
+host_of_an_older_version() {
+	grub_host 'GRUB_CMDLINE_LINUX_DEFAULT="quiet"' 'GRUB_CMDLINE_LINUX=""' '# added later'
+	write etc/default/grub.d/gpu-ferry.cfg '# Written by `gpu-ferry setup`.' \
+		'GRUB_CMDLINE_LINUX_DEFAULT="$GRUB_CMDLINE_LINUX_DEFAULT iommu=pt"'
+	write etc/modprobe.d/gpu-ferry-of-old.conf 'softdep nouveau pre: vfio-pci'
+	write etc/modprobe.d/mine.conf 'options snd_hda_intel power_save=0' '# added later'
+	cat >"$work/manifest" <<-'END'
+		{"schema":1,"edits":[
+		{"path":"etc/default/grub","mode":420,"original":"GRUB_DEFAULT=0\nGRUB_DISTRIBUTOR=`lsb_release -i -s 2> /dev/null || echo Debian`\nGRUB_CMDLINE_LINUX_DEFAULT=\"quiet intel_iommu=on iommu=pt\"\nGRUB_CMDLINE_LINUX=\"\"\n","written":"GRUB_DEFAULT=0\nGRUB_DISTRIBUTOR=`lsb_release -i -s 2> /dev/null || echo Debian`\nGRUB_CMDLINE_LINUX_DEFAULT=\"quiet\"\nGRUB_CMDLINE_LINUX=\"\"\n"},
+		{"path":"etc/default/grub.d/gpu-ferry.cfg","mode":420,"original":null,"written":"# Written by `gpu-ferry setup`.\nGRUB_CMDLINE_LINUX_DEFAULT=\"$GRUB_CMDLINE_LINUX_DEFAULT iommu=pt\"\n"},
+		{"path":"etc/modprobe.d/gpu-ferry-of-old.conf","mode":420,"original":null,"written":"softdep nouveau pre: vfio-pci\n"},
+		{"path":"etc/modprobe.d/mine.conf","mode":384,"original":"options vfio-pci ids=10de:1e07\noptions snd_hda_intel power_save=0\n","written":"options snd_hda_intel power_save=0\n"},
+		{"path":"etc/modprobe.d/vfio.conf","mode":384,"original":"options vfio-pci ids=10de:10f7\n","written":null}],
+		"folders":["etc/default/grub.d"],"pending":0,"boot_id":"1-2-3","field_of_that_version":7}
+	END
+	write var/lib/gpu-ferry/manifest.json "$(cat "$work/manifest")"
+	chmod 600 "$tree/etc/modprobe.d/mine.conf" "$tree/var/lib/gpu-ferry/manifest.json"
+	chmod 700 "$tree/var/lib/gpu-ferry"
+}
+
+boot_files() {
+	(cd "$tree" && find etc/default etc/modprobe.d etc/modules-load.d etc/kernel var/lib/gpu-ferry -type f \
+		-printf '%m %p\n' 2>/dev/null || true) | (cd "$tree" && sort -k 2 | while read -r mode file; do
+		echo "-- $mode $file"
+		cat "$file"
+	done)
+}
+
+case_undo_of_what_an_older_version_did_with_stand_in_programs() {
+	if cannot_enter; then return; fi
+	installed
+	host_of_an_older_version
+	stand_in_programs
+	live gpu-ferry undo --apply >/dev/null
+	boot_files
+	echo "-- and with a setup of this version in between"
+	host_of_an_older_version
+	stand_in_programs
+	live gpu-ferry setup --apply >/dev/null
+	boot_files | grep '^-- '
+	live gpu-ferry undo --apply >/dev/null
+	boot_files
+	[ ! -e "$tree/etc/default/grub.d" ] && [ ! -e "$tree/var/lib/gpu-ferry" ] && echo "no folder is left"
+}
+
+# systemd-boot and proxmox-boot-tool, which is a stand-in: the real one is not in Debian.
+case_setup_and_undo_of_systemd_boot_with_a_stand_in_boot_tool() {
+	if cannot_enter; then return; fi
+	installed
+	systemd_boot_host 'root=ZFS=rpool/ROOT/pve-1 boot=zfs amd_iommu=on iommu=pt intel_iommu=off'
+	intel_host 6.5.13-1-pve
+	write etc/modprobe.d/vfio.conf 'options vfio-pci ids=10de:1e07,10de:10f7'
+	stand_in_programs
+	boot_files >"$work/boot-files"
+	live gpu-ferry setup --apply | sed 's/([0-9]* s)/(N s)/'
+	boot_files | grep -A1 -e cmdline
+	live gpu-ferry setup --apply
+	cat "$tree/ran"
+	live gpu-ferry undo --apply >/dev/null
+	boot_files | diff "$work/boot-files" - && echo "as it was"
+	echo "-- a boot tool that fails"
+	printf '#!/bin/sh\necho no space left on the boot partition\nexit 1\n' >"$tree/usr/sbin/proxmox-boot-tool"
+	live gpu-ferry setup --apply 2>&1 | sed 's/([0-9]* s)/(N s)/' | tail -n 5
+	boot_files | grep -v manifest.json | diff "$work/boot-files" - | grep '^<'
 }
 
 # ---- nothing is changed under --root
