@@ -275,8 +275,7 @@ static int put_arguments(const struct planning *planning, const char *needed)
 		return own_list(planning, SETUP_GRUB_PATH,
 			HEAD "GRUB_CMDLINE_LINUX_DEFAULT=\"$GRUB_CMDLINE_LINUX_DEFAULT ",
 			&planning->arguments, " ", "\"\n");
-	if (!needed || boot_command_line_find(&setup->line, needed) ||
-		kernel_arguments_have(&planning->arguments, needed))
+	if (!needed || kernel_arguments_have(&planning->arguments, needed))
 		return 0;
 	r = file_edits_open(&planning->context->root, KERNEL_COMMAND_LINE_PATH,
 		&planning->setup->edits, &edit, planning->error);

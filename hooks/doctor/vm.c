@@ -254,7 +254,7 @@ static void check_ostype(struct patient *patient)
 		check_fix(patient->list, "qm set %u --ostype win11  # or win10", patient->vmid);
 	} else if (strcmp(ostype, "other") == 0) {
 		check_add(patient->list, CHECK_WARN, "vm_ostype",
-			"ostype is not set: whether it is a Windows guest cannot be known");
+			"ostype says nothing of the guest (other): whether it is Windows cannot be known");
 		check_fix(
 			patient->list, "qm set %u --ostype l26  # or win11, win10", patient->vmid);
 	} else {

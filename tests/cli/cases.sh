@@ -869,6 +869,80 @@ case_setup_and_undo_with_stand_in_programs() {
 	rm -r "$work/setup-before" "$work/setup-before.tar"
 }
 
+# From one mode to the other, and what is somebody's among it.
+case_setup_from_one_mode_to_the_other_with_stand_in_programs() {
+	if cannot_enter; then return; fi
+	installed
+	guide_host
+	stand_in_programs
+	(cd "$tree" && tar -cf "$work/modes.tar" etc)
+	live gpu-ferry setup --mode dedicated 2b:00 2c:00 --windows --apply >/dev/null
+	boot_files | sed '/^-- .*manifest/,$d'
+	live gpu-ferry setup --mode dedicated 2b:00 2c:00 --windows | tail -n 3
+	write etc/modprobe.d/later.conf 'options vfio-pci ids=10de:1e07'
+	live gpu-ferry setup --apply | sed 's/([0-9]* s)/(N s)/'
+	boot_files | sed '/^-- .*manifest/,$d'
+	live gpu-ferry undo --apply >/dev/null
+	mkdir "$work/modes"
+	tar -C "$work/modes" -xf "$work/modes.tar"
+	diff -r "$work/modes/etc" "$tree/etc" | sed "s|$tree|ROOT|g; s|$work|WORK|g"
+	rm -r "$work/modes" "$work/modes.tar"
+	echo "-- a later file of grub.d goes before it"
+	intel_host 6.5.13-1-pve
+	write etc/default/grub.d/zz.cfg 'GRUB_CMDLINE_LINUX_DEFAULT="quiet"'
+	: >"$tree/ran"
+	live gpu-ferry setup --apply | tail -n 2
+	cat "$tree/ran"
+	find "$tree/etc/default" "$tree/var/lib/gpu-ferry" -type f | sed "s|$tree|ROOT|g" | sort
+}
+
+case_setup_of_own_files() {
+	grub_host
+	manifest etc/modules-load.d/gpu-ferry.conf null '"vfio\n"'
+	write etc/modules-load.d/gpu-ferry.conf vfio
+	ferry setup
+	manifest etc/modules-load.d/gpu-ferry.conf null '"vfio\n","previous":"kvm\n"'
+	write etc/modules-load.d/gpu-ferry.conf kvm
+	ferry setup | grep -c vfio_pci
+	echo "-- somebody's by that name, which is not wanted"
+	write etc/modprobe.d/gpu-ferry.conf 'softdep nouveau pre: mine'
+	ferry setup | grep -c mine
+	echo "-- and ours"
+	manifest etc/modprobe.d/gpu-ferry.conf null '"softdep nouveau pre: mine\n"'
+	rm "$tree/etc/modules-load.d/gpu-ferry.conf"
+	ferry setup | grep mine
+	echo "-- of another boot"
+	write proc/sys/kernel/random/boot_id 4-5-6
+	ferry setup --dry-run | grep reboot
+}
+
+case_setup_with_nvidias_driver_on_the_host() {
+	grub_host 'GRUB_CMDLINE_LINUX_DEFAULT="quiet modprobe.blacklist=pcspkr"'
+	intel_host 6.8.12-1-pve
+	# as Debian's package of it has it
+	write etc/modprobe.d/nvidia.conf 'alias nvidia nvidia-current'
+	write etc/modprobe.d/nvidia-installer.conf 'blacklist nouveau' 'options other ids=10de:1e07' \
+		'install nouveau /sbin/modprobe --ignore-install nouveau' 'softdep vfio_pci pre: ids=10de:1e07'
+	write etc/modprobe.d/guide.conf 'blacklist nouveau' 'blacklist nvidia'
+	write etc/default/real 'GRUB_CMDLINE_LINUX_DEFAULT="quiet iommu=pt"'
+	ferry setup
+	rm "$tree/etc/default/grub"
+	link etc/default/grub real
+	ferry setup | grep -E 'Note|iommu'
+}
+
+# Alike are only those of one maker.
+case_setup_dedicated_of_another_maker() {
+	grub_host
+	device 0000:05:00.0 1002:744c 1458:40bc 0300 35 amdgpu
+	device 0000:06:00.0 8086:744c 1458:40bc 0380 36 i915
+	device 0000:07:00.0 1002:744d 1458:40bc 0380 37 amdgpu
+	driver amdgpu amdgpu
+	ferry setup --mode dedicated 05:00 --windows
+	device 0000:08:00.0 1002:744c 1458:40bc 0380 38 amdgpu
+	ferry setup --mode dedicated 05:00
+}
+
 # What the first version wrote, to the letter, and a file that later versions have another name for:
 # undo goes by the manifest alone. Somebody has added lines since.
 host_of_an_older_version() {

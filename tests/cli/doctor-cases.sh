@@ -299,3 +299,209 @@ case_doctor_usage() {
 	call gpu-ferry doctor nonsense
 	call gpu-ferry doctor --help
 }
+
+# ---- what a check must not say, or says seldom: the lines of single checks
+
+# checks PATTERN [VMID]: doctor's lines of that kind, each with what mends it.
+checks() {
+	ferry doctor "${@:2}" | grep -E -A1 "^(PASS|INFO|SKIP|NOTICE|WARN|FAIL): .*($1)" | grep -vE '^(--|= .*|)$' |
+		grep -E "^      fix|$1"
+}
+
+case_doctor_kernel_arguments() {
+	amd_workstation
+	running_command_line iommu=pt
+	checks 'iommu=pt'
+	echo "-- words that only begin alike"
+	intel_desktop old
+	grub intel_iommu=xx,onx
+	running_command_line intel_iommu=xx,onx
+	checks 'intel_iommu=on'
+	echo "-- what only a shell could tell"
+	write etc/default/grub 'GRUB_CMDLINE_LINUX_DEFAULT="$(cat /etc/arguments)"'
+	checks 'next boot gives'
+	echo "-- switched off by nothing that is configured"
+	intel_desktop
+	iommu_is_off
+	running_command_line intel_iommu=off
+	checks 'IOMMU is off'
+	echo "-- asked for, and off all the same"
+	running_command_line intel_iommu=on
+	grub intel_iommu=on
+	checks 'IOMMU is off'
+	echo "-- an initramfs that is none"
+	intel_desktop
+	rm "$tree/boot/initrd.img-6.8.12-4-pve"
+	mkdir "$tree/boot/initrd.img-6.8.12-4-pve"
+	checks 'initrd'
+}
+
+case_doctor_processors() {
+	amd_workstation
+	rm -r "$tree/sys/class/misc/kvm"
+	checks 'KVM'
+	intel_desktop
+	rm -r "$tree/sys/class/misc/kvm"
+	checks 'KVM'
+	processor GenuineIntel vmx hypervisor
+	iommu_is_off
+	rm "$tree/sys/firmware/acpi/tables/DMAR"
+	checks 'itself a VM|IOMMU is off'
+}
+
+case_doctor_cards_of_all_kinds() {
+	intel_desktop
+	geforce 0000:02:00 16
+	geforce 0000:03:00 17
+	device 0000:00:01.0 8086:1901 8086:1901 0604 15 pcieport
+	checks 'group 15'
+	echo "-- Proxmox's own hand has it"
+	on_vfio_since_boot 0000:02:00
+	running 105 4242
+	write run/qemu-server/pci-id-reservations "0000:02:00.0 105 pid:4242"
+	checks '0000:02:00.0 .*(VM 105|vfio-pci)'
+	echo "-- lent, with an override that is ours; and its home is no module"
+	write "$(function_path 0000:01:00.0)/driver_override" vfio-pci
+	on_vfio_since_boot 0000:01:00
+	loan vm-104 '{"kind":"vm","vmid":104}' lent \
+		"$(loan_function 0000:01:00.0 15 nouveau taken | sed 's/"home_module":"nouveau"/"home_module":""/')"
+	running 104 4243
+	checks '0000:01:00.0.*(driver|override)'
+	echo "-- asleep, and then nothing is read of it; a state that is not told; a reset that cannot be read"
+	write "$(function_path 0000:03:00.0)/power_state" D3cold
+	head -c 64 /dev/zero | tr '\0' '\377' >"$tree/$(function_path 0000:03:00.0)/config"
+	checks '0000:03:00.0.*(power|bus)'
+	rm "$tree/$(function_path 0000:03:00.0)/power_state" "$tree/$(function_path 0000:03:00.0)/reset_method"
+	mkdir "$tree/$(function_path 0000:03:00.0)/reset_method"
+	checks '0000:03:00.0.*(power|reset)'
+}
+
+case_doctor_ids_at_boot() {
+	intel_desktop
+	geforce 0000:02:00 16
+	modprobe_file a.conf "options vfio-pci ids=10de-2704,10de2704,10de:27045,10de:27g4" "options other ids=10de:2704" \
+		"blacklist vfio_other"
+	checks 'ids='
+	modprobe_file a.conf "options vfio-pci ids=8086:2704,10de:22bc"
+	checks 'ids='
+	echo "-- not yet: another card is on vfio-pci"
+	modprobe_file a.conf "options vfio-pci ids=10de:22bb disable_vga=1"
+	driver vfio-pci vfio_pci
+	bound 0000:01:00.0 vfio-pci
+	checks 'ids=|0000:01:00.0 .10de'
+	echo "-- by setup"
+	rm "$tree/etc/modprobe.d/a.conf"
+	modprobe_file gpu-ferry.conf "options vfio-pci ids=10de:2704"
+	checks 'ids=|0000:01:00.0 .10de'
+	echo "-- by the next boot's command line"
+	rm "$tree/etc/modprobe.d/gpu-ferry.conf"
+	running_command_line vfio-pci.ids=
+	checks 'ids='
+	grub vfio-pci.ids=10de:2704
+	checks 'ids=|0000:01:00.0 .10de'
+	grub vfio-pci.ids=1002:2704
+	checks 'ids=|0000:01:00.0 .10de'
+}
+
+case_doctor_blacklists_of_all_kinds() {
+	intel_desktop
+	device 0000:08:00.1 1002:ab38 1458:40bc 0403 18 snd_hda_intel
+	modprobe_file a.conf "blacklist amdgpu" "options nouveau modeset=0" "blacklist vfio_other"
+	checks 'modprobe.d|blacklist'
+	echo "-- nouveau, and what would be in its place is kept away as well"
+	kernel 6.8.12-4-pve "" vfio/pci/vfio-pci gpu/drm/nouveau gpu/drm/i915 updates/dkms/nvidia
+	modprobe_file a.conf "blacklist nouveau" "install nvidia /bin/false"
+	checks 'modprobe.d|blacklist'
+	echo "-- a Windows guest has the card; somebody's file of that folder; a line over two lines"
+	rm "$tree/etc/modprobe.d/a.conf"
+	kernel 6.8.12-4-pve "" vfio/pci/vfio-pci gpu/drm/nouveau gpu/drm/i915
+	write run/modprobe.d/gpu-ferry-104.conf "blacklist nouveau"
+	write run/modprobe.d/other.conf "blacklist nouveau"
+	modprobe_file b.conf "blacklist \\" "vfio_pci"
+	write usr/lib/modprobe.d/package.conf "blacklist xhci_pci"
+	checks 'modprobe.d|blacklist'
+	echo "-- by the command line; modules at boot"
+	rm "$tree/etc/modprobe.d/b.conf"
+	running_command_line modprobe.blacklist=snd-hda-intel,nvme
+	write etc/modules-load.d/modules.conf vfio_virqfd
+	write etc/modules-load.d/gpu-ferry.conf vfio_virqfd
+	write etc/modules-load.d/mine.conf vfio_virqfd
+	checks 'command line: |modules'
+}
+
+# VMs that have no GPU, and containers.
+case_doctor_guests_of_all_kinds() {
+	intel_desktop
+	device 0000:08:00.0 1002:744c 1458:40bc 0300 18 amdgpu
+	device 0000:29:00.0 8086:10d3 8086:a01f 0200 17 e1000e
+	mkdir -p "$tree/$(function_path 0000:01:00.0)/drm/renderD128"
+	config 104 "hostpci0: 0000:29:00.0"
+	config 105 "hostpci0: 0000:01:00.1" "onboot: 0"
+	linux_vm 106 "hostpci0: 0000:01:00,pcie=1" "onboot: 1"
+	config 107 "hostpci0: 0000:01:00.0" "hookscript: local:snippets/gpu-ferry"
+	write etc/pve/nodes/pve1/lxc/120.conf "lxc.mount.entry: /dev/dri dev/dri none bind"
+	write etc/pve/nodes/pve1/lxc/121.conf "dev0: /dev/kfd"
+	write etc/pve/nodes/pve1/lxc/122.conf "dev0: /dev/other/renderD128"
+	checks 'VM 1|container'
+	checks 'VM 1|container' 106
+	checks 'VM 1|container' 105
+	rm -r "$tree/etc/pve/nodes/pve1/lxc"
+	write etc/pve/nodes/pve1/lxc ""
+	checks 'containers'
+}
+
+case_doctor_hookscripts_of_all_kinds() {
+	intel_desktop
+	linux_vm 104 "hostpci0: 0000:01:00,pcie=1"
+	sed -i 's/local:snippets.gpu-ferry/gone:snippets\/gpu-ferry/' "$tree/etc/pve/nodes/pve1/qemu-server/104.conf"
+	checks 'snippet|hookscript|gone' 104
+	linux_vm 104 "hostpci0: 0000:01:00,pcie=1"
+	sed -i 's/snippets.gpu-ferry/&-chain/' "$tree/etc/pve/nodes/pve1/qemu-server/104.conf"
+	write var/lib/gpu-ferry/attachments/vm-104.json '{"schema":1,"vmid":104,"since":"2026-01-02T03:04:05Z",' \
+		'"keys":[{"key":"hookscript","before":"local:snippets/mine","after":"local:snippets/gpu-ferry-chain"}],"functions":[]}'
+	checks 'hookscript' 104
+	write var/lib/gpu-ferry/attachments/vm-104.json '{"schema":1,"vmid":104,"since":"2026-01-02T03:04:05Z",' \
+		'"keys":[{"key":"hookscript","before":null,"after":"local:snippets/gpu-ferry-chain"}],"functions":[]}'
+	checks 'hookscript' 104
+	echo "-- the device that it names is one that it could be told"
+	config 104 "hostpci0: 0000:00:02.0;0000:01:00.0" "hookscript: local:snippets/gpu-ferry-chain"
+	checks 'hookscript' 104
+	config 104 "hookscript: local:snippets/gpu-ferry-chain"
+	checks 'hookscript|hostpci' 104
+}
+
+case_doctor_configs_of_all_kinds() {
+	intel_desktop
+	geforce 0000:02:00 16 0 shadowed
+	device 0000:05:00.0 1002:0640 1458:353c 0300 19 amdgpu
+	local n=6 id
+	for id in 0640 0fbf 0fc0 103f 1040 10ff 1100 113f 1140 1141 11ff 1200 127f 1280 1b80; do
+		device "0000:$(printf %02x $n):00.0" "10de:$id" 1458:353c 0300 $((20 + n)) nouveau
+		linux_vm 110 "hostpci0: 0000:$(printf %02x $n):00.0,pcie=1"
+		echo "10de:$id: $(checks 'code 43|hidden=1 is not' 110 | cut -c 1-80 | head -n 1)"
+		n=$((n + 1))
+	done
+	linux_vm 110 "hostpci0: 0000:05:00,pcie=1"
+	checks 'code 43|hidden=1 is not' 110
+	linux_vm 110 "hostpci0: 0000:0b:00.0,pcie=1"
+	sed -i 's/^cpu: .*/cpu: host,hidden=1/' "$tree/etc/pve/nodes/pve1/qemu-server/110.conf"
+	checks 'hidden=1' 110
+	echo "-- entries"
+	config 111 "machine: q35" "hostpci0: 01:00.0,mdev=nvidia-47" "hostpci1: 0000:02:00,rombar=0" \
+		"hostpci2: 0000:05:00.0" "hostpci3: 05:00" "bios: seabios" "scsi0: none,media=cdrom" \
+		"virtio0: /dev/sdb" "sata0: tank:iso/x.iso,media=cdrom" "ide0: other:vm-111-disk-0" "ostype: other" \
+		"ide2: local:iso/virtio.iso,media=cdrom" "scsi1: local:virtio-win-disk"
+	checks 'hostpci|SeaBIOS|ROM|ostype' 111
+	linux_vm 112 "hostpci0: 0000:02:00,pcie=1"
+	checks 'ROM' 112
+	echo "-- taken just now"
+	running 105 4242
+	write run/qemu-server/pci-id-reservations "0000:02:00.0 105 pid:4242"
+	checks 'start now|would not' 112
+	echo "-- a VM's own settings"
+	settings 'boot_display = "allow";' 'vms = ( { vmid = 113; boot_display = "refuse"; } );'
+	linux_vm 113 "hostpci0: 0000:00:02.0,pcie=1,romfile=a"
+	checks 'start now|would not' 113
+	settings 'boot_display = "refuse";'
+	checks 'start now|would not' 113
+}
