@@ -119,8 +119,6 @@ static int undo_attachments(struct context *context, struct error *error)
 	context->dry_run = !context->apply;
 	r = detach_all(context, &count, error);
 	context->dry_run = dry_run;
-	if (context->apply)
-		attachments_remove_folders(&context->root);
 	if (count && !context->apply && context->output == OUTPUT_TEXT)
 		puts("These VMs would be detached: nothing has been changed yet.");
 	fflush(stdout);
@@ -133,6 +131,8 @@ static int undo_all(struct context *context, struct error *error)
 	int r = undo_attachments(context, error);
 	int second = undo_host(context, &later);
 
+	if (second == 0 && context->apply)
+		attachments_remove_folders(&context->root);
 	if (second == 0)
 		return r;
 	if (r < 0)
