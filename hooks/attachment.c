@@ -461,11 +461,13 @@ int attachment_read(
 		return r;
 	if (r < 0)
 		return error_set(error, r, "%s", why.message);
-	r = attachment_parse(text, &attachment, error);
+	r = attachment_parse(text, &attachment, &why);
 	if (r == 0 && attachment.vmid != vmid)
-		r = error_set(error, -EBADMSG, "it is another VM's than its name says");
+		r = error_set(&why, -EBADMSG, "it is another VM's than its name says");
 	if (r < 0)
-		return error_wrap(error, r, "read the record /%s", path);
+		return error_set(error, r, "read the record /%s: %s%s", path, why.message,
+			r == -EBADMSG ? " (move it away, and take back by hand what attach did)"
+				      : "");
 	*ret = attachment;
 	attachment = (struct attachment){0};
 	return 0;
