@@ -103,16 +103,16 @@ static int plan_new_entry(struct attach_plan *plan, const struct attach_device *
 /* @before with x-vga=1, in place of an x-vga=0; malloced. NULL without memory. */
 static char *with_x_vga(const char *before)
 {
-	auto_free char *copy = strdup(before);
-	char *value = NULL, *rest = NULL;
-	size_t length;
-	FILE *stream = copy ? open_memstream(&value, &length) : NULL;
+	char *value = NULL;
+	size_t size, length;
+	FILE *stream = open_memstream(&value, &size);
 
 	if (!stream)
 		return NULL;
-	for (char *part = strtok_r(copy, ",", &rest); part; part = strtok_r(NULL, ",", &rest)) {
+	for (const char *part = before; *part; part += length + (part[length] == ',')) {
+		length = strcspn(part, ",");
 		if (strncmp(part, "x-vga=", 6) != 0)
-			fprintf(stream, "%s,", part);
+			fprintf(stream, "%.*s,", (int)length, part);
 	}
 	fputs("x-vga=1", stream);
 	if (fclose(stream) == 0)
