@@ -80,6 +80,26 @@ test_windows_driver_of_a_second_card_stays() {
 	assert_home
 }
 
+# Each has its own file and goes by its own loan: the one that stops takes nothing from the other.
+limit_windows_guests_with_two_cards_of_one_driver=240
+test_windows_guests_with_two_cards_of_one_driver() {
+	local other=${windows_file/104/105}
+	windows_with_card 104 "$short1"
+	windows_with_card 105 "$short2"
+	start 104 --holder
+	assert_loaded bochs
+	start 105 --holder
+	assert_not_loaded bochs
+	say "the one that found it loaded stops: its card needs the driver, whatever the other blacklists"
+	stop 104
+	assert_card_home "$card1"
+	assert_card_lent "$card2"
+	[ ! -e "$windows_file" ] || fail "the blacklist of the VM that stopped is still there"
+	assert_match "$(cat "$other")" 'blacklist bochs'
+	stop 105
+	assert_home
+}
+
 test_windows_start_that_fails_leaves_no_blacklist() {
 	leave_second_card
 	windows_with_card 104 "$short1"
