@@ -4,7 +4,7 @@
 #include "attach_device.h"
 #include "conf/hostpci.h"
 #include "kmod-helper/base/cleanup.h"
-#include "kmod-helper/lock.h"
+#include "listing.h"
 #include "program.h"
 #include "snippet.h"
 #include "tune.h"
@@ -15,18 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LOCK_MS 10000
 #define WHY_CHAIN "the VM's own hookscript is run with it, in every phase"
-
-int attach_lock(struct context *context, unsigned int vmid, struct error *error)
-{
-	char name[32];
-
-	if (context->dry_run)
-		return file_open(&context->root, ".", O_PATH | O_DIRECTORY);
-	snprintf(name, sizeof(name), "attach-%u", vmid);
-	return lock_take(&context->root, name, LOCK_MS, error);
-}
 
 struct attach_plan {
 	struct guest_config config;
@@ -323,7 +312,7 @@ int attach_guest(struct context *context, unsigned int vmid, char **arguments, s
 {
 	cleanup(attach_plan_done) struct attach_plan plan = {0};
 	struct error later = {0};
-	auto_close int lock = attach_lock(context, vmid, error);
+	auto_close int lock = attachment_lock(context, vmid, error);
 	int enabled = 0;
 	int r;
 

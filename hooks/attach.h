@@ -29,14 +29,3 @@ int detach_guest(struct context *context, unsigned int vmid, struct error *error
  * is none), or the first error; the others are logged. @ret_count (may be NULL): how many there
  * were. */
 int detach_all(struct context *context, size_t *ret_count, struct error *error);
-
-/* Serialises attach and detach of one VM, or of the listing (ATTACHMENT_STORAGE): a descriptor to
- * close, -EBUSY, or -errno. With a dry run none is needed: then a descriptor of no lock. */
-int attach_lock(struct context *context, unsigned int vmid, struct error *error);
-
-/* Lists our hookscript in the web page (content of the storage `local`), for --enable-snippets; a
- * dry run only notes it. Takes that back, when no VM but that of @changes has a record; to be
- * called with attach_lock of ATTACHMENT_STORAGE, until that VM's record is gone too. 0 or -errno.
- */
-int listing_enable(struct context *context, struct changes *changes, struct error *error);
-int listing_restore(struct context *context, struct changes *changes, struct error *error);

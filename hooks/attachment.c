@@ -4,8 +4,10 @@
 #include "conf/manifest.h"
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/base/parse.h"
+#include "kmod-helper/lock.h"
 #include "snippet.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <json-c/json.h>
 #include <limits.h>
 #include <stdio.h>
@@ -14,6 +16,7 @@
 #include <time.h>
 
 #define FILE_MAX (1u << 20)
+#define LOCK_MS 10000
 #define LIST_MAX 4096 /* keys or functions of one record */
 
 void attachment_init(struct attachment *attachment, unsigned int vmid)
@@ -547,4 +550,14 @@ int attachments_list(
 	*ret_vmids = vmids;
 	*ret_count = count;
 	return 0;
+}
+
+int attachment_lock(struct context *context, unsigned int vmid, struct error *error)
+{
+	char name[32];
+
+	if (context->dry_run)
+		return file_open(&context->root, ".", O_PATH | O_DIRECTORY);
+	snprintf(name, sizeof(name), "attach-%u", vmid);
+	return lock_take(&context->root, name, LOCK_MS, error);
 }

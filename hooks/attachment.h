@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
+#include "context.h"
 #include "kmod-helper/base/error.h"
 #include "kmod-helper/base/file.h"
 #include "kmod-helper/pci.h"
@@ -79,8 +80,12 @@ int attachment_format(const struct attachment *attachment, char **ret_text, stru
 int attachment_read(
 	const struct root *root, unsigned int vmid, struct attachment *ret, struct error *error);
 
+/* Serialises attach and detach of one VM, or of the listing (ATTACHMENT_STORAGE): a descriptor to
+ * close, -EBUSY, or -errno. With a dry run none is needed: then a descriptor of no lock. */
+int attachment_lock(struct context *context, unsigned int vmid, struct error *error);
+
 /* Writes the file, making the folders, or removes it, and what a killed writer of it has left: to
- * be called with attach_lock. 0 or -errno. */
+ * be called with attachment_lock. 0 or -errno. */
 int attachment_write(
 	const struct root *root, const struct attachment *attachment, struct error *error);
 int attachment_remove(const struct root *root, unsigned int vmid, struct error *error);

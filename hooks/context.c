@@ -1,13 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "context.h"
 
-#include "containers.h"
-#include "kmod-helper/attribute.h"
-#include "kmod-helper/binding.h"
-#include "kmod-helper/console.h"
-#include "kmod-helper/unload.h"
-#include "units.h"
-#include "windows.h"
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,10 +8,6 @@
 #include <unistd.h>
 
 volatile sig_atomic_t stop_requested;
-
-const struct operation *const operation_tables[] = {attribute_operations, binding_operations,
-	console_operations, container_operations, unit_operations, unload_operations,
-	windows_operations, NULL};
 
 /* Prints to the task log or the terminal at once, and tells the journal with fields. */
 static void write_entry(void *data, const struct log_entry *entry)
@@ -58,16 +47,6 @@ void context_close(struct context *context)
 {
 	kernel_close(&context->kernel);
 	root_close(&context->root);
-}
-
-struct executor context_executor(const struct context *context)
-{
-	return (struct executor){
-		.root = &context->root,
-		.kernel = &context->kernel,
-		.tables = operation_tables,
-		.log = &context->log,
-	};
 }
 
 static void request_stop(int number)

@@ -4,7 +4,6 @@
 #include "kmod-helper/base/error.h"
 #include "kmod-helper/base/file.h"
 #include "kmod-helper/base/log.h"
-#include "kmod-helper/executor.h"
 #include "kmod-helper/kernel.h"
 #include "kmod-helper/operation.h"
 #include <errno.h>
@@ -48,16 +47,11 @@ struct context {
 	const char *command;
 };
 
-/* The tables of operations that plans and loans may name. */
-extern const struct operation *const operation_tables[];
-
 /* Set by SIGTERM, SIGINT, SIGHUP and SIGQUIT: finish the write in hand, undo, end. */
 extern volatile sig_atomic_t stop_requested;
 
 int context_open(struct context *context, const char *root, struct error *error);
 void context_close(struct context *context);
-/* The executor for this host's steps. It never stops half-way: who may be stopped sets .stop. */
-struct executor context_executor(const struct context *context);
 /* Signal dispositions may be inherited from the caller: reset, and stop_requested installed. */
 void context_catch_signals(void);
 

@@ -3,6 +3,7 @@
 
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/loan.h"
+#include "listing.h"
 #include "program.h"
 #include "snippet.h"
 #include <errno.h>
@@ -99,7 +100,7 @@ static int plan_make(struct context *context, const struct guest_config *config,
 /* The record goes last: until then a second detach does what is left. */
 static int forget(struct context *context, struct changes *changes, struct error *error)
 {
-	auto_close int lock = attach_lock(context, ATTACHMENT_STORAGE, error);
+	auto_close int lock = attachment_lock(context, ATTACHMENT_STORAGE, error);
 	int r = lock < 0 ? lock : listing_restore(context, changes, error);
 
 	if (r < 0)
@@ -179,7 +180,7 @@ static bool is_destroyed(struct context *context, unsigned int vmid)
 int detach_guest(struct context *context, unsigned int vmid, struct error *error)
 {
 	cleanup(attachment_done) struct attachment attachment = {0};
-	auto_close int lock = attach_lock(context, vmid, error);
+	auto_close int lock = attachment_lock(context, vmid, error);
 	int r;
 
 	if (lock < 0)

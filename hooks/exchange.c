@@ -6,6 +6,7 @@
 #include "kmod-helper/holders.h"
 #include "kmod-helper/lock.h"
 #include "kmod-helper/plan.h"
+#include "operations.h"
 #include "return.h"
 #include <errno.h>
 #include <string.h>
@@ -195,7 +196,7 @@ static int give_up(
 	struct circle *circle, struct loan *loan, const char *address, struct error *error)
 {
 	struct context *context = circle->context;
-	const struct executor executor = context_executor(context);
+	const struct executor executor = operations_executor(context);
 	int saved;
 	int r;
 

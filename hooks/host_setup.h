@@ -5,7 +5,7 @@
 #include "conf/edits.h"
 #include "conf/modprobe_files.h"
 #include "context.h"
-#include "kmod-helper/pci.h"
+#include "setup_devices.h"
 
 /*
  * What the host's set-up has to be for a mode, and the changes that lead there: files of our own,
@@ -17,18 +17,6 @@
 #define SETUP_MODULES_PATH "etc/modules-load.d/gpu-ferry.conf"
 #define SETUP_OPTIONS_PATH "etc/modprobe.d/gpu-ferry.conf"
 #define SETUP_BLACKLIST_PATH "etc/modprobe.d/gpu-ferry-blacklist.conf"
-
-enum setup_mode {
-	SETUP_SHARE,	 /* the host owns the card until a VM wants it */
-	SETUP_DEDICATED, /* the card is vfio-pci's from boot on */
-};
-
-struct setup_wish {
-	enum setup_mode mode;
-	const struct pci_function *const *functions; /* SETUP_DEDICATED: those, by address */
-	size_t function_count;
-	bool windows; /* SETUP_DEDICATED: and their drivers are blacklisted */
-};
 
 struct host_setup {
 	struct boot_loader loader;

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "listing.h"
 
-/* Whether the web page lists our snippet: the content list of the storage `local`. */
-
-#include "attach.h"
+#include "attachment.h"
 #include "conf/storage.h"
 #include "kmod-helper/base/cleanup.h"
 #include "program.h"
@@ -79,7 +78,7 @@ int listing_enable(struct context *context, struct changes *changes, struct erro
 {
 	auto_free char *before = NULL;
 	auto_free char *after = NULL;
-	auto_close int lock = attach_lock(context, ATTACHMENT_STORAGE, error);
+	auto_close int lock = attachment_lock(context, ATTACHMENT_STORAGE, error);
 	bool listed;
 	int r = lock < 0 ? lock : read_content(context, &before, &listed, error);
 

@@ -8,6 +8,7 @@
 #include "kmod-helper/holders.h"
 #include "kmod-helper/lock.h"
 #include "kmod-helper/plan.h"
+#include "operations.h"
 #include <errno.h>
 #include <string.h>
 #include <time.h>
@@ -105,7 +106,7 @@ static void tell_dead(struct context *context, const struct loan *loan)
 
 int return_steps(struct context *context, struct loan *loan, struct error *error)
 {
-	const struct executor executor = context_executor(context);
+	const struct executor executor = operations_executor(context);
 	struct error later = {0};
 	int r;
 

@@ -4,6 +4,7 @@
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/base/parse.h"
 #include "kmod-helper/base/process.h"
+#include "operations.h"
 #include "return.h"
 #include <errno.h>
 #include <poll.h>
@@ -172,7 +173,7 @@ static int save(struct context *context, struct loan *loan, struct error *error)
 
 int room_give_back(struct context *context, const struct loan_owner *owner, struct error *error)
 {
-	const struct executor executor = context_executor(context);
+	const struct executor executor = operations_executor(context);
 	cleanup(names_done) struct names subjects = {0};
 	cleanup(loan_done) struct loan loan = {0};
 	int r = loan_read(&context->root, owner, &loan, error);
@@ -219,7 +220,7 @@ static int mark_ours(struct context *context, struct loan *loan, struct error *e
 int room_make(struct context *context, const struct loan_owner *owner, const struct plan *plan,
 	struct error *error)
 {
-	struct executor executor = context_executor(context);
+	struct executor executor = operations_executor(context);
 	cleanup(loan_done) struct loan loan = {0};
 	struct error later = {0};
 	int r = read_or_begin(context, owner, &loan, error);

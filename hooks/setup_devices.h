@@ -1,9 +1,22 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
-#include "host_setup.h"
+#include "context.h"
+#include "kmod-helper/pci.h"
 
 /* The devices that setup is about: their ids, and the modules of their drivers. */
+
+enum setup_mode {
+	SETUP_SHARE,	 /* the host owns the card until a VM wants it */
+	SETUP_DEDICATED, /* the card is vfio-pci's from boot on */
+};
+
+struct setup_wish {
+	enum setup_mode mode;
+	const struct pci_function *const *functions; /* SETUP_DEDICATED: those, by address */
+	size_t function_count;
+	bool windows; /* SETUP_DEDICATED: and their drivers are blacklisted */
+};
 
 /* Can the functions of the wish be vfio-pci's from boot on? 0; -EBUSY when the host itself uses one
  * (network, storage); -EEXIST when one that is not named has the same ids and would go too; -EINVAL

@@ -8,6 +8,7 @@
 #include "kmod-helper/binding.h"
 #include "kmod-helper/holders.h"
 #include "kmod-helper/lock.h"
+#include "operations.h"
 #include "return.h"
 #include "room.h"
 #include "windows.h"
@@ -250,8 +251,9 @@ int take_plan(struct context *context, const struct take_request *request,
 	if (!wishes)
 		return error_set_errno(error, -ENOMEM, "plan the handover");
 	r = plan_take(&context->kernel, &plan_request, plan, error);
-	if (r == 0)
-		r = windows_plan(context, request, plan, error);
+	if (r == 0 && request->windows)
+		r = windows_plan(context, request->settings->windows_blacklist, request->owner.vmid,
+			plan, error);
 	for (size_t i = 0; r == 0 && i < plan->function_count; i++) {
 		r = block_reserved(context, request, loans, &plan->functions[i], &told, plan);
 		if (r < 0)
@@ -419,7 +421,7 @@ static int drop_unwanted(struct context *context, const struct executor *executo
 static int run_plan(struct context *context, const struct take_request *request,
 	const struct plan *plan, struct loan *loan, struct error *error)
 {
-	struct executor executor = context_executor(context);
+	struct executor executor = operations_executor(context);
 	struct error later = {0};
 	int r;
 

@@ -212,20 +212,20 @@ static int check_permanent(struct eviction *eviction, struct error *error)
 	return r;
 }
 
-int windows_plan(struct context *context, const struct take_request *request, struct plan *plan,
-	struct error *error)
+int windows_plan(struct context *context, enum windows_blacklist blacklist, unsigned int vmid,
+	struct plan *plan, struct error *error)
 {
 	cleanup(eviction_done) struct eviction eviction = {.context = context, .plan = plan};
 	int r;
 
-	if (!request->windows || request->settings->windows_blacklist == WINDOWS_BLACKLIST_OFF)
+	if (blacklist == WINDOWS_BLACKLIST_OFF)
 		return 0;
 	r = find_all(&eviction, error);
 	if (r < 0 || eviction.modules.count == 0)
 		return r;
-	if (request->settings->windows_blacklist == WINDOWS_BLACKLIST_PERMANENT)
+	if (blacklist == WINDOWS_BLACKLIST_PERMANENT)
 		return check_permanent(&eviction, error);
-	return plan_while_running(&eviction, request->owner.vmid, error);
+	return plan_while_running(&eviction, vmid, error);
 }
 
 static bool has_blacklist(const struct steps *steps, const char *subject)

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
-#include "take.h"
+#include "conf/settings.h"
+#include "context.h"
+#include "kmod-helper/executor.h"
+#include "kmod-helper/plan.h"
 
 /*
  * A Windows guest and the host's display driver, by the setting windows_blacklist. While such a
@@ -14,10 +17,9 @@
  */
 extern const struct operation windows_operations[]; /* ends with a NULL name */
 
-/* Adds to the plan of a guest what the setting asks for; nothing for other guests. 0 or an error.
- */
-int windows_plan(struct context *context, const struct take_request *request, struct plan *plan,
-	struct error *error);
+/* Adds to the plan of the Windows guest @vmid what the setting asks for. 0 or an error. */
+int windows_plan(struct context *context, enum windows_blacklist blacklist, unsigned int vmid,
+	struct plan *plan, struct error *error);
 
 /* Undoes what a loan has of it and the plan has not: the guest is no Windows any more, or the loan
  * came over from a gone VM that was. */
