@@ -6,7 +6,6 @@
  *   clients  until nobody has the node open, as nvidia's does
  *   flag     until the parameter "release" is set
  *   delay    for "delay_ms"
- *   late     until somebody has opened the node and closed it again: who looks before sees nobody
  *
  * With "pinned" the module counts a user that is no process.
  */
@@ -18,7 +17,7 @@
 
 static char mode[16] = "clients";
 module_param_string(mode, mode, sizeof(mode), 0644);
-MODULE_PARM_DESC(mode, "what remove() waits for: clients, flag, delay or late");
+MODULE_PARM_DESC(mode, "what remove() waits for: clients, flag or delay");
 
 static uint delay_ms = 1000;
 module_param(delay_ms, uint, 0644);
@@ -102,7 +101,7 @@ static int slow_probe(struct pci_dev *device, const struct pci_device_id *id)
 
 static bool slow_may_leave(struct slow *slow)
 {
-	if (!strncmp(mode, "clients", 7) || !strncmp(mode, "late", 4))
+	if (!strncmp(mode, "clients", 7))
 		return atomic_read(&slow->clients) == 0;
 	if (!strncmp(mode, "flag", 4))
 		return release;
@@ -113,11 +112,9 @@ static void slow_remove(struct pci_dev *device)
 {
 	struct slow *slow = pci_get_drvdata(device);
 
-	slow->leaving = strncmp(mode, "late", 4) != 0;
+	slow->leaving = true;
 	if (!strncmp(mode, "delay", 5))
 		msleep(delay_ms);
-	while (!strncmp(mode, "late", 4) && atomic_read(&slow->clients) == 0)
-		msleep(20);
 	/* Polling, as nvidia's does: the hung task detector stays silent. */
 	while (!slow_may_leave(slow))
 		msleep(20);

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # shellcheck shell=bash
-# Nobody else's disk, nobody else's keyboard.
+# Nobody else's disk, keyboard, network; nobody else's card.
 
 refused_for() {
 	assert_exit 1 gpu-ferry bind "$1"
@@ -40,4 +40,74 @@ test_disks_and_keyboards_of_the_host_are_refused() {
 	assert_exit 0 gpu-ferry bind "$nvme"
 	assert_exit 0 gpu-ferry unbind "$nvme"
 	assert_driver "$nvme" nvme
+}
+
+test_swap_and_raid_members_and_sticks_are_refused() {
+	local stick keyboard raid=/sys/block/md_test/md
+	head -c 65536 /dev/nvme0n1 >"$scratch/begin"
+	say "swapped to"
+	mkswap /dev/nvme0n1 >/dev/null
+	swapon /dev/nvme0n1
+	refused_for "$nvme" 'disk nvme0n1 is swapped to'
+	swapoff /dev/nvme0n1
+	dd if="$scratch/begin" of=/dev/nvme0n1 conv=notrunc,fsync 2>/dev/null
+	say "member of a RAID, made by the files of Documentation/admin-guide/md.rst"
+	modprobe -a raid1 md-mod
+	echo md_test >/sys/module/md_mod/parameters/new_array
+	echo none >$raid/metadata_version
+	echo raid1 >$raid/level
+	echo 1 >$raid/raid_disks
+	cat /sys/block/nvme0n1/dev >$raid/new_dev
+	refused_for "$nvme" 'disk nvme0n1 is part of a volume'
+	echo clear >$raid/array_state
+	say "a stick behind a USB controller"
+	stick=$(find "$(readlink -f "$pci/$usb_host")" -path '*/block/sd*' -name 'sd?' -printf '%f\n')
+	# it would be found first
+	keyboard=$(dirname "$(find "$(readlink -f "$pci/$usb_host")" -name idVendor -exec grep -l 0627 {} +)")
+	echo 0 >"$keyboard/authorized"
+	mkdir -p "$scratch/mnt"
+	mount -o ro "/dev/$stick" "$scratch/mnt"
+	refused_for "$usb_host" "disk $stick is mounted"
+	umount "$scratch/mnt"
+	echo 1 >"$keyboard/authorized"
+	udevadm settle
+	assert_driver "$usb_host" xhci_hcd
+}
+
+test_network_card_of_the_host_is_refused() {
+	local interface
+	interface=$(ls "$pci/$nic/net")
+	vm_config 104 <<-END
+		hostpci0: ${nic#0000:}
+	END
+	ip link set "$interface" up
+	assert_exit 1 "$hook" 104 pre-start
+	assert_one_line "$err"
+	assert_match "$err" "$nic is in use by the host: network interface $interface is up"
+	ip link set "$interface" down
+	ip link add test-bridge type bridge
+	ip link set "$interface" master test-bridge
+	refused_for "$nic" "network interface $interface belongs to a bridge"
+	assert_eq "$(json plan 104 | jq -r '.blockers[].code')" held
+	ip link del test-bridge
+	assert_driver "$nic" e1000e
+	assert_exit 0 gpu-ferry plan 104
+}
+
+# What Proxmox itself has promised to another VM, whether or not that has our hookscript.
+test_card_that_another_vm_has_reserved_is_refused() {
+	local file=/run/qemu-server/pci-id-reservations
+	vm_with_card 104 "$short1"
+	echo "$card1.0 105 time:$(($(date +%s) + 300))" >$file
+	assert_exit 1 "$hook" 104 pre-start
+	assert_one_line "$err"
+	assert_match "$err" "$card1.0 is reserved by VM 105"
+	assert_eq "$(json plan 104 | jq -r '.blockers[].code')" reserved
+	assert_card_home "$card1"
+	assert_eq "$(loans)" '' "loans after"
+	say "that is over, or our own"
+	echo "$card1.0 105 time:$(($(date +%s) - 1))" >$file
+	assert_exit 0 gpu-ferry plan 104
+	echo "$card1.0 104 time:$(($(date +%s) + 300))" >$file
+	assert_exit 0 gpu-ferry plan 104
 }

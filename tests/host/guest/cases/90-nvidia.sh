@@ -31,6 +31,83 @@ test_nvidia_card_is_unbound_alone_where_the_driver_lets_go() {
 	assert_nvidia_left
 }
 
+# remove() would wait for each of these, deaf to signals.
+test_nvidia_card_in_use_is_found_before_anything_is_changed() {
+	local pid
+	nvidia_come "$card1" "$card2"
+	vm_with_card 104 "$short1"
+	say "its node"
+	hold /dev/nvidia0
+	assert_exit 1 "$hook" 104 pre-start
+	assert_one_line "$err"
+	assert_match "$err" "in use by sleep \(PID $holder, nvidia0\)"
+	assert_eq "$(json list | jq -c --arg address "$card1.0" '.[] | select(.address == $address).holders | map([.kind, .pid, .node])')" \
+		"[[\"process\",$holder,\"nvidia0\"]]"
+	release
+	say "the other card's node, and with it the shared one: no use of this card"
+	sleep 1000 3</dev/nvidia1 4</dev/nvidiactl >/dev/null 2>&1 &
+	echo $! >>/run/tests.holders
+	await_descriptor $!
+	assert_exit 0 gpu-ferry plan 104
+	release
+	say "the shared node alone may be for any card"
+	hold /dev/nvidiactl
+	assert_exit 1 "$hook" 104 pre-start
+	assert_match "$err" "in use by sleep \(PID $holder, nvidiactl\)"
+	release
+	say "a mapping without a descriptor"
+	drm-mapping /dev/nvidia0 >"$scratch/mapped" &
+	pid=$!
+	echo $pid >>/run/tests.holders
+	until grep -q mapped "$scratch/mapped"; do sleep 0.1; done
+	assert_exit 1 "$hook" 104 pre-start
+	assert_match "$err" "in use by drm-mapping \(PID $pid, nvidia0\)"
+	release
+	assert_nvidia_home "$card1"
+	assert_eq "$(loans)" '' loans
+	say "NVIDIA's own daemon holds it for nobody: stopped under every policy, and started again"
+	cat >/run/systemd/system/nvidia-persistenced.service <<-END
+		[Service]
+		Type=exec
+		ExecStart=/bin/sh -c 'exec sleep 1000 3</dev/nvidia0'
+	END
+	systemctl daemon-reload
+	systemctl start nvidia-persistenced.service
+	await_descriptor "$(systemctl show -P MainPID nvidia-persistenced.service)"
+	start 104 --holder
+	assert_match "$(task_log 104)" 'stop unit nvidia-persistenced\.service'
+	assert_card_lent "$card1"
+	stop 104
+	assert_nvidia_home "$card1"
+	assert_eq "$(systemctl is-active nvidia-persistenced.service)" active "the daemon"
+	systemctl stop nvidia-persistenced.service
+	rm /run/systemd/system/nvidia-persistenced.service
+	systemctl daemon-reload
+	assert_nvidia_left
+}
+
+# The check before all steps saw nobody. USB leaves first, and takes its time here.
+test_nvidia_card_taken_into_use_meanwhile_is_seen_before_its_unbind() {
+	local starting
+	nvidia_come "$card1"
+	modprobe slowdriver mode=flag release=0
+	adopt "$card1.2" slowdriver
+	vm_with_card 104 "$short1"
+	(task start 104 --holder || true) &
+	starting=$!
+	until [ "$(driver_of "$card1.2")" = none ]; do sleep 0.1; done
+	hold /dev/nvidia0
+	echo 1 >/sys/module/slowdriver/parameters/release
+	wait "$starting"
+	assert_match "$(task_log 104)" "unbind $card1.0: it is in use by sleep \(PID $holder, nvidia0\)"
+	assert_driver "$card1.0" nvidia
+	assert_driver "$card1.1" snd_hda_intel
+	assert_driver "$card1.2" slowdriver
+	assert_eq "$(loans)" '' loans
+	release
+	host_reset >/dev/null 2>&1 || true
+}
+
 family_loaded() {
 	sed -n 's/^\(nvidia[a-z_]*\) .*/\1/p' /proc/modules | sort | tr '\n' ' '
 }
@@ -138,7 +215,8 @@ test_nvidia_driver_that_never_lets_go_is_overdue() {
 	vm_with_card 104 "$short1"
 	vm_with_card 105 "$short2"
 	assert_exit 1 "$hook" 104 pre-start
-	assert_match "$err" "$card1.0 .*did not let go within 3 s"
+	assert_match "$err" "$card1.0 .*did not let go within 3 s: who holds it cannot be seen \(process [0-9]+ waits"
+	assert_match "$err" 'an ordinary reboot may hang, .*sysrq-trigger. does not'
 	assert_eq "$(json status | jq -r '.loans[0].state')" overdue
 	assert_driver "$card1.1" snd_hda_intel
 	assert_driver "$card1.2" xhci_hcd
