@@ -67,7 +67,8 @@ SAY = $(if $(V),,@echo "  $(1)	$@";)
 objects = $(patsubst %.c,build/$(1)/%.o,$(2))
 
 .PHONY: all help install deb demo check check-programs check-unit check-unit-plain \
-	check-unit-sanitized check-cli check-fuzz check-host soak kill-sweep bench lint format packages clean FORCE
+	check-unit-sanitized check-cli check-fuzz check-host check-boot soak kill-sweep bench lint format \
+	packages clean FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -175,6 +176,9 @@ build/fuzz_%: build/fuzz/tests/fuzz/fuzz_%.o $(call objects,fuzz,$(ROOMS))
 
 check-host: ## a real kernel in QEMU
 	@tests/support/run-tier host tests/host/check
+
+check-boot: packages ## all hosts that GRUB boots, on both kernels: setup, reboot, a VM, undo, reboot
+	@tests/support/run-tier boot tests/host/check-boot
 
 # Both on the test host of RELEASE. A sequence that fails says its seed: make soak SEED=N SEQUENCES=1
 RELEASE ?= bookworm
