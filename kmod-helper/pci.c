@@ -56,21 +56,40 @@ static bool read_flag(const struct kernel *kernel, const char *address, const ch
 	return read_attribute(kernel, address, attribute, text, sizeof(text)) > 0 && text[0] == '1';
 }
 
+/* The @digits of a field of a modalias, after its @name. */
+static bool take_field(const char **text, const char *name, size_t digits, uint16_t *ret)
+{
+	const char *start = *text + strlen(name);
+	unsigned long long value;
+	char copy[16];
+
+	if (strncmp(*text, name, strlen(name)) != 0)
+		return false;
+	snprintf(copy, sizeof(copy), "%.*s", (int)digits, start);
+	if (strlen(copy) != digits || parse_unsigned(copy, 16, UINT16_MAX, &value) < 0)
+		return false;
+	*text = start + digits;
+	*ret = (uint16_t)value;
+	return true;
+}
+
 /* "pci:v00008086d000015F3sv00001028sd00000A1Bbc02sc00i00": all ids in one file. False where there
  * is none, as in a tree that was captured without it. */
 static bool read_modalias(const struct kernel *kernel, struct pci_function *function)
 {
-	unsigned int vendor, device, subsystem_vendor, subsystem_device, base, sub;
+	uint16_t base, sub;
+	const char *rest;
 	char text[128];
 
-	if (read_attribute(kernel, function->address, "modalias", text, sizeof(text)) < 0 ||
-		sscanf(text, "pci:v%8Xd%8Xsv%8Xsd%8Xbc%2Xsc%2X", &vendor, &device,
-			&subsystem_vendor, &subsystem_device, &base, &sub) != 6)
+	if (read_attribute(kernel, function->address, "modalias", text, sizeof(text)) < 0)
 		return false;
-	function->vendor_id = (uint16_t)vendor;
-	function->device_id = (uint16_t)device;
-	function->subsystem_vendor_id = (uint16_t)subsystem_vendor;
-	function->subsystem_device_id = (uint16_t)subsystem_device;
+	rest = text;
+	if (!take_field(&rest, "pci:v", 8, &function->vendor_id) ||
+		!take_field(&rest, "d", 8, &function->device_id) ||
+		!take_field(&rest, "sv", 8, &function->subsystem_vendor_id) ||
+		!take_field(&rest, "sd", 8, &function->subsystem_device_id) ||
+		!take_field(&rest, "bc", 2, &base) || !take_field(&rest, "sc", 2, &sub))
+		return false;
 	function->class_code = (uint16_t)(base << 8 | sub);
 	return true;
 }
