@@ -225,7 +225,8 @@ static int judge(const struct context *context, const struct loans *loans, const
 	}
 	if (owed)
 		return error_set(error, -EBUSY,
-			"%zu loans are still to be returned: gpu-ferry reconcile", owed);
+			"%zu loan%s still to be returned: gpu-ferry reconcile", owed,
+			owed == 1 ? " is" : "s are");
 	return 0;
 }
 

@@ -257,6 +257,8 @@ host_reset() {
 		modprobe "$home"
 		echo "$address" >"/sys/bus/pci/drivers/$home/bind"
 	done </run/tests.home
+	swapoff -a
+	[ ! -e /sys/block/md_test ] || echo clear >/sys/block/md_test/md/array_state
 	rmmod probefail slowdriver bootfb
 	vga_hide
 	nvidia_gone

@@ -124,6 +124,8 @@ test_stop_mode_backup_is_no_backup_of_a_stopped_vm() {
 	vm_with_card 104 "$short1"
 	start 104 --holder
 	echo 'lock: backup' >>/etc/pve/qemu-server/104.conf
+	# it has run for an hour: only its end a moment ago tells it from a stopped one
+	touch -d '1 hour ago' /run/gpu-ferry/locks/vm-104
 	stop 104
 	start 104 --holder
 	assert_card_lent "$card1"
