@@ -337,15 +337,6 @@ int changes_apply(
 
 /* ---- to be looked at */
 
-static struct json_object *format_strings(const struct names *names)
-{
-	struct json_object *array = json_object_new_array();
-
-	for (size_t i = 0; i < names->count; i++)
-		json_object_array_add(array, json_object_new_string(names->names[i]));
-	return array;
-}
-
 static struct json_object *format_change(const struct change *change)
 {
 	struct json_object *object = json_object_new_object();
@@ -365,12 +356,14 @@ static int print_json(const struct context *context, const struct changes *chang
 	struct json_object *array = json_object_new_array();
 
 	json_add_number(object, "vmid", changes->vmid);
-	json_object_object_add(
-		object, "command", changes->count ? format_strings(&words->names) : NULL);
+	if (changes->count)
+		json_add_strings(object, "command", &words->names);
+	else
+		json_object_object_add(object, "command", NULL);
 	for (size_t i = 0; i < changes->count; i++)
 		json_object_array_add(array, format_change(&changes->items[i]));
 	json_object_object_add(object, "changes", array);
-	json_object_object_add(object, "notes", format_strings(&changes->notes));
+	json_add_strings(object, "notes", &changes->notes);
 	json_object_object_add(object, "applied", json_object_new_boolean(changes->applied));
 	return output_json(context, object, error);
 }

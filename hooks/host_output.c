@@ -32,20 +32,6 @@ static int format_file(const struct file_edit *edit, struct json_object *files, 
 	return 0;
 }
 
-static struct json_object *format_lines(const struct names *lines)
-{
-	struct json_object *array = json_object_new_array();
-
-	for (size_t i = 0; i < lines->count; i++)
-		json_object_array_add(array, json_object_new_string(lines->names[i]));
-	return array;
-}
-
-void host_change_add_lines(struct json_object *object, const char *key, const struct names *lines)
-{
-	json_object_object_add(object, key, format_lines(lines));
-}
-
 static int add_programs(
 	const struct host_change *change, struct json_object *object, struct error *error)
 {
@@ -53,7 +39,7 @@ static int add_programs(
 
 	if (host_change_programs(change, &programs) < 0)
 		return error_set_errno(error, -ENOMEM, "format the change");
-	host_change_add_lines(object, "programs", &programs);
+	json_add_strings(object, "programs", &programs);
 	return 0;
 }
 

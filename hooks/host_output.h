@@ -13,11 +13,8 @@
 int host_change_format(
 	const struct host_change *change, struct json_object **ret, struct error *error);
 
-/* Completes @object by @key, the lines of @lines. */
-void host_change_add_lines(struct json_object *object, const char *key, const struct names *lines);
-
-/* Completes it by {"applied", "reboot": one is needed, for this change or an earlier one}, prints
- * and frees it. 0 or -EIO. */
+/* Completes @object by {"applied", "reboot": one is needed, for this change or an earlier one},
+ * prints and frees it. 0 or -EIO. */
 int host_change_print(const struct host_change *change, struct json_object *object, bool reboot,
 	struct error *error);
 

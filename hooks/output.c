@@ -42,6 +42,15 @@ void json_add_number(struct json_object *object, const char *key, int64_t number
 	json_object_object_add(object, key, json_object_new_int64(number));
 }
 
+void json_add_strings(struct json_object *object, const char *key, const struct names *strings)
+{
+	struct json_object *array = json_object_new_array();
+
+	for (size_t i = 0; i < strings->count; i++)
+		json_object_array_add(array, json_object_new_string(strings->names[i]));
+	json_object_object_add(object, key, array);
+}
+
 void json_add_owner(struct json_object *object, const char *key, const struct loan_owner *owner)
 {
 	struct json_object *value = NULL;

@@ -19,6 +19,8 @@ void json_add_text(struct json_object *object, const char *key, const char *text
 /* null for "" */
 void json_add_text_or_null(struct json_object *object, const char *key, const char *text);
 void json_add_number(struct json_object *object, const char *key, int64_t number);
+/* ["…", …] */
+void json_add_strings(struct json_object *object, const char *key, const struct names *strings);
 /* {"kind": "vm" or "hand", "vmid": 104 or null}; null for NULL */
 void json_add_owner(struct json_object *object, const char *key, const struct loan_owner *owner);
 /* [{"kind": "process", "container", "vm" or "kernel", "pid", "command", "guest", "node",

@@ -4,6 +4,7 @@
 #include "hooks/hand.h"
 #include "hooks/host_output.h"
 #include "hooks/host_setup.h"
+#include "hooks/output.h"
 #include "kmod-helper/base/cleanup.h"
 #include <string.h>
 
@@ -121,7 +122,7 @@ static int run_json(
 
 	if (r < 0)
 		return r;
-	host_change_add_lines(object, "notes", &setup->notices);
+	json_add_strings(object, "notes", &setup->notices);
 	r = carry_out(change, error);
 	return r < 0 ? r : host_change_print(change, TAKE_PTR(object), reboot, error);
 }

@@ -5,6 +5,7 @@
 #include "hooks/attachment.h"
 #include "hooks/host_output.h"
 #include "hooks/host_setup.h"
+#include "hooks/output.h"
 #include "kmod-helper/base/cleanup.h"
 
 static unsigned int refreshes_of(const struct file_edits *edits)
@@ -68,7 +69,7 @@ static int change_json(const struct host_change *change, bool was_empty, const s
 
 	if (r < 0)
 		return r;
-	host_change_add_lines(object, "not_undone", left);
+	json_add_strings(object, "not_undone", left);
 	r = carry_out(change, was_empty, error);
 	return r < 0 ? r : host_change_print(change, TAKE_PTR(object), reboot, error);
 }
