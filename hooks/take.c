@@ -19,8 +19,6 @@
 #include <time.h>
 
 #define GROUP_LOCK_MS 5000
-#define UDEV_WAIT_MS 5000
-#define UDEV_LOOK_MS 20
 #define ROOMS_MAX 3 /* what was stopped may give way to another that is to be stopped */
 
 static const struct loan *find_own(const struct loans *loans, const struct loan_owner *owner)
@@ -153,28 +151,11 @@ static int find_held(
 	holders_done(&plan->holders);
 	if (count == 0)
 		return 0;
-	r = holders_of_functions(
+	r = holders_that_stay(
 		&context->kernel, loans, addresses, count, &nodes, &plan->holders, error);
 	if (r == 0)
 		record_nodes(plan, &nodes);
 	return r;
-}
-
-static bool udev_is_busy(const struct context *context)
-{
-	auto_close int fd = file_open(&context->root, "run/udev/queue", O_PATH);
-
-	return fd >= 0;
-}
-
-/* Rules open a device that has just come (alsactl restores the mixer's state): a card that came
- * home a moment ago, as at qm reboot, is not in use for that. */
-static void await_udev(const struct context *context)
-{
-	unsigned long long end = clock_milliseconds() + UDEV_WAIT_MS;
-
-	while (udev_is_busy(context) && clock_milliseconds() < end && !stop_requested)
-		poll(NULL, 0, UDEV_LOOK_MS);
 }
 
 static bool is_allowed(const struct settings *settings, const char *address)
@@ -204,10 +185,6 @@ static int add_held(struct context *context, const struct settings *settings,
 {
 	int r = find_held(context, loans, plan, error);
 
-	if (r == 0 && plan->holders.count && context->root.live && udev_is_busy(context)) {
-		await_udev(context);
-		r = find_held(context, loans, plan, error);
-	}
 	if (r < 0)
 		return r;
 	drop_allowed(settings, &plan->holders);

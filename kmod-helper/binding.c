@@ -10,6 +10,8 @@
 #include <string.h>
 
 #define DRIVERS_PROBE "sys/bus/pci/drivers_probe"
+#define BUSY_STEP_MS 100
+#define BUSY_TRIES 50
 
 static int read_driver(const struct kernel *kernel, const char *address, char *ret, size_t size,
 	struct error *error)
@@ -54,7 +56,7 @@ static int set_override(
 
 /* What drivers_probe answers says little: it succeeds even when nothing was bound. Only the link
  * tells, and only the driver's own bind file says why not. */
-static int probe(
+static int probe_once(
 	const struct kernel *kernel, const char *address, const char *driver, struct error *error)
 {
 	char now[PCI_DRIVER_SIZE];
@@ -74,6 +76,23 @@ static int probe(
 		return r;
 	return error_set(
 		error, -ENODEV, "bind %s to %s: the driver did not take it", address, driver);
+}
+
+/* A process that was killed has no descriptors in /proc any more while the kernel still closes them
+ * and unpins its guest's memory: until its VFIO group is free, no host driver may have the device
+ * (iommu_device_use_default_domain() in drivers/iommu/iommu.c), and that passes. */
+static int probe(
+	const struct kernel *kernel, const char *address, const char *driver, struct error *error)
+{
+	for (unsigned int i = 1;; i++) {
+		char now[PCI_DRIVER_SIZE];
+		int r = probe_once(kernel, address, driver, error);
+
+		if (r != -EBUSY || i == BUSY_TRIES ||
+			pci_read_driver(kernel, address, now, sizeof(now)) < 0 || *now)
+			return r;
+		kernel->ops->wait_close(kernel->context, DRIVERS_PROBE, BUSY_STEP_MS);
+	}
 }
 
 /* Leaves the function without a driver; fine when it has none, an error when @driver has it not. */
@@ -170,7 +189,7 @@ static int unbind_unheld(
 	int r = 0;
 
 	if (driver_may_wait(kernel, address))
-		r = holders_of_functions(kernel, NULL, &address, 1, NULL, &holders, error);
+		r = holders_that_stay(kernel, NULL, &address, 1, NULL, &holders, error);
 	if (is_counted)
 		drop_kernel(&holders);
 	if (r == 0)

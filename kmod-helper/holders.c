@@ -9,6 +9,10 @@
 #include <string.h>
 
 #define WAIT_STEP_MS 200
+#define UDEV_QUEUE "run/udev/queue"
+#define UDEV_UNIT "systemd-udevd.service"
+#define UDEV_STEP_MS 20
+#define UDEV_LOOKS 250
 
 /* The pass while it runs: what the process @pid was seen with. */
 struct search {
@@ -311,6 +315,43 @@ int holders_of_functions(const struct kernel *kernel, const struct loans *loans,
 	else
 		*ret = holders;
 	return r;
+}
+
+static bool udev_is_busy(const struct kernel *kernel)
+{
+	char nothing[2];
+
+	return kernel_read(kernel, UDEV_QUEUE, nothing, sizeof(nothing)) >= 0;
+}
+
+/* Somebody may have come or gone between the pass over /proc and the module's count. */
+static bool may_pass(const struct kernel *kernel, const struct holders *holders, unsigned int look)
+{
+	for (size_t i = 0; i < holders->count; i++) {
+		const struct holder *holder = &holders->items[i];
+
+		if (strcmp(holder->unit, UDEV_UNIT) == 0)
+			continue;
+		if (holder->kind != HOLDER_KERNEL || (look > 0 && !udev_is_busy(kernel)))
+			return false;
+	}
+	return holders->count > 0;
+}
+
+int holders_that_stay(const struct kernel *kernel, const struct loans *loans,
+	const char *const *addresses, size_t count, struct nodes *nodes, struct holders *ret,
+	struct error *error)
+{
+	for (unsigned int look = 0;; look++) {
+		int r = holders_of_functions(kernel, loans, addresses, count, nodes, ret, error);
+
+		if (r < 0 || look == UDEV_LOOKS || !may_pass(kernel, ret, look))
+			return r;
+		holders_done(ret);
+		if (nodes)
+			nodes_done(nodes);
+		kernel->ops->wait_close(kernel->context, UDEV_QUEUE, UDEV_STEP_MS);
+	}
 }
 
 int holders_of_group(

@@ -48,6 +48,16 @@ int holders_of_functions(const struct kernel *kernel, const struct loans *loans,
 	const char *const *addresses, size_t count, struct nodes *nodes, struct holders *ret,
 	struct error *error);
 
+/*
+ * As holders_of_functions(), for who is about to refuse: what udev's rules do with a device that
+ * came a moment ago (alsactl restores a mixer's state) is no use of it, and is waited for, at most
+ * five seconds; a module's count that no process explains is read again. Where nobody has them it
+ * is one pass.
+ */
+int holders_that_stay(const struct kernel *kernel, const struct loans *loans,
+	const char *const *addresses, size_t count, struct nodes *nodes, struct holders *ret,
+	struct error *error);
+
 /* Who has a function whose driver does not let go: of its nodes as @loan recorded them, and of its
  * group through VFIO. 0 or -errno. */
 int holders_of_stuck(const struct kernel *kernel, const struct loan *loan, const char *address,

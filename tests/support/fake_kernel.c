@@ -351,7 +351,9 @@ static int write_bind(struct fake *fake, struct fake_driver *driver, const char 
 	if (!function || !driver_matches(driver, function))
 		return -ENODEV;
 	device_lock(function);
-	if (*function->driver)
+	if (*function->driver ||
+		(function->group == fake->vfio_owned_group &&
+			strcmp(driver->name, "vfio-pci") != 0))
 		return -EBUSY;
 	return probe_one(driver, function);
 }

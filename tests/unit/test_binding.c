@@ -177,8 +177,30 @@ Test(binding, a_host_driver_is_not_bound_while_vfio_owns_the_group)
 {
 	audio()->driver[0] = '\0';
 	fake->vfio_owned_group = 15;
-	fake_driver(fake, "snd_hda_intel")->probe_error = -EBUSY;
 	cr_expect_eq(undo("unbind", step_of("snd_hda_intel", "snd_hda_intel"), NULL), -EBUSY);
+}
+
+static unsigned int waits;
+
+static void free_the_group(void *context, const char *path, unsigned int milliseconds)
+{
+	(void)path, (void)milliseconds;
+	if (++waits == 3)
+		((struct fake *)context)->vfio_owned_group = -1;
+}
+
+Test(binding, a_group_that_a_killed_process_still_closes_is_waited_for)
+{
+	struct kernel_ops ops = *kernel.ops;
+
+	ops.wait_close = free_the_group;
+	kernel.ops = &ops;
+	waits = 0;
+	audio()->driver[0] = '\0';
+	fake->vfio_owned_group = 15;
+	cr_expect_eq(undo("unbind", step_of("snd_hda_intel", "snd_hda_intel"), NULL), 0);
+	cr_expect_str_eq(audio()->driver, "snd_hda_intel");
+	cr_expect_eq(waits, 3u);
 }
 
 Test(binding, undo_of_bind_lets_another_driver_alone)

@@ -337,6 +337,67 @@ Test(holders, however_many_nodes_it_is_one_pass)
 }
 
 /* On its way out a driver has taken its nodes off the list before it waits. */
+static unsigned int waits;
+static size_t uses_after_a_wait;
+
+static void wait_and_see(void *context, const char *path, unsigned int milliseconds)
+{
+	(void)context, (void)path, (void)milliseconds;
+	if (++waits == 2)
+		use_count = uses_after_a_wait;
+}
+
+static void find_those_that_stay(size_t later)
+{
+	static const char *const addresses[] = {GPU, AUDIO, USB};
+	struct error error = {0};
+
+	ops.wait_close = wait_and_see;
+	waits = 0;
+	uses_after_a_wait = later;
+	cr_assert_eq(holders_that_stay(&kernel, NULL, addresses, 3, NULL, &holders, &error), 0);
+}
+
+/* As 90-alsa-restore.rules does with a sound card that has just come. */
+Test(holders, what_udev_does_with_a_new_device_passes)
+{
+	add_use(300, "(udev-worker)\n", "0::/system.slice/systemd-udevd.service/udev\n", 116, 3);
+	find_those_that_stay(0);
+	cr_expect_eq(holders.count, 0u);
+	cr_expect_eq(waits, 2u);
+}
+
+Test(holders, a_rule_of_udev_that_does_not_end_is_named)
+{
+	add_use(300, "alsactl\n", "0::/system.slice/systemd-udevd.service\n", 116, 3);
+	find_those_that_stay(1);
+	cr_expect_eq(holders.count, 1u);
+	cr_expect_gt(waits, 10u);
+}
+
+Test(holders, who_is_not_udev_is_not_waited_for)
+{
+	add_use(300, "(udev-worker)\n", "0::/system.slice/systemd-udevd.service/udev\n", 116, 3);
+	add_use(301, "ollama\n", "0::/system.slice/ollama.service\n", 226, 0);
+	find_those_that_stay(0);
+	cr_expect_eq(holders.count, 2u);
+	cr_expect_eq(waits, 0u);
+}
+
+Test(holders, a_count_without_a_process_is_looked_at_twice_and_as_long_as_udev_works)
+{
+	use_module("1\n");
+	find_those_that_stay(0);
+	cr_expect_eq(holders.count, 1u);
+	cr_expect_eq(waits, 1u);
+
+	holders_done(&holders);
+	scratch_write(&scratch, "run/udev/queue", "");
+	find_those_that_stay(0);
+	cr_expect_eq(holders.count, 1u);
+	cr_expect_gt(waits, 10u);
+}
+
 Test(holders, a_stuck_driver_is_held_by_who_has_what_was_recorded)
 {
 	static const char *const addresses[] = {AUDIO};
