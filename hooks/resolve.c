@@ -242,7 +242,6 @@ static enum blocker_code blocker_of(int status)
 int resolved_block(const struct resolved *resolved, struct plan *plan)
 {
 	const struct choice *choice = &resolved->choice;
-	size_t before = plan->blocker_count; /* SIZE_MAX: choice->error is told elsewhere */
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < choice->count; i++) {
@@ -250,13 +249,10 @@ int resolved_block(const struct resolved *resolved, struct plan *plan)
 
 		/* that another VM has the one choice there is, the plan finds in more detail */
 		if (entry->error.status == -EBUSY && entry->chosen >= 0)
-			before = SIZE_MAX;
-		else if (entry->error.status < 0)
+			continue;
+		if (entry->error.status < 0)
 			r = plan_block(plan, blocker_of(entry->error.status), "hostpci%u: %s",
 				entry->index, entry->error.message);
 	}
-	/* what is wrong with no entry alone: a device assigned more than once */
-	if (r == 0 && plan->blocker_count == before && choice->error.status < 0)
-		r = plan_block(plan, blocker_of(choice->error.status), "%s", choice->error.message);
 	return r;
 }

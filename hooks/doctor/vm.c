@@ -103,15 +103,6 @@ static void check_entry(struct patient *patient, const struct choice_entry *entr
 	}
 }
 
-static bool has_broken_entry(const struct choice *choice)
-{
-	for (size_t i = 0; i < choice->count; i++) {
-		if (choice->entries[i].error.status < 0)
-			return true;
-	}
-	return false;
-}
-
 static void check_hostpci(struct patient *patient)
 {
 	const struct choice *choice = &patient->guest.resolved.choice;
@@ -123,10 +114,6 @@ static void check_hostpci(struct patient *patient)
 			"it has no hostpci: no card is passed to it");
 		check_fix(patient->list, "gpu-ferry attach %u %s", patient->vmid,
 			patient_device(patient));
-	} else if (choice->error.status < 0 && !has_broken_entry(choice)) {
-		check_add(patient->list, CHECK_FAIL, "vm_hostpci", "%s", choice->error.message);
-		check_fix(patient->list, "qm config %u  # then: qm set %u --delete hostpciN",
-			patient->vmid, patient->vmid);
 	}
 }
 

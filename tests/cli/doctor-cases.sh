@@ -284,6 +284,25 @@ case_doctor_as_nobody() {
 	chmod 750 "$tree/etc/pve" "$tree/etc/pve/nodes"
 	chmod 000 "$tree/boot/config-6.8.12-4-pve" "$tree/etc/modprobe.d/pve-blacklist.conf"
 	call as=nobody gpu-ferry doctor 104 --root "$tree"
+	echo "-- a hookscript that runs with it stands in a record for root alone"
+	sed -i 's/snippets.gpu-ferry/&-chain/' "$tree/etc/pve/nodes/pve1/qemu-server/104.conf"
+	write var/lib/gpu-ferry/attachments/vm-104.json '{"schema":1,"vmid":104,"since":"2026-01-02T03:04:05Z",' \
+		'"keys":[{"key":"hookscript","before":"local:snippets/mine","after":"local:snippets/gpu-ferry-chain"}],"functions":[]}'
+	chmod 700 "$tree/var/lib/gpu-ferry"
+	chmod 755 "$tree/etc/pve" "$tree/etc/pve/nodes"
+	call as=nobody gpu-ferry doctor 104 --root "$tree" | grep 'hookscript runs'
+	checks 'hookscript' 104
+}
+
+# Its package was removed, or an upgrade has replaced it: then nothing more can be loaded.
+case_doctor_of_a_kernel_that_is_gone() {
+	if cannot_enter; then return; fi
+	amd_workstation
+	rm -r "$tree/lib" # its modules; /lib is the machine's then
+	write proc/sys/kernel/osrelease 6.8.12-4-gone
+	installed
+	live gpu-ferry doctor | grep -A1 /lib/modules
+	checks /lib/modules
 }
 
 case_doctor_writes_nothing() {
@@ -497,6 +516,12 @@ case_doctor_configs_of_all_kinds() {
 	echo "-- taken just now"
 	running 105 4242
 	write run/qemu-server/pci-id-reservations "0000:02:00.0 105 pid:4242"
+	checks 'start now|would not' 112
+	echo "-- the host uses it"
+	rm "$tree/run/qemu-server/pci-id-reservations"
+	device 0000:02:00.2 10de:1ad6 1458:40bc 0c03 16 xhci_hcd
+	write "$(function_path 0000:02:00.2)/usb3/3-1/3-1:1.0/input/input7/name" "A Keyboard"
+	write "$(function_path 0000:02:00.2)/usb3/3-1/3-1:1.0/input/input7/capabilities/key" fffffffffffffffe
 	checks 'start now|would not' 112
 	echo "-- a VM's own settings"
 	settings 'boot_display = "allow";' 'vms = ( { vmid = 113; boot_display = "refuse"; } );'
