@@ -156,6 +156,23 @@ int loan_settle(struct context *context, struct loan *loan, struct error *error)
 	return 0;
 }
 
+int loan_begin(struct context *context, const struct loan_owner *owner,
+	const struct settings *settings, struct loan *ret, struct error *error)
+{
+	int r = loan_read(&context->root, owner, ret, error);
+
+	if (r == -ENOENT) {
+		loan_init(ret, owner);
+		r = 0;
+	} else if (r == 0) {
+		r = loan_settle(context, ret, error);
+	}
+	ret->write_deadline_ms = settings->write_deadline_seconds * 1000;
+	ret->slow_write_deadline_ms = settings->slow_write_deadline_seconds * 1000;
+	ret->return_wait_ms = settings->return_wait_seconds * 1000;
+	return r;
+}
+
 static const struct loan_function *find_borrowed(const struct loan *lent, const struct loan *loan)
 {
 	for (size_t i = 0; i < loan->function_count; i++) {

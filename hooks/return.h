@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
+#include "conf/settings.h"
 #include "context.h"
 #include "kmod-helper/loan.h"
 
@@ -45,6 +46,11 @@ int return_steps(struct context *context, struct loan *loan, struct error *error
 
 /* Waits for a killed hook's write in hand. 0; -EBUSY with the reason when it does not come back. */
 int loan_settle(struct context *context, struct loan *loan, struct error *error);
+
+/* The owner's loan as it stands, settled, or a new one; from now on with the deadlines of
+ * @settings, which whoever returns it does not read. */
+int loan_begin(struct context *context, const struct loan_owner *owner,
+	const struct settings *settings, struct loan *ret, struct error *error);
 
 /* Takes the lock of the loan: a descriptor to close, or -errno. */
 int loan_lock(struct context *context, const struct loan_owner *owner, unsigned int deadline_ms,

@@ -196,18 +196,6 @@ int room_give_back(struct context *context, const struct loan_owner *owner, stru
 	return r < 0 ? r : saved;
 }
 
-static int read_or_begin(struct context *context, const struct loan_owner *owner, struct loan *ret,
-	struct error *error)
-{
-	int r = loan_read(&context->root, owner, ret, error);
-
-	if (r == -ENOENT) {
-		loan_init(ret, owner);
-		return 0;
-	}
-	return r < 0 ? r : loan_settle(context, ret, error);
-}
-
 /* Between its steps and the taking nobody works on the loan, and yet it is not to be returned. */
 static int mark_ours(struct context *context, struct loan *loan, struct error *error)
 {
@@ -217,13 +205,13 @@ static int mark_ours(struct context *context, struct loan *loan, struct error *e
 	return loan_write(&context->root, loan, error);
 }
 
-int room_make(struct context *context, const struct loan_owner *owner, const struct plan *plan,
-	struct error *error)
+int room_make(struct context *context, const struct loan_owner *owner,
+	const struct settings *settings, const struct plan *plan, struct error *error)
 {
 	struct executor executor = operations_executor(context);
 	cleanup(loan_done) struct loan loan = {0};
 	struct error later = {0};
-	int r = read_or_begin(context, owner, &loan, error);
+	int r = loan_begin(context, owner, settings, &loan, error);
 
 	for (size_t i = 0; r == 0 && i < count_room_steps(&plan->steps); i++) {
 		if (insert_step(&loan.steps, &plan->steps.items[i]) < 0)

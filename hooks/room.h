@@ -35,8 +35,8 @@ bool room_is_needed(const struct plan *plan);
  * holds the loan's lock and no group's. When one fails those done are undone, and the loan is as it
  * was.
  */
-int room_make(struct context *context, const struct loan_owner *owner, const struct plan *plan,
-	struct error *error);
+int room_make(struct context *context, const struct loan_owner *owner,
+	const struct settings *settings, const struct plan *plan, struct error *error);
 
 /* Undoes that again, where the taking that it was for is refused. What fails stays in the loan. */
 int room_give_back(struct context *context, const struct loan_owner *owner, struct error *error);

@@ -13,8 +13,6 @@
 #include "room.h"
 #include "windows.h"
 #include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
 #include <string.h>
 #include <time.h>
 
@@ -356,13 +354,6 @@ static int inherit(struct context *context, const struct loans *loans, const str
 	return r;
 }
 
-static void set_deadlines(struct loan *loan, const struct settings *settings)
-{
-	loan->write_deadline_ms = settings->write_deadline_seconds * 1000;
-	loan->slow_write_deadline_ms = settings->slow_write_deadline_seconds * 1000;
-	loan->return_wait_ms = settings->return_wait_seconds * 1000;
-}
-
 static bool is_wanted(const struct plan *plan, const struct loan_function *function)
 {
 	for (size_t i = 0; i < plan->function_count; i++) {
@@ -395,16 +386,14 @@ static int drop_unwanted(struct context *context, const struct executor *executo
 	return first;
 }
 
-static int run_plan(struct context *context, const struct take_request *request,
-	const struct plan *plan, struct loan *loan, struct error *error)
+static int run_plan(
+	struct context *context, const struct plan *plan, struct loan *loan, struct error *error)
 {
 	struct executor executor = operations_executor(context);
 	struct error later = {0};
 	int r;
 
 	executor.stop = &stop_requested;
-
-	set_deadlines(loan, request->settings);
 	loan->state = LOAN_TAKING;
 	r = drop_unwanted(context, &executor, plan, loan, error);
 	if (r == 0)
@@ -453,20 +442,14 @@ static int take_locked(struct context *context, const struct take_request *reque
 		return r;
 	if (room_is_needed(plan))
 		return ROOM_FIRST;
-	r = loan_read(&context->root, &request->owner, &loan, error);
-	if (r == -ENOENT) {
-		loan_init(&loan, &request->owner);
-		r = 0;
-	} else if (r == 0) {
-		r = loan_settle(context, &loan, error);
-	}
+	r = loan_begin(context, &request->owner, request->settings, &loan, error);
 	if (r == 0)
 		r = inherit(context, &loans, plan, &loan, error);
 	if (r < 0)
 		return r;
 	tell_notices(context, plan);
 	room_sort(&loan.steps);
-	return run_plan(context, request, plan, &loan, error);
+	return run_plan(context, plan, &loan, error);
 }
 
 /* Who has the lock of a group for that long is in the loans: better than the lock's name. */
@@ -538,7 +521,7 @@ static int make_room(struct context *context, const struct take_request *request
 	char text[640];
 
 	if (patience->rooms < ROOMS_MAX) {
-		int r = room_make(context, &request->owner, plan, error);
+		int r = room_make(context, &request->owner, request->settings, plan, error);
 
 		/* one that failed has been given back already */
 		patience->rooms += r == 0;

@@ -168,6 +168,17 @@ static int worker_await(const struct worker *worker, unsigned int deadline_ms,
 	}
 }
 
+static bool is_bind(const struct step *step)
+{
+	return strcmp(step->operation, "bind") == 0;
+}
+
+static bool is_unbind(const struct step *step)
+{
+	return strcmp(step->operation, "unbind") == 0 ||
+		strcmp(step->operation, "unbind-counted") == 0;
+}
+
 /* As a person would say it: undoing an unbind is a bind. */
 static void describe(const struct step *step, enum direction direction, char *buffer, size_t size)
 {
@@ -176,9 +187,9 @@ static void describe(const struct step *step, enum direction direction, char *bu
 
 	if (strcmp(step->operation, "override") == 0)
 		snprintf(buffer, size, "override %s: %s", step->subject, *value ? value : "none");
-	else if (strncmp(step->operation, applies ? "unbind" : "bind", applies ? 6 : 4) == 0)
+	else if (applies ? is_unbind(step) : is_bind(step))
 		snprintf(buffer, size, "unbind %s from %s", step->subject, step->argument);
-	else if (strncmp(step->operation, applies ? "bind" : "unbind", applies ? 4 : 6) == 0)
+	else if (applies ? is_bind(step) : is_unbind(step))
 		snprintf(buffer, size, "bind %s to %s", step->subject, step->argument);
 	else if (strcmp(step->operation, "framebuffer") == 0)
 		snprintf(buffer, size, "%s %.64s %s %s", applies ? "unbind" : "bind",

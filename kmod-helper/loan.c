@@ -593,29 +593,13 @@ int loan_await(const struct root *root, const struct loan *loan, unsigned int de
 	return loan_is_busy(root, loan) ? -EBUSY : 0;
 }
 
-/* What hooks that were killed while they wrote it left: ".vm-104.json.4242.tmp" */
-static void remove_leftovers(const struct root *root, const char *path)
-{
-	cleanup(names_done) struct names names = {0};
-	char start[PATH_MAX], leftover[PATH_MAX];
-
-	snprintf(start, sizeof(start), ".%s.", strrchr(path, '/') + 1);
-	if (folder_list(root, LOAN_FOLDER, &names) < 0)
-		return;
-	for (size_t i = 0; i < names.count; i++) {
-		if (strncmp(names.names[i], start, strlen(start)) != 0)
-			continue;
-		snprintf(leftover, sizeof(leftover), LOAN_FOLDER "/%s", names.names[i]);
-		(void)file_remove(root, leftover, NULL);
-	}
-}
-
 int loan_remove(const struct root *root, const struct loan_owner *owner, struct error *error)
 {
 	char path[PATH_MAX];
 
 	owner_path(owner, path, sizeof(path));
-	remove_leftovers(root, path);
+	/* what hooks that were killed while they wrote it left */
+	file_sweep(root, path);
 	return file_remove(root, path, error);
 }
 
