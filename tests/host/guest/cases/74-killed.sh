@@ -2,11 +2,11 @@
 # shellcheck shell=bash
 # The hook ends before its time, at any instruction.
 
-# `make kill-sweep` kills before every call. These 30 make more than 40 kills, for where a child or the
+# `make kill-sweep` kills before every call. These 45 make more than 40 kills: where a child or the
 # group dies are two.
 limit_killed_before_any_of_its_system_calls=600
 test_killed_before_any_of_its_system_calls() {
-	kill-sweep 30
+	kill-sweep 45
 }
 
 # What Proxmox's Stop button does to the task: TERM to its process group, KILL 5 s later. The USB function
