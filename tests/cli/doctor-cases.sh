@@ -298,7 +298,7 @@ case_doctor_as_nobody() {
 case_doctor_of_a_kernel_that_is_gone() {
 	if cannot_enter; then return; fi
 	amd_workstation
-	rm -r "$tree/lib" # its modules; /lib is the machine's then
+	rm -r "${tree:?}/lib" # its modules; /lib is the machine's then
 	write proc/sys/kernel/osrelease 6.8.12-4-gone
 	installed
 	live gpu-ferry doctor | grep -A1 /lib/modules
