@@ -114,9 +114,13 @@ static void placed_done(struct placed *placed)
 	arguments_done(placed->items, placed->count);
 }
 
-static int placed_add(struct placed *placed, const char *text, const char *path, unsigned int line)
+/* The text of @place does not count. */
+static int placed_add(struct placed *placed, const char *text, const struct boot_argument *place)
 {
-	struct boot_argument argument = {.text = strdup(text), .path = strdup(path), .line = line};
+	struct boot_argument argument = {.text = strdup(text),
+		.path = strdup(place->path),
+		.line = place->line,
+		.line_count = place->line_count};
 	struct boot_argument *grown =
 		reallocarray(placed->items, placed->count + 1, sizeof(*grown));
 
@@ -139,9 +143,9 @@ static const struct boot_argument *placed_find(const struct placed *placed, cons
 	return NULL;
 }
 
-/* The words of @value: one that @before had keeps its place, a new one is from @path and @line. */
-static int placed_split(const struct placed *before, const char *value, const char *path,
-	unsigned int line, struct placed *ret)
+/* The words of @value: one that @before had keeps its place, a new one is from @place. */
+static int placed_split(const struct placed *before, const char *value,
+	const struct boot_argument *place, struct placed *ret)
 {
 	cleanup(names_done) struct names words = {0};
 	cleanup(placed_done) struct placed placed = {0};
@@ -150,8 +154,7 @@ static int placed_split(const struct placed *before, const char *value, const ch
 	for (size_t i = 0; r == 0 && i < words.count; i++) {
 		const struct boot_argument *known = placed_find(before, words.names[i]);
 
-		r = placed_add(&placed, words.names[i], known ? known->path : path,
-			known ? known->line : line);
+		r = placed_add(&placed, words.names[i], known ? known : place);
 	}
 	if (r < 0)
 		return r;
@@ -168,6 +171,9 @@ struct grub_reading {
 static int grub_assigned(void *context, const struct grub_variable *variable)
 {
 	struct grub_reading *reading = context;
+	const struct boot_argument place = {.path = variable->path,
+		.line = variable->line,
+		.line_count = variable->line_count};
 
 	for (size_t i = 0; i < GRUB_VARIABLE_COUNT; i++) {
 		struct placed after = {0};
@@ -175,8 +181,7 @@ static int grub_assigned(void *context, const struct grub_variable *variable)
 
 		if (strcmp(variable->name, grub_variables[i]) != 0)
 			continue;
-		r = placed_split(&reading->variables[i], variable->value, variable->path,
-			variable->line, &after);
+		r = placed_split(&reading->variables[i], variable->value, &place, &after);
 		if (r < 0)
 			return r;
 		placed_done(&reading->variables[i]);
@@ -249,8 +254,7 @@ static int grub_read(const struct root *root, struct placed *ret, struct error *
 		const struct placed *words = &reading.variables[i];
 
 		for (size_t k = 0; r == 0 && k < words->count; k++)
-			r = placed_add(ret, words->items[k].text, words->items[k].path,
-				words->items[k].line);
+			r = placed_add(ret, words->items[k].text, &words->items[k]);
 		placed_done(&reading.variables[i]);
 	}
 	return r;
@@ -259,15 +263,17 @@ static int grub_read(const struct root *root, struct placed *ret, struct error *
 static int systemd_boot_read(const struct root *root, struct placed *ret, struct error *unknown)
 {
 	struct file_read_options options = {.max = MAX_BYTES};
+	auto_free char *path = strdup(KERNEL_COMMAND_LINE_PATH);
+	const struct boot_argument place = {.path = path, .line = 1, .line_count = 1};
 	struct placed none = {0};
 	auto_free char *text = NULL;
 	int r = file_read(root, KERNEL_COMMAND_LINE_PATH, &options, &text, NULL, unknown);
 
-	if (r < 0)
-		return r;
+	if (r < 0 || !path)
+		return r < 0 ? r : -ENOMEM;
 	/* proxmox-boot-tool takes the first line only (zz-proxmox-boot, `head -n 1`) */
 	text[strcspn(text, "\n")] = '\0';
-	return placed_split(&none, text, KERNEL_COMMAND_LINE_PATH, 1, ret);
+	return placed_split(&none, text, &place, ret);
 }
 
 static int configured_read(
@@ -325,6 +331,16 @@ const struct boot_argument *boot_command_line_find(
 {
 	for (size_t i = line->configured_count; i-- > 0;) {
 		if (kernel_argument_value(line->configured[i].text, name))
+			return &line->configured[i];
+	}
+	return NULL;
+}
+
+const struct boot_argument *boot_command_line_find_given(
+	const struct boot_command_line *line, const char *argument)
+{
+	for (size_t i = line->configured_count; i-- > 0;) {
+		if (kernel_argument_gives(line->configured[i].text, argument))
 			return &line->configured[i];
 	}
 	return NULL;

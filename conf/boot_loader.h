@@ -33,11 +33,12 @@ void boot_loader_find(const struct root *root, struct boot_loader *ret);
 /* What puts a change into effect: "update-grub", "proxmox-boot-tool refresh"; NULL when unknown. */
 const char *boot_loader_refresh_command(const struct boot_loader *loader);
 
-/* One argument of the kernel's command line, and the line that it comes from. */
+/* One argument of the kernel's command line, and the lines that it comes from. */
 struct boot_argument {
 	char *text; /* "intel_iommu=on" */
 	char *path; /* "etc/default/grub" */
 	unsigned int line;
+	unsigned int line_count; /* of the assignment, whose value may go on in the next line */
 };
 
 struct boot_command_line {
@@ -58,6 +59,11 @@ void boot_command_line_done(struct boot_command_line *line);
 /* The configured argument @name (with any value), the last one; NULL when it is not given. */
 const struct boot_argument *boot_command_line_find(
 	const struct boot_command_line *line, const char *name);
+
+/* The configured argument that gives @argument, "intel_iommu=on": that one, or one whose list of
+ * values has it ("intel_iommu=on,sm_on"). NULL when none does. */
+const struct boot_argument *boot_command_line_find_given(
+	const struct boot_command_line *line, const char *argument);
 
 /* The argument without which this maker's IOMMU stays off with the running kernel:
  * "intel_iommu=on" on Intel where the kernel does not switch it on by itself; else NULL. That it

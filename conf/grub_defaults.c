@@ -19,6 +19,7 @@ struct reader {
 	const char *path;
 	const char *start;
 	const char *position;
+	const char *end;    /* of the statement that is read */
 	unsigned int depth; /* inside if, for, while, case, { */
 };
 
@@ -104,6 +105,7 @@ static int variable_set(struct reader *reader, const char *name, size_t length, 
 	variable->value = copy;
 	variable->path = path;
 	variable->line = line_number(reader, name);
+	variable->line_count = line_number(reader, reader->end) - variable->line + 1;
 	if (!copy || !reader->defaults->assigned)
 		return 0;
 	return reader->defaults->assigned(reader->defaults->context, variable);
@@ -251,6 +253,7 @@ static int read_assignment(struct reader *reader)
 	end = read_value(reader, name + length + 1, &value);
 	if (fclose(value.stream) == EOF || !text)
 		return -ENOMEM;
+	reader->end = end;
 	end += strspn(end, " \t\r");
 	if (*end && !strchr("\n;#", *end))
 		return 0;
@@ -299,6 +302,7 @@ static int read_other(struct reader *reader)
 	int r = 0;
 
 	depth_follow(reader, reader->position, reader->position + length);
+	reader->end = reader->position + length;
 	for (; r == 0 && name;
 		name = memmem(name + 1, (size_t)(reader->position + length - name - 1), WATCHED,
 			strlen(WATCHED)))

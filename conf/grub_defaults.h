@@ -15,7 +15,8 @@ struct grub_variable {
 	char *name;
 	char *value; /* NULL: only a shell could tell */
 	char *path;
-	unsigned int line; /* of the last assignment, from 1 */
+	unsigned int line;	 /* of the last assignment, from 1 */
+	unsigned int line_count; /* more than 1 when its value goes on in the next */
 };
 
 struct grub_defaults {

@@ -64,3 +64,35 @@ bool kernel_arguments_have(const struct names *arguments, const char *argument)
 	}
 	return false;
 }
+
+/* Is @wanted one of the words of @list that commas part? */
+static bool list_has(const char *list, const char *wanted)
+{
+	size_t length = strlen(wanted);
+
+	while (list) {
+		if (strcspn(list, ",") == length && strncmp(list, wanted, length) == 0)
+			return true;
+		list = strchr(list, ',');
+		list = list ? list + 1 : NULL;
+	}
+	return false;
+}
+
+bool kernel_argument_gives(const char *argument, const char *wanted)
+{
+	size_t length = strcspn(wanted, "=");
+	auto_free char *name = strndup(wanted, length);
+	const char *value = name ? kernel_argument_value(argument, name) : NULL;
+
+	return value && (!wanted[length] || list_has(value, wanted + length + 1));
+}
+
+bool kernel_arguments_give(const struct names *arguments, const char *wanted)
+{
+	for (size_t i = 0; i < arguments->count; i++) {
+		if (kernel_argument_gives(arguments->names[i], wanted))
+			return true;
+	}
+	return false;
+}

@@ -40,6 +40,17 @@ static int is_boundary(char character, const char *more)
 	return !character || strchr(" \t\n\r'\"", character) || strchr(more, character);
 }
 
+/* What a backslash has before its blank is one word with what follows, to a shell. */
+static int is_escaped_blank(const char *text, const char *at)
+{
+	return (*at == ' ' || *at == '\t') && at > text && at[-1] == '\\';
+}
+
+static int begins_word(const char *text, const char *at)
+{
+	return at == text || (is_boundary(at[-1], "=") && !is_escaped_blank(text, at - 1));
+}
+
 /* The word between @from and @end, or NULL. */
 static const char *word_find(const char *text, const char *from, const char *end, const char *word)
 {
@@ -47,7 +58,7 @@ static const char *word_find(const char *text, const char *from, const char *end
 
 	for (const char *at = from; length && at + length <= end; at++) {
 		if (strncmp(at, word, length) == 0 && is_boundary(at[length], "") &&
-			(at == text || is_boundary(at[-1], "=")))
+			begins_word(text, at))
 			return at;
 	}
 	return NULL;

@@ -261,7 +261,8 @@ static int plan_argument(
 	/* with systemd-boot there is only one file: what is wanted can stay in it */
 	if (strcmp(argument->path, SETUP_GRUB_PATH) == 0 || (systemd_boot && wanted))
 		return 0;
-	return remove_word(planning, argument->path, argument->line, 1, argument->text);
+	return remove_word(planning, argument->path, argument->line, argument->line_count,
+		argument->text);
 }
 
 /* GRUB: a file of ours; systemd-boot: the one line. */
@@ -285,9 +286,19 @@ static int put_arguments(const struct planning *planning, const char *needed)
 		planning, edit, line_edit_append_word(edit->after ? edit->after : "", needed));
 }
 
-static int plan_command_line(struct planning *planning)
+/* Nothing is needed where an argument that is not setup's gives it: "intel_iommu=on,sm_on". */
+static const char *find_needed(const struct planning *planning)
 {
 	const char *needed = boot_iommu_argument(&planning->context->root);
+	const struct boot_argument *given =
+		needed ? boot_command_line_find_given(&planning->setup->line, needed) : NULL;
+
+	return given && strcmp(given->text, needed) != 0 ? NULL : needed;
+}
+
+static int plan_command_line(struct planning *planning)
+{
+	const char *needed = find_needed(planning);
 	struct host_setup *setup = planning->setup;
 	int r = 0;
 

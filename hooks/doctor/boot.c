@@ -8,57 +8,16 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* The word @wanted among the words of a value that commas part: "on,sm_on" is on. */
-static bool value_has(const char *value, const char *wanted)
-{
-	size_t length = strlen(wanted);
-
-	while (value && *value) {
-		size_t step = strcspn(value, ",");
-
-		if (step == length && strncmp(value, wanted, length) == 0)
-			return true;
-		value += step + (value[step] == ',');
-	}
-	return false;
-}
-
-/* "intel_iommu=on" as its name and its value. */
-struct argument_parts {
-	char name[64];
-	const char *value;
-};
-
-static struct argument_parts argument_split(const char *argument)
-{
-	struct argument_parts parts = {.value = strchr(argument, '=')};
-	size_t length = parts.value ? (size_t)(parts.value - argument) : strlen(argument);
-
-	snprintf(parts.name, sizeof(parts.name), "%.*s", (int)length, argument);
-	parts.value = parts.value ? parts.value + 1 : "";
-	return parts;
-}
-
 static bool is_running(const struct doctor *doctor, const char *argument)
 {
-	struct argument_parts parts = argument_split(argument);
-
-	return value_has(
-		kernel_arguments_get(&doctor->command_line.running, parts.name), parts.value);
+	return kernel_arguments_give(&doctor->command_line.running, argument);
 }
 
 /* The configured argument that gives it, or NULL. */
 static const struct boot_argument *find_configured(
 	const struct doctor *doctor, const char *argument)
 {
-	struct argument_parts parts = argument_split(argument);
-	const struct boot_argument *found =
-		boot_command_line_find(&doctor->command_line, parts.name);
-
-	if (!found || !*parts.value || strcmp(found->text, argument) == 0)
-		return found;
-	return value_has(kernel_argument_value(found->text, parts.name), parts.value) ? found
-										      : NULL;
+	return boot_command_line_find_given(&doctor->command_line, argument);
 }
 
 const char *boot_missing_argument(const struct doctor *doctor)
@@ -77,10 +36,14 @@ void fix_boot_argument(struct doctor *doctor, const char *argument)
 {
 	const struct boot_argument *configured = find_configured(doctor, argument);
 	const char *refresh = boot_loader_refresh_command(&doctor->loader);
+	char lines[32] = "";
 
+	if (configured && configured->line_count > 1)
+		snprintf(lines, sizeof(lines), ",%u", configured->line + configured->line_count - 1);
 	if (configured && refresh)
-		check_fix(&doctor->list, "sed -i '%us/ *%s//' /%s && %s && reboot",
-			configured->line, configured->text, configured->path, refresh);
+		/* \< and \>: not the end of amd_iommu=off */
+		check_fix(&doctor->list, "sed -i '%u%ss/ *\\<%s\\>//' /%s && %s && reboot",
+			configured->line, lines, configured->text, configured->path, refresh);
 	else
 		check_fix(
 			&doctor->list, "reboot  # without %s on the kernel command line", argument);

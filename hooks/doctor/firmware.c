@@ -100,7 +100,7 @@ static const char *table_name(enum processor_maker maker)
 static const char *off_argument(const struct doctor *doctor)
 {
 	static const char *const arguments[] = {
-		"intel_iommu=off", "amd_iommu=off", "iommu=off", "iommu=0"};
+		"intel_iommu=off", "amd_iommu=off", "iommu=off"};
 
 	for (size_t i = 0; i < sizeof(arguments) / sizeof(arguments[0]); i++) {
 		if (kernel_arguments_have(&doctor->command_line.running, arguments[i]))

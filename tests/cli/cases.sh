@@ -896,6 +896,51 @@ case_setup_from_one_mode_to_the_other_with_stand_in_programs() {
 	find "$tree/etc/default" "$tree/var/lib/gpu-ferry" -type f | sed "s|$tree|ROOT|g" | sort
 }
 
+# What the files that GRUB's menu is made from come to, to a shell.
+grub_arguments() {
+	(
+		. "$tree/etc/default/grub"
+		for file in "$tree"/etc/default/grub.d/*.cfg; do
+			[ ! -e "$file" ] || . "$file"
+		done
+		echo "[${GRUB_CMDLINE_LINUX-}] [$GRUB_CMDLINE_LINUX_DEFAULT]"
+	)
+}
+
+# LINE…: a host with these in /etc/default/grub, from setup to undo.
+grub_there_and_back() {
+	write etc/default/grub 'GRUB_DISTRIBUTOR=`echo Debian`' "$@"
+	cp -a "$tree/etc/default/grub" "$work/grub"
+	echo "-- $*"
+	ferry setup | grep Note
+	live gpu-ferry setup --apply >/dev/null
+	grub_arguments
+	live gpu-ferry setup --apply | grep '^Nothing'
+	live gpu-ferry undo --apply >/dev/null
+	cmp "$work/grub" "$tree/etc/default/grub"
+}
+
+case_setup_of_grub_files_of_all_forms_with_stand_in_programs() {
+	local bs=\\
+	if cannot_enter; then return; fi
+	installed
+	stand_in_programs
+	intel_host 6.5.13-1-pve
+	grub_there_and_back "GRUB_CMDLINE_LINUX_DEFAULT='quiet intel_iommu=on iommu=pt'" GRUB_CMDLINE_LINUX=amd_iommu=on
+	grub_there_and_back "GRUB_CMDLINE_LINUX_DEFAULT=\"quiet $bs" "intel_iommu=on $bs" \
+		'  amd_iommu=on splash"  # amd_iommu=on'
+	grub_there_and_back "GRUB_CMDLINE_LINUX_DEFAULT=\"$bs" '	intel_iommu=off iommu=pt"'
+	grub_there_and_back "GRUB_CMDLINE_LINUX_DEFAULT=quiet$bs iommu=pt" 'GRUB_CMDLINE_LINUX="a b"'
+	grub_there_and_back "GRUB_CMDLINE_LINUX_DEFAULT=quiet$bs iommu=pt$bs splash"
+	grub_there_and_back 'GRUB_CMDLINE_LINUX_DEFAULT="quiet"' \
+		'GRUB_CMDLINE_LINUX_DEFAULT="$GRUB_CMDLINE_LINUX_DEFAULT amd_iommu=on iommu=pt"' 'export GRUB_CMDLINE_LINUX=iommu=pt'
+	grub_there_and_back 'GRUB_CMDLINE_LINUX_DEFAULT="quiet intel_iommu=on,sm_on"'
+	grub_there_and_back 'GRUB_CMDLINE_LINUX_DEFAULT="intel_iommu=onx intel_iommu=sm_on,on iommu=ptx"'
+	grub_there_and_back $'GRUB_CMDLINE_LINUX_DEFAULT="quiet intel_iommu=off iommu=pt"\r'
+	systemd_boot_host 'root=ZFS=rpool/ROOT/pve-1 boot=zfs intel_iommu=sm_on,on'
+	ferry setup | grep -c intel_iommu
+}
+
 case_setup_of_own_files() {
 	grub_host
 	manifest etc/modules-load.d/gpu-ferry.conf null '"vfio\n"'
