@@ -49,11 +49,18 @@ static bool has_boot_partitions(const struct root *root)
 	return length == -EFBIG || (length > 0 && *text_trim(text));
 }
 
+bool boot_loader_is_systemd_boot(const struct boot_loader *loader)
+{
+	return strncmp(loader->info, "systemd-boot", strlen("systemd-boot")) == 0;
+}
+
 /* Debian's GRUB 2.06 does not set LoaderInfo; systemd-boot always does. */
 static enum boot_loader_kind kind_find(const struct root *root, const struct boot_loader *loader)
 {
-	if (strncmp(loader->info, "systemd-boot", strlen("systemd-boot")) == 0)
-		return BOOT_LOADER_SYSTEMD_BOOT;
+	/* without its boot partitions `proxmox-boot-tool refresh` does nothing, and says so in a
+	 * warning alone (zz-proxmox-boot) */
+	if (boot_loader_is_systemd_boot(loader))
+		return loader->proxmox_boot_tool ? BOOT_LOADER_SYSTEMD_BOOT : BOOT_LOADER_UNKNOWN;
 	if (file_exists(root, GRUB_DEFAULTS_PATH))
 		return BOOT_LOADER_GRUB;
 	/* where the EFI variables are not to be seen (a captured tree) */
@@ -171,9 +178,8 @@ struct grub_reading {
 static int grub_assigned(void *context, const struct grub_variable *variable)
 {
 	struct grub_reading *reading = context;
-	const struct boot_argument place = {.path = variable->path,
-		.line = variable->line,
-		.line_count = variable->line_count};
+	const struct boot_argument place = {
+		.path = variable->path, .line = variable->line, .line_count = variable->line_count};
 
 	for (size_t i = 0; i < GRUB_VARIABLE_COUNT; i++) {
 		struct placed after = {0};
@@ -290,7 +296,11 @@ static int configured_read(
 		r = systemd_boot_read(root, &placed, &line->unknown);
 		break;
 	case BOOT_LOADER_UNKNOWN:
-		error_set(&line->unknown, r, "the boot loader of this host is not known");
+		error_set(&line->unknown, r,
+			boot_loader_is_systemd_boot(loader)
+				? "systemd-boot boots this host, and proxmox-boot-tool does not "
+				  "keep its boot partition"
+				: "the boot loader of this host is not known");
 		break;
 	}
 	if (r < 0) {

@@ -18,7 +18,7 @@
 enum boot_loader_kind {
 	BOOT_LOADER_UNKNOWN,
 	BOOT_LOADER_GRUB,	  /* /etc/default/grub, /etc/default/grub.d/NAME.cfg */
-	BOOT_LOADER_SYSTEMD_BOOT, /* /etc/kernel/cmdline */
+	BOOT_LOADER_SYSTEMD_BOOT, /* /etc/kernel/cmdline, kept by proxmox-boot-tool */
 };
 
 struct boot_loader {
@@ -29,6 +29,9 @@ struct boot_loader {
 };
 
 void boot_loader_find(const struct root *root, struct boot_loader *ret);
+
+/* By its own word; then its kind is unknown where proxmox-boot-tool does not keep it. */
+bool boot_loader_is_systemd_boot(const struct boot_loader *loader);
 
 /* What puts a change into effect: "update-grub", "proxmox-boot-tool refresh"; NULL when unknown. */
 const char *boot_loader_refresh_command(const struct boot_loader *loader);

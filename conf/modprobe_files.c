@@ -113,9 +113,27 @@ static bool line_is_whole(enum modprobe_kind kind, const char *arguments)
 	return kind == MODPROBE_BLACKLIST || arguments[0];
 }
 
+static int line_copy(struct modprobe_files *files, const struct modprobe_line *line)
+{
+	struct modprobe_line *grown = reallocarray(files->lines, files->count + 1, sizeof(*grown));
+	struct modprobe_line copy = *line;
+
+	if (!grown)
+		return -ENOMEM;
+	files->lines = grown;
+	copy.module = strdup(line->module);
+	copy.arguments = strdup(line->arguments);
+	copy.path = strdup(line->path);
+	if (!copy.module || !copy.arguments || !copy.path) {
+		line_done(&copy);
+		return -ENOMEM;
+	}
+	grown[files->count++] = copy;
+	return 0;
+}
+
 static int line_add(struct modprobe_files *files, const struct modprobe_line *place, char *text)
 {
-	struct modprobe_line *grown;
 	struct modprobe_line line = *place;
 	char *rest = NULL;
 	char *word = strtok_r(text, BLANKS, &rest);
@@ -129,19 +147,9 @@ static int line_add(struct modprobe_files *files, const struct modprobe_line *pl
 	if (!line_is_whole(line.kind, rest))
 		return 0;
 	underscores(module);
-	grown = reallocarray(files->lines, files->count + 1, sizeof(*grown));
-	if (!grown)
-		return -ENOMEM;
-	files->lines = grown;
-	line.module = strdup(module);
-	line.arguments = strdup(rest);
-	line.path = strdup(place->path);
-	if (!line.module || !line.arguments || !line.path) {
-		line_done(&line);
-		return -ENOMEM;
-	}
-	grown[files->count++] = line;
-	return 0;
+	line.module = module;
+	line.arguments = rest;
+	return line_copy(files, &line);
 }
 
 int modprobe_text_parse(const char *path, const char *text, struct modprobe_files *files)
@@ -160,6 +168,27 @@ int modprobe_text_parse(const char *path, const char *text, struct modprobe_file
 		place.line += place.line_count;
 	}
 	return 0;
+}
+
+int initramfs_modules_parse(const char *text, struct modprobe_files *files)
+{
+	char path[] = INITRAMFS_MODULES_PATH;
+	auto_free char *copy = strdup(text);
+	struct modprobe_line line = {.kind = MODPROBE_OPTIONS, .path = path, .line_count = 1};
+	char *rest = copy, *next;
+	int r = copy ? 0 : -ENOMEM;
+
+	while (r == 0 && (next = strsep(&rest, "\n"))) {
+		line.line++;
+		line.module = strtok_r(next, BLANKS, &line.arguments);
+		if (!line.module || line.module[0] == '#')
+			continue;
+		line.arguments = text_trim(line.arguments);
+		underscores(line.module);
+		if (line.arguments[0])
+			r = line_copy(files, &line);
+	}
+	return r;
 }
 
 /* libkmod's conf_files_filter_out: hidden files and other endings do not count. */
@@ -262,11 +291,26 @@ static int files_fill(const struct root *root, struct modprobe_files *files)
 	return r;
 }
 
+static int initramfs_modules_read(const struct root *root, struct modprobe_files *files)
+{
+	struct file_read_options options = {.max = MODPROBE_FILE_MAX_BYTES};
+	auto_free char *text = NULL;
+	struct error error = {0};
+	int r = file_read(root, INITRAMFS_MODULES_PATH, &options, &text, NULL, &error);
+
+	if (r == -ENOENT || r == -ENOMEM)
+		return r == -ENOMEM ? r : 0;
+	return r < 0 ? names_add(&files->unread, error.message)
+		     : initramfs_modules_parse(text, files);
+}
+
 int modprobe_files_read(const struct root *root, struct modprobe_files *ret, struct error *error)
 {
 	cleanup(modprobe_files_done) struct modprobe_files files = {0};
 	int r = files_fill(root, &files);
 
+	if (r == 0)
+		r = initramfs_modules_read(root, &files);
 	if (r < 0)
 		return error_set_errno(error, r, "read the files of modprobe.d");
 	*ret = files;
@@ -282,4 +326,16 @@ char *modprobe_option_value(const char *arguments, const char *name)
 	if (kernel_arguments_split(arguments, &words) == 0)
 		value = kernel_arguments_get(&words, name);
 	return value ? strdup(value) : NULL;
+}
+
+bool modprobe_line_blocks(const struct modprobe_line *line)
+{
+	auto_free char *modeset = NULL;
+
+	if (line->kind == MODPROBE_INSTALL)
+		return strstr(line->arguments, "/false") || strstr(line->arguments, "/true");
+	if (line->kind != MODPROBE_OPTIONS)
+		return line->kind == MODPROBE_BLACKLIST;
+	modeset = modprobe_option_value(line->arguments, "modeset");
+	return modeset && strcmp(modeset, "0") == 0;
 }

@@ -10,6 +10,7 @@
 
 #include "kmod-helper/base/error.h"
 #include "kmod-helper/base/file.h"
+#include <stdbool.h>
 
 #define MODPROBE_FILE_MAX_BYTES (256 * 1024)
 
@@ -39,19 +40,30 @@ struct modprobe_files {
 	struct names unread; /* one line for each that could not be: what, and why */
 };
 
+/* What the initramfs loads, "MODULE OPTION…", one a line (initramfs-tools(7)). */
+#define INITRAMFS_MODULES_PATH "etc/initramfs-tools/modules"
+
 /* Reads every NAME.conf of the five folders, sorted by name; a name in an earlier folder hides it
- * in later ones. Lines that modprobe ignores are left out. Works for any user. Returns 0 or
- * -ENOMEM.
+ * in later ones. Lines that modprobe ignores are left out. The last are those of
+ * INITRAMFS_MODULES_PATH that give a module options, as the "options" lines that they amount to.
+ * Works for any user. Returns 0 or -ENOMEM.
  * @ret is untouched on failure; free with modprobe_files_done. */
 int modprobe_files_read(const struct root *root, struct modprobe_files *ret, struct error *error);
 
 /* The lines of one text alone; @path is what they say as theirs. Appends to @files. 0 or -ENOMEM.
  */
 int modprobe_text_parse(const char *path, const char *text, struct modprobe_files *files);
+/* The same for the text of INITRAMFS_MODULES_PATH. */
+int initramfs_modules_parse(const char *text, struct modprobe_files *files);
 void modprobe_files_done(struct modprobe_files *files);
 
 /* "blacklist", "options" … */
 const char *modprobe_kind_name(enum modprobe_kind kind);
+
+/* True when the line keeps its module from its devices: a blacklist; an install that runs
+ * /bin/false or /bin/true instead; modeset=0, with which nouveau, radeon and i915 are loaded and
+ * take no card. */
+bool modprobe_line_blocks(const struct modprobe_line *line);
 
 /* The value of the option @name ("ids") in an options line's arguments, malloced; NULL when it is
  * not among them (or without memory). */

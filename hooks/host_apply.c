@@ -80,8 +80,8 @@ int host_change_check(const struct host_change *change, struct error *error)
 		if (!program)
 			return error_set(error, -ENOSYS,
 				"change the boot loader's configuration: neither GRUB "
-				"(/etc/default/grub) nor systemd-boot boots this host: nothing was "
-				"changed");
+				"(/etc/default/grub) nor systemd-boot with proxmox-boot-tool boots "
+				"this host: nothing was changed");
 		if (!is_executable(&change->context->root, program[0]))
 			return error_set(error, -ENOENT,
 				"run %s: it is missing: nothing was changed; install it, then try "

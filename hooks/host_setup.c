@@ -33,7 +33,8 @@ void host_setup_done(struct host_setup *setup)
 unsigned int host_setup_refresh_of(const char *path)
 {
 	/* mkinitramfs copies all of /etc/modprobe.d */
-	if (strncmp(path, "etc/modprobe.d/", strlen("etc/modprobe.d/")) == 0)
+	if (strncmp(path, "etc/modprobe.d/", strlen("etc/modprobe.d/")) == 0 ||
+		strcmp(path, INITRAMFS_MODULES_PATH) == 0)
 		return REFRESH_INITRAMFS;
 	if (strncmp(path, GRUB_DEFAULTS_PATH, strlen(GRUB_DEFAULTS_PATH)) == 0 ||
 		strcmp(path, KERNEL_COMMAND_LINE_PATH) == 0)
@@ -210,12 +211,44 @@ static size_t count_gpu_modules(const struct planning *planning, const char *lis
 	return count;
 }
 
+/* The list of "modprobe.blacklist=" or the kernel's own "module_blacklist="; NULL: it is neither.
+ */
+static const char *blacklist_of(const char *argument)
+{
+	const char *list = kernel_argument_value(argument, "modprobe.blacklist");
+
+	return list ? list : kernel_argument_value(argument, "module_blacklist");
+}
+
+/* "nouveau.modeset=0" */
+static bool argument_is_modeset(const struct planning *planning, const char *argument)
+{
+	char name[128];
+
+	for (size_t i = 0; i < planning->gpu_modules.count; i++) {
+		snprintf(name, sizeof(name), "%s.modeset=0", planning->gpu_modules.names[i]);
+		if (strcmp(argument, name) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Where NVIDIA's driver is installed, keeping nouveau away is right. */
+static bool argument_is_a_choice(const struct planning *planning, const char *argument)
+{
+	const char *list = blacklist_of(argument);
+	const char *modules = list ? list : argument;
+
+	return strstr(modules, "nouveau") && !strstr(modules, "nvidia") &&
+		setup_nvidia_is_installed(planning->context);
+}
+
 /* True when setup decides about the argument: the guide's, and what keeps drivers from cards. */
 static bool argument_is_setups(const struct planning *planning, const char *argument)
 {
 	static const char *const guides[] = {"intel_iommu=on", "amd_iommu=on", "iommu=pt",
 		"intel_iommu=off", "amd_iommu=off", "iommu=off"};
-	const char *blacklist = kernel_argument_value(argument, "modprobe.blacklist");
+	const char *blacklist = blacklist_of(argument);
 	size_t all, gpus;
 
 	for (size_t i = 0; i < sizeof(guides) / sizeof(guides[0]); i++) {
@@ -226,7 +259,8 @@ static bool argument_is_setups(const struct planning *planning, const char *argu
 		gpus = count_gpu_modules(planning, blacklist, &all);
 		return gpus && gpus == all;
 	}
-	return kernel_argument_value(argument, "vfio-pci.ids");
+	return kernel_argument_value(argument, "vfio-pci.ids") ||
+		argument_is_modeset(planning, argument);
 }
 
 /* amd_iommu knows no "on" (Documentation/admin-guide/kernel-parameters.txt); iommu=pt is a choice.
@@ -236,12 +270,17 @@ static bool argument_is_wanted(const char *argument, const char *needed)
 	return strcmp(argument, "iommu=pt") == 0 || (needed && strcmp(argument, needed) == 0);
 }
 
-/* A list that names other modules too is for a person to change. */
-static int notice_mixed(const struct planning *planning, const struct boot_argument *argument)
+/* A list that names other modules too is for a person to change; and there are hosts that do not
+ * come up without nomodeset. */
+static int notice_kept(const struct planning *planning, const struct boot_argument *argument)
 {
-	const char *blacklist = kernel_argument_value(argument->text, "modprobe.blacklist");
+	const char *blacklist = blacklist_of(argument->text);
 	size_t all;
 
+	if (strcmp(argument->text, "nomodeset") == 0)
+		return notice(planning,
+			"left alone: /%s:%u: nomodeset: with it most drivers take no GPU",
+			argument->path, argument->line);
 	if (!blacklist || !count_gpu_modules(planning, blacklist, &all))
 		return 0;
 	return notice(planning, "left alone: /%s:%u: %s: it names other modules too",
@@ -255,14 +294,17 @@ static int plan_argument(
 	bool wanted = argument_is_wanted(argument->text, needed);
 
 	if (!argument_is_setups(planning, argument->text))
-		return notice_mixed(planning, argument);
+		return notice_kept(planning, argument);
+	if (argument_is_a_choice(planning, argument->text))
+		return notice(planning, "left alone: /%s:%u: %s: NVIDIA's driver is installed",
+			argument->path, argument->line, argument->text);
 	if (wanted && add_once(&planning->arguments, argument->text) < 0)
 		return no_memory(planning);
 	/* with systemd-boot there is only one file: what is wanted can stay in it */
 	if (strcmp(argument->path, SETUP_GRUB_PATH) == 0 || (systemd_boot && wanted))
 		return 0;
-	return remove_word(planning, argument->path, argument->line, argument->line_count,
-		argument->text);
+	return remove_word(
+		planning, argument->path, argument->line, argument->line_count, argument->text);
 }
 
 /* GRUB: a file of ours; systemd-boot: the one line. */
@@ -305,10 +347,12 @@ static int plan_command_line(struct planning *planning)
 	if (setup->line.unknown.status < 0) {
 		bool grub = setup->loader.kind == BOOT_LOADER_GRUB;
 
-		if (needed && !grub)
+		/* what the running kernel was given, somebody has set by hand */
+		if (needed && !grub && !kernel_arguments_give(&setup->line.running, needed))
 			return error_set(planning->error, -ENOSYS,
-				"set %s, which this kernel needs: %s", needed,
-				setup->line.unknown.message);
+				"set %s, which this kernel needs: %s: put it on the kernel command "
+				"line by hand, reboot, then try again",
+				needed, setup->line.unknown.message);
 		r = notice(planning, "the kernel command line that is set is not known: %s",
 			setup->line.unknown.message);
 		if (r < 0 || !grub)
@@ -334,15 +378,11 @@ static bool line_is_ids(const struct modprobe_line *line)
 	return ids;
 }
 
-/* "blacklist nouveau", and "install nouveau /bin/false" */
+/* "blacklist nouveau", "install nouveau /bin/false", "options nouveau modeset=0" */
 static bool line_is_blacklist(const struct planning *planning, const struct modprobe_line *line)
 {
-	if (!kernel_arguments_have(&planning->gpu_modules, line->module))
-		return false;
-	if (line->kind == MODPROBE_BLACKLIST)
-		return true;
-	return line->kind == MODPROBE_INSTALL &&
-		(strstr(line->arguments, "/false") || strstr(line->arguments, "/true"));
+	return kernel_arguments_have(&planning->gpu_modules, line->module) &&
+		modprobe_line_blocks(line);
 }
 
 static bool file_blacklists(const struct host_setup *setup, const char *path, const char *module)
@@ -361,12 +401,13 @@ static bool file_blacklists(const struct host_setup *setup, const char *path, co
 static bool line_is_a_choice(const struct planning *planning, const struct modprobe_line *line)
 {
 	return strcmp(line->module, "nouveau") == 0 &&
-		setup_module_exists(planning->context, "nvidia") &&
+		setup_nvidia_is_installed(planning->context) &&
 		!file_blacklists(planning->setup, line->path, "nvidia");
 }
 
-/* Only the ids go; other options of vfio-pci stay. */
-static int remove_ids(const struct planning *planning, const struct modprobe_line *line)
+/* Only @name goes; other options of the module stay. */
+static int remove_option(
+	const struct planning *planning, const struct modprobe_line *line, const char *name)
 {
 	cleanup(names_done) struct names words = {0};
 
@@ -377,7 +418,7 @@ static int remove_ids(const struct planning *planning, const struct modprobe_lin
 	for (size_t i = 0; i < words.count; i++) {
 		int r = 0;
 
-		if (kernel_argument_value(words.names[i], "ids"))
+		if (kernel_argument_value(words.names[i], name))
 			r = remove_word(
 				planning, line->path, line->line, line->line_count, words.names[i]);
 		if (r < 0)
@@ -398,11 +439,13 @@ static int plan_line(const struct planning *planning, const struct modprobe_line
 			"left alone: /%s:%u: %s %s: a package's, or another program's", line->path,
 			line->line, modprobe_kind_name(line->kind), line->module);
 	if (ids)
-		return remove_ids(planning, line);
+		return remove_option(planning, line, "ids");
 	if (line_is_a_choice(planning, line))
 		return notice(planning,
-			"left alone: /%s:%u: blacklist nouveau: NVIDIA's driver is installed",
-			line->path, line->line);
+			"left alone: /%s:%u: %s nouveau: NVIDIA's driver is installed", line->path,
+			line->line, modprobe_kind_name(line->kind));
+	if (line->kind == MODPROBE_OPTIONS)
+		return remove_option(planning, line, "modeset");
 	return remove_lines(planning, line);
 }
 

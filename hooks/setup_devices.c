@@ -4,6 +4,7 @@
 #include "conf/kernel_arguments.h"
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/host_use.h"
+#include "kmod-helper/module_files.h"
 #include "kmod-helper/modules.h"
 #include <string.h>
 
@@ -144,13 +145,24 @@ bool setup_driver_is_built_in(const struct context *context, const struct pci_fu
 		!module[0];
 }
 
-bool setup_module_exists(const struct context *context, const char *name)
+static bool release_has_nvidia(const struct root *root, const char *release)
 {
-	cleanup(modules_cleanup) struct modules *modules = NULL;
-	cleanup(names_done) struct names found = {0};
+	cleanup(module_files_done) struct module_files files = {0};
 
-	return modules_open(&context->root, &modules, NULL) == 0 &&
-		module_lookup(modules, name, &found, NULL) == 0 && found.count;
+	return module_files_read(root, release, &files, NULL) == 0 &&
+		(module_files_have(&files, "nvidia") ||
+			module_files_have(&files, "nvidia_current"));
+}
+
+bool setup_nvidia_is_installed(const struct context *context)
+{
+	cleanup(names_done) struct names releases = {0};
+	bool found = false;
+
+	(void)folder_list(&context->root, "lib/modules", &releases);
+	for (size_t i = 0; i < releases.count && !found; i++)
+		found = release_has_nvidia(&context->root, releases.names[i]);
+	return found;
 }
 
 static void format_ids(const struct pci_function *function, char *buffer, size_t size)

@@ -45,4 +45,6 @@ int setup_gpu_modules(
  * vfio-pci can, whatever modprobe's files say. */
 bool setup_driver_is_built_in(const struct context *context, const struct pci_function *function);
 
-bool setup_module_exists(const struct context *context, const char *name);
+/* True when a kernel of this host has NVIDIA's own driver, under its name or Debian's. Not asked of
+ * libkmod: it takes a guide's "install nvidia /bin/false" for a module of that name. */
+bool setup_nvidia_is_installed(const struct context *context);

@@ -39,7 +39,8 @@ void fix_boot_argument(struct doctor *doctor, const char *argument)
 	char lines[32] = "";
 
 	if (configured && configured->line_count > 1)
-		snprintf(lines, sizeof(lines), ",%u", configured->line + configured->line_count - 1);
+		snprintf(
+			lines, sizeof(lines), ",%u", configured->line + configured->line_count - 1);
 	if (configured && refresh)
 		/* \< and \>: not the end of amd_iommu=off */
 		check_fix(&doctor->list, "sed -i '%u%ss/ *\\<%s\\>//' /%s && %s && reboot",
@@ -47,6 +48,14 @@ void fix_boot_argument(struct doctor *doctor, const char *argument)
 	else
 		check_fix(
 			&doctor->list, "reboot  # without %s on the kernel command line", argument);
+}
+
+void fix_missing_argument(struct doctor *doctor, const char *argument)
+{
+	if (boot_loader_refresh_command(&doctor->loader))
+		check_fix(&doctor->list, "gpu-ferry setup --apply && reboot");
+	else
+		check_fix(&doctor->list, "reboot  # with %s on the kernel command line", argument);
 }
 
 static void check_loader(struct doctor *doctor)
@@ -68,8 +77,10 @@ static void check_loader(struct doctor *doctor)
 		break;
 	case BOOT_LOADER_UNKNOWN:
 		check_add(&doctor->list, CHECK_SKIP, "boot_loader",
-			"neither GRUB's nor systemd-boot's configuration is here: what the next "
-			"boot gives the kernel is unknown");
+			"%s: what the next boot gives the kernel is unknown",
+			boot_loader_is_systemd_boot(loader)
+				? "this host boots by systemd-boot, without proxmox-boot-tool"
+				: "neither GRUB's nor systemd-boot's configuration is here");
 		break;
 	}
 }
@@ -103,7 +114,7 @@ static void check_needed(struct doctor *doctor, const char *argument)
 		check_add(&doctor->list, CHECK_WARN, "command_line",
 			"%s is not set: this kernel (%s) needs it", argument,
 			doctor->platform.release);
-		check_fix(&doctor->list, "gpu-ferry setup --apply && reboot");
+		fix_missing_argument(doctor, argument);
 	}
 }
 
@@ -218,7 +229,7 @@ static void newest_find(const struct doctor *doctor, struct newest *newest)
 		if (strncmp(files->names[i], "etc/", 4) == 0)
 			newest_look(&doctor->context->root, files->names[i], newest);
 	}
-	newest_look(&doctor->context->root, "etc/initramfs-tools/modules", newest);
+	newest_look(&doctor->context->root, INITRAMFS_MODULES_PATH, newest);
 }
 
 static void check_image(struct doctor *doctor, const char *name, const struct newest *newest)

@@ -63,6 +63,10 @@ const char *boot_missing_argument(const struct doctor *doctor);
 /* True when the next boot gives it. */
 bool boot_is_pending(const struct doctor *doctor, const char *argument);
 
+/* What puts an argument on the kernel command line, as the fix of the check added last: setup,
+ * where it knows the boot loader. */
+void fix_missing_argument(struct doctor *doctor, const char *argument);
+
 /* What takes an argument off the kernel command line, as the fix of the check added last. */
 void fix_boot_argument(struct doctor *doctor, const char *argument);
 

@@ -99,8 +99,7 @@ static const char *table_name(enum processor_maker maker)
 /* The argument by which this kernel was told to leave the IOMMU off. NULL: it was not. */
 static const char *off_argument(const struct doctor *doctor)
 {
-	static const char *const arguments[] = {
-		"intel_iommu=off", "amd_iommu=off", "iommu=off"};
+	static const char *const arguments[] = {"intel_iommu=off", "amd_iommu=off", "iommu=off"};
 
 	for (size_t i = 0; i < sizeof(arguments) / sizeof(arguments[0]); i++) {
 		if (kernel_arguments_have(&doctor->command_line.running, arguments[i]))
@@ -125,7 +124,10 @@ static void explain_missing_argument(struct doctor *doctor, const char *argument
 		"started without %s%s",
 		table_name(doctor->platform.maker), argument,
 		pending ? ", which is set: reboot pending" : "");
-	check_fix(&doctor->list, pending ? "reboot" : "gpu-ferry setup --apply && reboot");
+	if (pending)
+		check_fix(&doctor->list, "reboot");
+	else
+		fix_missing_argument(doctor, argument);
 }
 
 static void explain_firmware(struct doctor *doctor)

@@ -49,14 +49,6 @@ static void fix_argument(struct doctor *doctor, const char *name)
 		check_fix(&doctor->list, "reboot  # without %s on the kernel command line", name);
 }
 
-/* A line that keeps the module from being loaded: a blacklist, or an install that does nothing. */
-static bool line_blocks(const struct modprobe_line *line)
-{
-	return line->kind == MODPROBE_BLACKLIST ||
-		(line->kind == MODPROBE_INSTALL &&
-			(strstr(line->arguments, "/false") || strstr(line->arguments, "/true")));
-}
-
 /* ---- the vfio modules */
 
 static void fix_missing_module(struct doctor *doctor)
@@ -108,7 +100,7 @@ static void check_vfio_blocked(struct doctor *doctor)
 	for (size_t i = 0; i < doctor->modprobe.count; i++) {
 		const struct modprobe_line *line = &doctor->modprobe.lines[i];
 
-		if (!is_vfio_module(line->module) || !line_blocks(line))
+		if (!is_vfio_module(line->module) || !modprobe_line_blocks(line))
 			continue;
 		check_add(&doctor->list, CHECK_FAIL, "vfio_blocked",
 			"/%s:%u keeps %s from being loaded (%s)", line->path, line->line,
@@ -348,10 +340,10 @@ const char *display_module_next(unsigned int vendor, const char *after)
 }
 
 static bool drives_a_gpu_here(
-	const struct doctor *doctor, const struct modprobe_line *line, unsigned int *ret_vendor)
+	const struct doctor *doctor, const char *module, unsigned int *ret_vendor)
 {
 	for (size_t i = 0; i < DISPLAY_MODULES; i++) {
-		if (strcmp(display_modules[i].module, line->module) != 0)
+		if (strcmp(display_modules[i].module, module) != 0)
 			continue;
 		*ret_vendor = display_modules[i].vendor;
 		for (size_t k = 0; k < doctor->host.count; k++) {
@@ -368,7 +360,7 @@ static bool is_blocked(const struct doctor *doctor, const char *module)
 	for (size_t i = 0; i < doctor->modprobe.count; i++) {
 		const struct modprobe_line *line = &doctor->modprobe.lines[i];
 
-		if (strcmp(line->module, module) == 0 && line_blocks(line))
+		if (strcmp(line->module, module) == 0 && modprobe_line_blocks(line))
 			return true;
 	}
 	return false;
@@ -409,13 +401,21 @@ const char *display_module_left_behind(
 	return found;
 }
 
+/* What a line that blocks says, as far as that matters: "options nouveau modeset=0". */
+static void line_format(const struct modprobe_line *line, char *buffer, size_t size)
+{
+	snprintf(buffer, size, "%s %s%s", modprobe_kind_name(line->kind), line->module,
+		line->kind == MODPROBE_OPTIONS ? " modeset=0" : "");
+}
+
 static void check_display_line(
 	struct doctor *doctor, const struct modprobe_line *line, unsigned int vendor)
 {
 	char release[96];
 	const char *alternative = display_module_find(doctor, vendor);
-	const char *kind = modprobe_kind_name(line->kind);
+	char text[128];
 
+	line_format(line, text, sizeof(text));
 	if (!alternative)
 		alternative = display_module_left_behind(doctor, vendor, release, sizeof(release));
 
@@ -425,12 +425,12 @@ static void check_display_line(
 			line->line, line->module);
 	} else if (alternative) {
 		check_add(&doctor->list, CHECK_INFO, "driver_blacklist",
-			"/%s:%u: %s %s; %s is the card's driver instead", line->path, line->line,
-			kind, line->module, alternative);
+			"/%s:%u: %s; %s is the card's driver instead", line->path, line->line, text,
+			alternative);
 	} else {
 		check_add(&doctor->list, CHECK_WARN, "driver_blacklist",
-			"/%s:%u: %s %s: the host never gets the card, also when no VM has it",
-			line->path, line->line, kind, line->module);
+			"/%s:%u: %s: the host never gets the card, also when no VM has it",
+			line->path, line->line, text);
 		if (strncmp(line->path, "etc/", 4) == 0)
 			fix_by_setup(doctor);
 		else
@@ -448,7 +448,7 @@ static void check_blocking_line(struct doctor *doctor, const struct modprobe_lin
 {
 	unsigned int vendor;
 
-	if (drives_a_gpu_here(doctor, line, &vendor)) {
+	if (drives_a_gpu_here(doctor, line->module, &vendor)) {
 		check_display_line(doctor, line, vendor);
 	} else if (is_companion(line->module)) {
 		check_add(&doctor->list, CHECK_WARN, "companion_blacklist",
@@ -459,26 +459,133 @@ static void check_blocking_line(struct doctor *doctor, const struct modprobe_lin
 	}
 }
 
+/* The modules of a list as kernel command lines have it, with _ for -. */
+static int list_split(const char *list, struct names *ret)
+{
+	auto_free char *copy = strdup(list ? list : "");
+	char *save = NULL;
+	int r = copy ? 0 : -ENOMEM;
+
+	for (char *module = copy ? strtok_r(copy, ",", &save) : NULL; r == 0 && module;
+		module = strtok_r(NULL, ",", &save)) {
+		for (char *dash = strchr(module, '-'); dash; dash = strchr(dash, '-'))
+			*dash = '_';
+		r = names_add(ret, module);
+	}
+	return r;
+}
+
+static bool is_display_driver(const struct doctor *doctor, const char *module)
+{
+	unsigned int vendor;
+
+	return drives_a_gpu_here(doctor, module, &vendor);
+}
+
+/* Where a list names other modules too, setup leaves it to a person. */
+static void fix_list(struct doctor *doctor, const char *name, const char *module, bool mixed)
+{
+	const struct boot_argument *configured =
+		boot_command_line_find(&doctor->command_line, name);
+	const char *refresh = boot_loader_refresh_command(&doctor->loader);
+
+	if (mixed && configured && refresh)
+		check_fix(&doctor->list,
+			"editor /%s  # take %s out of %s= there, then: %s && reboot",
+			configured->path, module, name, refresh);
+	else
+		fix_argument(doctor, name);
+}
+
+/* The driver that GPUs of @module's maker have instead, if @modules does not name it as well. */
+static const char *find_alternative(
+	const struct doctor *doctor, const char *module, const struct names *modules)
+{
+	unsigned int vendor;
+	const char *found = drives_a_gpu_here(doctor, module, &vendor)
+		? display_module_find(doctor, vendor)
+		: NULL;
+
+	return found && !kernel_arguments_have(modules, found) ? found : NULL;
+}
+
+static void check_blacklisted(struct doctor *doctor, const char *name, const struct names *modules,
+	const char *module, bool mixed)
+{
+	const char *value = kernel_arguments_get(&doctor->command_line.running, name);
+	const char *alternative = find_alternative(doctor, module, modules);
+
+	if (alternative) {
+		check_add(&doctor->list, CHECK_INFO, "driver_blacklist",
+			"kernel command line: %s=%s; %s is the card's driver instead", name, value,
+			alternative);
+		return;
+	}
+	check_add(&doctor->list, CHECK_WARN, "driver_blacklist",
+		"kernel command line: %s=%s keeps %s from the host", name, value, module);
+	fix_list(doctor, name, module, mixed);
+}
+
 /* modprobe.blacklist= and module_blacklist= of the kernel command line that runs. */
 static void check_blacklist_argument(struct doctor *doctor, const char *name)
 {
 	const char *value = kernel_arguments_get(&doctor->command_line.running, name);
-	struct modprobe_line line = {.kind = MODPROBE_BLACKLIST};
-	auto_free char *copy = strdup(value ? value : "");
-	char *save = NULL;
-	unsigned int vendor;
+	cleanup(names_done) struct names modules = {0};
+	size_t gpus = 0;
 
-	for (char *module = copy ? strtok_r(copy, ",", &save) : NULL; module;
-		module = strtok_r(NULL, ",", &save)) {
-		line.module = module;
-		for (char *dash = strchr(module, '-'); dash; dash = strchr(dash, '-'))
-			*dash = '_';
-		if (!drives_a_gpu_here(doctor, &line, &vendor) && !is_companion(module))
-			continue;
-		check_add(&doctor->list, CHECK_WARN, "driver_blacklist",
-			"kernel command line: %s=%s keeps %s from the host", name, value, module);
-		fix_argument(doctor, name);
+	if (list_split(value, &modules) < 0)
+		doctor->list.out_of_memory = true;
+	for (size_t i = 0; i < modules.count; i++)
+		gpus += is_display_driver(doctor, modules.names[i]);
+	for (size_t i = 0; i < modules.count; i++) {
+		if (is_display_driver(doctor, modules.names[i]) || is_companion(modules.names[i]))
+			check_blacklisted(
+				doctor, name, &modules, modules.names[i], gpus < modules.count);
 	}
+}
+
+/* "nouveau.modeset=0": loaded, it takes no card. */
+static void check_modeset_argument(struct doctor *doctor, const struct display_module *entry)
+{
+	const char *used = display_module_find(doctor, entry->vendor);
+	const char *value;
+	char name[64];
+
+	snprintf(name, sizeof(name), "%s.modeset", entry->module);
+	value = kernel_arguments_get(&doctor->command_line.running, name);
+	if (!value || strcmp(value, "0") != 0 || !is_display_driver(doctor, entry->module) ||
+		(used && strcmp(used, entry->module) != 0))
+		return;
+	check_add(&doctor->list, CHECK_WARN, "driver_blacklist",
+		"kernel command line: %s=0: %s takes no card of the host", name, entry->module);
+	fix_argument(doctor, name);
+}
+
+/* NVIDIA's own driver does not mind it. */
+static void check_nomodeset(struct doctor *doctor)
+{
+	const char *module = NULL;
+
+	if (!kernel_arguments_get(&doctor->command_line.running, "nomodeset"))
+		return;
+	for (size_t i = 0; i < doctor->host.count && !module; i++) {
+		if (pci_is_display(&doctor->host.items[i]))
+			module = display_module_find(doctor, doctor->host.items[i].vendor_id);
+		if (module && strncmp(module, "nvidia", strlen("nvidia")) == 0)
+			module = NULL;
+	}
+	if (!module)
+		return;
+	check_add(&doctor->list, CHECK_WARN, "driver_blacklist",
+		"kernel command line: with nomodeset %s takes no card of the host", module);
+	fix_boot_argument(doctor, "nomodeset");
+}
+
+static void check_modeset_arguments(struct doctor *doctor)
+{
+	for (size_t i = 0; i < DISPLAY_MODULES; i++)
+		check_modeset_argument(doctor, &display_modules[i]);
+	check_nomodeset(doctor);
 }
 
 static void check_blacklists(struct doctor *doctor)
@@ -486,11 +593,12 @@ static void check_blacklists(struct doctor *doctor)
 	size_t before = doctor->list.count;
 
 	for (size_t i = 0; i < doctor->modprobe.count; i++) {
-		if (line_blocks(&doctor->modprobe.lines[i]))
+		if (modprobe_line_blocks(&doctor->modprobe.lines[i]))
 			check_blocking_line(doctor, &doctor->modprobe.lines[i]);
 	}
 	check_blacklist_argument(doctor, "modprobe.blacklist");
 	check_blacklist_argument(doctor, "module_blacklist");
+	check_modeset_arguments(doctor);
 	if (doctor->list.count == before)
 		check_add(&doctor->list, CHECK_PASS, "driver_blacklist",
 			"no blacklist keeps a GPU's drivers from the host");

@@ -941,6 +941,62 @@ case_setup_of_grub_files_of_all_forms_with_stand_in_programs() {
 	ferry setup | grep -c intel_iommu
 }
 
+# What other guides have a person put in: all of it that keeps the host from its cards goes, the rest
+# stays.
+case_setup_after_other_guides_with_stand_in_programs() {
+	if cannot_enter; then return; fi
+	installed
+	stand_in_programs
+	local arguments='quiet intel_iommu=on iommu=pt pcie_acs_override=downstream,multifunction nofb nomodeset
+		video=vesafb:off,efifb:off initcall_blacklist=sysfb_init module_blacklist=nouveau,nvidia
+		modprobe.blacklist=nouveau,snd_hda_intel nouveau.modeset=0 vfio_pci.ids=10de:1e07'
+	arguments=$(echo $arguments)
+	grub_host "GRUB_CMDLINE_LINUX_DEFAULT=\"$arguments\""
+	stand_in_programs
+	intel_host 6.8.12-1-pve
+	write proc/cmdline "BOOT_IMAGE=/vmlinuz $arguments"
+	write etc/modprobe.d/iommu_unsafe_interrupts.conf 'options vfio_iommu_type1 allow_unsafe_interrupts=1'
+	write etc/modprobe.d/kvm.conf 'options kvm ignore_msrs=1 report_ignored_msrs=0'
+	write etc/modprobe.d/blacklist.conf 'blacklist radeon' 'blacklist nouveau' 'blacklist nvidia*' \
+		'blacklist nvidiafb' 'blacklist snd_hda_intel' 'options nouveau runpm=0 modeset=0' 'options i915 modeset=0'
+	write etc/modprobe.d/vfio.conf 'options vfio-pci ids=10de:1e07,10de:10f7 disable_vga=1' \
+		'softdep nouveau pre: vfio-pci' 'softdep snd_hda_intel pre: vfio-pci' 'install nvidia /bin/false'
+	write etc/modules vfio vfio_iommu_type1 vfio_pci vfio_virqfd
+	write etc/initramfs-tools/modules '# modules' vfio 'vfio_pci ids=10de:1e07,10de:10f7'
+	(cd "$tree" && tar -cf "$work/guides.tar" etc)
+	kernel 6.8.12-1-pve "" vfio/pci/vfio-pci gpu/drm/nouveau gpu/drm/i915
+	ferry doctor | sed -n '/^= MODULES/,/^= GPUS/p'
+	rm -r "$tree/lib" # what is entered has the machine's
+	live gpu-ferry setup --apply | sed 's/([0-9]* s)/(N s)/'
+	live gpu-ferry setup --apply | tail -n 3
+	: "and the boot after it"
+	write proc/cmdline "BOOT_IMAGE=/vmlinuz $(grub_arguments)"
+	kernel 6.8.12-1-pve "" vfio/pci/vfio-pci gpu/drm/nouveau gpu/drm/i915
+	ferry doctor | sed -n '/^= MODULES/,/^= GPUS/p'
+	rm -r "$tree/lib"
+	live gpu-ferry undo --apply >/dev/null
+	mkdir "$work/guides"
+	tar -C "$work/guides" -xf "$work/guides.tar"
+	diff -r "$work/guides/etc" "$tree/etc" && [ ! -e "$tree/var/lib/gpu-ferry" ] && echo "as it was"
+	rm -r "$work/guides" "$work/guides.tar" "$tree/etc/modprobe.d"
+	echo "-- the list of the initramfs alone"
+	ferry setup | grep initramfs
+}
+
+# Debian's own systemd-boot, which kernel-install keeps: proxmox-boot-tool would do nothing there.
+case_setup_of_systemd_boot_without_proxmoxs_tool() {
+	systemd_boot_host 'root=/dev/sda2 ro'
+	rm "$tree/etc/kernel/proxmox-boot-uuids"
+	intel_host 6.5.13-1-pve
+	ferry setup
+	ferry setup --apply
+	ferry doctor | grep -E -A1 'systemd-boot|intel_iommu'
+	write proc/cmdline "root=/dev/sda2 ro intel_iommu=on"
+	mkdir -p "$tree/sys/class/iommu/dmar0"
+	ferry setup | grep -E 'Note|intel_iommu|Nothing'
+	ferry doctor | grep -A1 intel_iommu
+}
+
 case_setup_of_own_files() {
 	grub_host
 	manifest etc/modules-load.d/gpu-ferry.conf null '"vfio\n"'
@@ -962,11 +1018,12 @@ case_setup_of_own_files() {
 }
 
 case_setup_with_nvidias_driver_on_the_host() {
-	grub_host 'GRUB_CMDLINE_LINUX_DEFAULT="quiet modprobe.blacklist=pcspkr"'
+	grub_host 'GRUB_CMDLINE_LINUX_DEFAULT="quiet modprobe.blacklist=pcspkr modprobe.blacklist=nouveau nouveau.modeset=0"'
 	intel_host 6.8.12-1-pve
 	# as Debian's package of it has it
+	kernel 6.8.12-1-pve CONFIG_INTEL_IOMMU_DEFAULT_ON=y updates/dkms/nvidia-current
 	write etc/modprobe.d/nvidia.conf 'alias nvidia nvidia-current'
-	write etc/modprobe.d/nvidia-installer.conf 'blacklist nouveau' 'options other ids=10de:1e07' \
+	write etc/modprobe.d/nvidia-installer.conf 'blacklist nouveau' 'options nouveau modeset=0' 'options other ids=10de:1e07' \
 		'install nouveau /sbin/modprobe --ignore-install nouveau' 'softdep vfio_pci pre: ids=10de:1e07'
 	write etc/modprobe.d/guide.conf 'blacklist nouveau' 'blacklist nvidia'
 	write etc/default/real 'GRUB_CMDLINE_LINUX_DEFAULT="quiet iommu=pt"'

@@ -154,6 +154,11 @@ case_doctor_nvidia_on_the_host() {
 	bound 0000:2b:00.0 nvidia
 	write usr/lib/modprobe.d/nvidia-blacklists-nouveau.conf "blacklist nouveau"
 	doctor
+	running_command_line modprobe.blacklist=nouveau nouveau.modeset=0 nomodeset
+	checks 'command line: '
+	running_command_line modprobe.blacklist=nouveau,nvidia
+	checks 'command line: '
+	running_command_line
 	: "and then the kernel was updated, and the module was not"
 	kernel 6.14.0-1-pve "" vfio/pci/vfio-pci gpu/drm/nouveau
 	bound 0000:2b:00.0

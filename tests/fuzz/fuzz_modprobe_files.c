@@ -28,5 +28,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		assert(files.lines[i].line > last && files.lines[i].line_count > 0);
 		last = files.lines[i].line + files.lines[i].line_count - 1;
 	}
+	assert(initramfs_modules_parse(text, &files) == 0);
 	return 0;
 }

@@ -134,9 +134,22 @@ Test(conf_boot_loader, what_only_a_shell_could_tell_is_unknown)
 			  "GRUB_CMDLINE_LINUX_DEFAULT is there");
 }
 
+/* Debian's own, kept by kernel-install: proxmox-boot-tool would change nothing there. */
+Test(conf_boot_loader, systemd_boot_without_proxmoxs_tool_is_not_for_us)
+{
+	scratch_write(&scratch, GRUB_DEFAULTS_PATH, "");
+	scratch_write(&scratch, KERNEL_COMMAND_LINE_PATH, "root=/dev/sda1\n");
+	write_loader_info("systemd-boot 257.8-1~deb13u2");
+	expect_loader(BOOT_LOADER_UNKNOWN, NULL);
+	expect_configured(
+		"systemd-boot boots this host, and proxmox-boot-tool does not keep its boot "
+		"partition");
+}
+
 Test(conf_boot_loader, systemd_boot_has_one_line)
 {
 	write_loader_info("systemd-boot 254");
+	scratch_write(&scratch, UUIDS, "ABCD-1234\n");
 	expect_configured("read /etc/kernel/cmdline: No such file or directory");
 	scratch_write(&scratch, KERNEL_COMMAND_LINE_PATH,
 		"root=ZFS=rpool/ROOT/pve-1 boot=zfs\nnot read\n");

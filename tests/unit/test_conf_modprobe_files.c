@@ -84,6 +84,46 @@ Test(conf_modprobe_files, earlier_folders_hide_names_and_names_decide_the_order)
 	scratch_done(&scratch);
 }
 
+/* mkinitramfs gives each line to modprobe: a module's options count as those of modprobe.d do. */
+Test(conf_modprobe_files, options_in_the_list_of_the_initramfs_count)
+{
+	cleanup(modprobe_files_done) struct modprobe_files files = {0};
+	struct scratch scratch;
+
+	scratch_init(&scratch);
+	scratch_write(&scratch, "etc/modprobe.d/z.conf", "blacklist z\n");
+	scratch_write(&scratch, INITRAMFS_MODULES_PATH,
+		"# List of modules\n\nvfio\n  vfio-pci  ids=10de:2704 disable_vga=1 \n"
+		"#vfio_pci ids=1:2\nkvm ignore_msrs=1");
+	cr_assert_eq(modprobe_files_read(&scratch.root, &files, NULL), 0);
+	cr_assert_eq(files.count, 3u);
+	expect_line(&files, 1,
+		INITRAMFS_MODULES_PATH ":4+1 options vfio_pci|ids=10de:2704 disable_vga=1");
+	expect_line(&files, 2, INITRAMFS_MODULES_PATH ":6+1 options kvm|ignore_msrs=1");
+	scratch_done(&scratch);
+}
+
+static bool blocks(const char *text)
+{
+	cleanup(modprobe_files_done) struct modprobe_files files = {0};
+
+	cr_assert_eq(modprobe_text_parse("f", text, &files), 0);
+	return modprobe_line_blocks(&files.lines[0]);
+}
+
+Test(conf_modprobe_files, lines_that_keep_a_module_from_its_devices)
+{
+	cr_expect(blocks("blacklist nouveau"));
+	cr_expect(blocks("install nouveau /bin/false"));
+	cr_expect(blocks("install nouveau /usr/bin/true"));
+	cr_expect(blocks("options nouveau runpm=0 modeset=0"));
+	cr_expect_not(blocks("options nouveau modeset=1"));
+	cr_expect_not(blocks("options nouveau modeset=00"));
+	cr_expect_not(blocks("install nouveau /sbin/modprobe --ignore-install nouveau"));
+	cr_expect_not(blocks("softdep nouveau pre: vfio-pci"));
+	cr_expect_not(blocks("alias modeset=0 nouveau"));
+}
+
 /* A file in /etc that is a link to /dev/null switches the distribution's off: modprobe.d(5). */
 Test(conf_modprobe_files, no_folders_means_no_lines)
 {
