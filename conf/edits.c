@@ -536,3 +536,9 @@ int file_edits_undo(const struct root *root, struct manifest *manifest, struct f
 	}
 	return 0;
 }
+
+void file_edits_sweep(const struct root *root)
+{
+	file_sweep(root, MANIFEST_PATH);
+	folder_remove_empty(root, MANIFEST_FOLDER);
+}

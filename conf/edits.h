@@ -80,5 +80,8 @@ int file_edits_apply(
 int file_edits_undo(const struct root *root, struct manifest *manifest, struct file_edits *edits,
 	struct names *left, struct error *error);
 
+/* Deletes what a run has left that was killed before its manifest was there. */
+void file_edits_sweep(const struct root *root);
+
 /* "update-initramfs -u -k all" and the like are hooks' affair; these are words for messages. */
 const char *refresh_name(unsigned int refresh);

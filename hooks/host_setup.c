@@ -328,6 +328,18 @@ static int put_arguments(const struct planning *planning, const char *needed)
 		planning, edit, line_edit_append_word(edit->after ? edit->after : "", needed));
 }
 
+/* Files change in the order in which they are opened here: what moves into ours stands there before
+ * it goes elsewhere, or a run that goes on where one was killed would not find it any more. */
+static int open_ours_first(const struct planning *planning)
+{
+	struct file_edit *edit = NULL;
+
+	if (planning->setup->loader.kind != BOOT_LOADER_GRUB)
+		return 0;
+	return file_edits_open(&planning->context->root, SETUP_GRUB_PATH, &planning->setup->edits,
+		&edit, planning->error);
+}
+
 /* Nothing is needed where an argument that is not setup's gives it: "intel_iommu=on,sm_on". */
 static const char *find_needed(const struct planning *planning)
 {
@@ -338,30 +350,36 @@ static const char *find_needed(const struct planning *planning)
 	return given && strcmp(given->text, needed) != 0 ? NULL : needed;
 }
 
+static int tell_unknown(const struct planning *planning, const char *needed)
+{
+	const struct host_setup *setup = planning->setup;
+
+	/* what the running kernel was given, somebody has set by hand */
+	if (needed && setup->loader.kind != BOOT_LOADER_GRUB &&
+		!kernel_arguments_give(&setup->line.running, needed))
+		return error_set(planning->error, -ENOSYS,
+			"set %s, which this kernel needs: %s: put it on the kernel command line by "
+			"hand, reboot, then try again",
+			needed, setup->line.unknown.message);
+	return notice(planning, "the kernel command line that is set is not known: %s",
+		setup->line.unknown.message);
+}
+
 static int plan_command_line(struct planning *planning)
 {
 	const char *needed = find_needed(planning);
-	struct host_setup *setup = planning->setup;
-	int r = 0;
+	const struct host_setup *setup = planning->setup;
+	bool grub = setup->loader.kind == BOOT_LOADER_GRUB;
+	bool unknown = setup->line.unknown.status < 0;
+	int r = open_ours_first(planning);
 
-	if (setup->line.unknown.status < 0) {
-		bool grub = setup->loader.kind == BOOT_LOADER_GRUB;
-
-		/* what the running kernel was given, somebody has set by hand */
-		if (needed && !grub && !kernel_arguments_give(&setup->line.running, needed))
-			return error_set(planning->error, -ENOSYS,
-				"set %s, which this kernel needs: %s: put it on the kernel command "
-				"line by hand, reboot, then try again",
-				needed, setup->line.unknown.message);
-		r = notice(planning, "the kernel command line that is set is not known: %s",
-			setup->line.unknown.message);
-		if (r < 0 || !grub)
-			return r;
-	}
+	if (r == 0 && unknown)
+		r = tell_unknown(planning, needed);
+	if (r < 0 || (unknown && !grub))
+		return r;
 	for (size_t i = 0; r == 0 && i < setup->line.configured_count; i++)
 		r = plan_argument(planning, &setup->line.configured[i], needed);
-	if (r == 0 && needed && setup->loader.kind == BOOT_LOADER_GRUB &&
-		add_once(&planning->arguments, needed) < 0)
+	if (r == 0 && needed && grub && add_once(&planning->arguments, needed) < 0)
 		return no_memory(planning);
 	return r < 0 ? r : put_arguments(planning, needed);
 }

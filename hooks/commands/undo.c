@@ -40,7 +40,10 @@ static int carry_out(const struct host_change *change, bool was_empty, struct er
 	if (!change->context->apply)
 		return host_change_is_nothing(change) ? 0 : host_change_check(change, error);
 	fflush(stdout);
-	return was_empty ? 0 : host_change_apply(change, error);
+	if (!was_empty)
+		return host_change_apply(change, error);
+	file_edits_sweep(&change->context->root);
+	return 0;
 }
 
 static int change_text(const struct host_change *change, bool was_empty, struct error *error)

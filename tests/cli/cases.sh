@@ -983,6 +983,19 @@ case_setup_after_other_guides_with_stand_in_programs() {
 	ferry setup | grep initramfs
 }
 
+# Killed before its manifest had its name: nothing was changed yet, and nothing is left.
+case_undo_of_a_setup_that_was_killed_at_once_with_stand_in_programs() {
+	if cannot_enter; then return; fi
+	installed
+	grub_host
+	write var/lib/gpu-ferry/.manifest.json.4194305.tmp '{'
+	chmod 700 "$tree/var/lib/gpu-ferry"
+	live gpu-ferry undo
+	find "$tree/var/lib/gpu-ferry" -type f | wc -l
+	live gpu-ferry undo --apply
+	[ -e "$tree/var/lib/gpu-ferry" ] || echo "nothing is left"
+}
+
 # Debian's own systemd-boot, which kernel-install keeps: proxmox-boot-tool would do nothing there.
 case_setup_of_systemd_boot_without_proxmoxs_tool() {
 	systemd_boot_host 'root=/dev/sda2 ro'
