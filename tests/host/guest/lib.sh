@@ -205,23 +205,29 @@ release() {
 	rm /run/tests.holders
 }
 
-# The service test-holder, which has NODE open.
+# Of a service that has one process. (systemctl takes its time here.)
+main_pid() {
+	head -n 1 "/sys/fs/cgroup/system.slice/$1/cgroup.procs"
+}
+
+# unit_holds NODE [UNIT]: a service, test-holder.service, which has it open.
 unit_holds() {
-	cat >/run/systemd/system/test-holder.service <<-END
+	local unit=${2:-test-holder.service}
+	cat >"/run/systemd/system/$unit" <<-END
 		[Service]
 		Type=exec
 		ExecStart=/bin/sh -c 'until [ -c $1 ]; do sleep 0.1; done; exec sleep 1000 3<$1'
 	END
 	systemctl daemon-reload
-	systemctl start test-holder.service
-	await_descriptor "$(systemctl show -P MainPID test-holder.service)"
+	systemctl start "$unit"
+	await_descriptor "$(main_pid "$unit")"
 }
 
 unit_release() {
-	[ -e /run/systemd/system/test-holder.service ] || return 0
-	systemctl stop test-holder.service
-	rm /run/systemd/system/test-holder.service
+	[ -n "$(compgen -G '/run/systemd/system/test-*.service')" ] || return 0
+	rm /run/systemd/system/test-*.service
 	systemctl daemon-reload
+	systemctl stop 'test-*.service'
 }
 
 # Nothing of a test's files is left to the next one.
@@ -258,6 +264,7 @@ host_reset() {
 		echo "$address" >"/sys/bus/pci/drivers/$home/bind"
 	done </run/tests.home
 	swapoff -a
+	logical-volume gone
 	[ ! -e /sys/block/md_test ] || echo clear >/sys/block/md_test/md/array_state
 	rmmod probefail slowdriver bootfb
 	vga_hide
@@ -378,8 +385,13 @@ nvidia_come() {
 
 # Their cards go back to bochs-drm.
 nvidia_gone() {
-	local address
+	local address console
 	[ ! -e /sys/module/nvidia ] || echo 0 >/sys/module/nvidia/parameters/never
+	# a console on their framebuffer keeps it
+	if grep -qs nvidia /proc/fb; then
+		console=$(grep -l 'frame buffer' /sys/class/vtconsole/*/name)
+		echo 0 >"${console%name}bind"
+	fi
 	rmmod nvidia-uvm nvidia-drm nvidia-modeset nvidia
 	for address in "$card1.0" "$card2.0"; do
 		grep -q nvidia "$pci/$address/driver_override" || continue

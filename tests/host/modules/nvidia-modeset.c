@@ -28,6 +28,12 @@ void nvidia_modeset_use(int minor, int change)
 }
 EXPORT_SYMBOL_GPL(nvidia_modeset_use);
 
+struct device *nvidia_modeset_device(int minor)
+{
+	return nvidia_card_device(minor);
+}
+EXPORT_SYMBOL_GPL(nvidia_modeset_device);
+
 static int __init modeset_init(void)
 {
 	dev_t number = MKDEV(NVIDIA_MAJOR, NVIDIA_MINOR_MODESET);

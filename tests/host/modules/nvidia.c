@@ -95,6 +95,12 @@ void nvidia_card_use(int minor, int change)
 }
 EXPORT_SYMBOL_GPL(nvidia_card_use);
 
+struct device *nvidia_card_device(int minor)
+{
+	return &cards[minor].device->dev;
+}
+EXPORT_SYMBOL_GPL(nvidia_card_device);
+
 void nvidia_listen(const struct nvidia_listener *listener)
 {
 	int minor;

@@ -22,6 +22,8 @@ void nvidia_listen(const struct nvidia_listener *listener);
 
 /* A use counts as an open file does. */
 void nvidia_card_use(int minor, int change);
+struct device *nvidia_card_device(int minor);
 
 void nvidia_modeset_listen(const struct nvidia_listener *listener);
 void nvidia_modeset_use(int minor, int change);
+struct device *nvidia_modeset_device(int minor);

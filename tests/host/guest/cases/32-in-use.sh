@@ -226,6 +226,41 @@ test_service_is_started_again_when_the_handover_fails() {
 	unit_release
 }
 
+# The services that the task says to have stopped, or started, in that order.
+units_in_log() { # stop | start
+	task_log 104 | sed -n "s/^gpu-ferry: $1 unit \(.*\.service\) (.*/\1/p" | tr '\n' ' '
+}
+
+test_services_are_started_again_in_reverse_order() {
+	local stopped
+	unit_holds "$(control_of "$card1")"
+	# its number may be another one when it comes home
+	unit_holds "/dev/dri/by-path/pci-$card1.0-card" test-second.service
+	vm_with_card 104 "$short1"
+	echo 'stop_units = [ "test-holder.service", "test-second.service" ];' >"$settings"
+	start 104 --holder
+	assert_card_lent "$card1"
+	read -r -a stopped <<<"$(units_in_log stop)"
+	assert_eq "${#stopped[*]}" 2 "services that were stopped"
+	stop 104
+	assert_eq "$(units_in_log start)" "${stopped[1]} ${stopped[0]} " "as they were started again"
+	say "the second cannot be stopped: the first runs again, and nothing was moved"
+	await_descriptor "$(main_pid test-holder.service)"
+	await_descriptor "$(main_pid test-second.service)"
+	# they are found in the order of their processes, and those are new
+	[ "$(main_pid "${stopped[0]}")" -lt "$(main_pid "${stopped[1]}")" ] || stopped=("${stopped[1]}" "${stopped[0]}")
+	printf '[Unit]\nRefuseManualStop=yes\n' >>"/run/systemd/system/${stopped[1]}"
+	systemctl daemon-reload
+	! task start 104 --holder || fail "VM 104 starts"
+	assert_match "$(task_log 104)" "stop the unit ${stopped[1]}: "
+	assert_eq "$(units_in_log stop)" "${stopped[0]} "
+	assert_eq "$(units_in_log start)" "${stopped[1]} ${stopped[0]} "
+	! task_log 104 | grep 'bind 0000' || fail "something was moved"
+	assert_eq "$(systemctl is-active "${stopped[@]}" | uniq)" active "both"
+	assert_eq "$(loans)" '' loans
+	unit_release
+}
+
 # pct as pct(1) and PVE::CLI::pct have it, as far as it is called: status, shutdown, start.
 stand_in_pct() {
 	control=$(control_of "$card1")

@@ -42,7 +42,7 @@ test_disks_and_keyboards_of_the_host_are_refused() {
 	assert_driver "$nvme" nvme
 }
 
-test_swap_and_raid_members_and_sticks_are_refused() {
+test_swap_and_volume_members_and_sticks_are_refused() {
 	local stick keyboard raid=/sys/block/md_test/md
 	head -c 65536 /dev/nvme0n1 >"$scratch/begin"
 	say "swapped to"
@@ -60,6 +60,13 @@ test_swap_and_raid_members_and_sticks_are_refused() {
 	cat /sys/block/nvme0n1/dev >$raid/new_dev
 	refused_for "$nvme" 'disk nvme0n1 is part of a volume'
 	echo clear >$raid/array_state
+	say "under a logical volume of LVM's"
+	modprobe dm-mod
+	logical-volume /dev/nvme0n1
+	refused_for "$nvme" 'disk nvme0n1 is part of a volume'
+	# udev looks into it
+	udevadm settle
+	logical-volume gone
 	say "a stick behind a USB controller"
 	stick=$(find "$(readlink -f "$pci/$usb_host")" -path '*/block/sd*' -name 'sd?' -printf '%f\n')
 	# it would be found first

@@ -170,6 +170,32 @@ test_nvidia_stack_that_keeps_the_card_is_unloaded_and_comes_back() {
 	assert_nvidia_left
 }
 
+# Console 1 goes to the framebuffer of the PCI function $1 (FBIOPUT_CON2FBMAP).
+console_goes_to() {
+	perl -e 'open(my $file, "<", "/dev/fb$ARGV[0]") or die "$!\n"; my $map = pack("LL", 1, $ARGV[0]);
+		ioctl($file, 0x4610, $map) or die "$!\n"' "$(basename "$pci/$1"/graphics/fb* | sed s/fb//)"
+}
+
+# Before 580.105.08 nvidia_drm's own framebuffer makes the console a user of the module. (Where the
+# console goes then is not asked: the kernel of a host that began with a VGA text console, as this one,
+# has no system console that it would change from.)
+test_nvidia_framebuffer_that_has_the_console_is_unloaded_and_comes_back() {
+	nvidia_options_old
+	sed -i 's/^options nvidia-drm/& fbdev=1 version=570.124.04/' /etc/modprobe.d/test-nvidia.conf
+	nvidia_come_first
+	console_goes_to "$card1.0"
+	! rmmod nvidia-drm || fail "nobody uses it: this test tests nothing"
+	vm_with_card 104 "$short1"
+	start 104 --holder
+	assert_card_lent "$card1"
+	assert_eq "$(family_loaded)" 'nvidia '
+	stop 104
+	assert_nvidia_home "$card1"
+	assert_eq "$(family_loaded)" 'nvidia nvidia_drm nvidia_modeset nvidia_uvm '
+	grep -q nvidia-drm /proc/fb || fail "the framebuffer did not come back"
+	assert_nvidia_left
+}
+
 test_nvidia_stack_that_another_card_uses_is_refused() {
 	nvidia_options_old
 	nvidia_come_first
