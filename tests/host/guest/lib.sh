@@ -264,6 +264,7 @@ host_reset() {
 		echo "$address" >"/sys/bus/pci/drivers/$home/bind"
 	done </run/tests.home
 	swapoff -a
+	umount /proc/cmdline
 	logical-volume gone
 	[ ! -e /sys/block/md_test ] || echo clear >/sys/block/md_test/md/array_state
 	rmmod probefail slowdriver bootfb
