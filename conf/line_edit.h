@@ -9,7 +9,8 @@ char *line_edit_remove(const char *text, unsigned int first, unsigned int count)
 
 /* @text without @word in the @count lines from @first on, and without the blanks before it (behind
  * it, when it is the first of its line or quote). A word ends at blanks, quotes and newlines, and
- * begins behind those (but no blank that a backslash escapes) or a "=". 0 or -ENOENT when it is not there, -ENOMEM. *@ret is malloced. */
+ * begins behind those (but no blank that a backslash escapes) or a "=". 0 or -ENOENT when it is not
+ * there, -ENOMEM. *@ret is malloced. */
 int line_edit_remove_word(
 	const char *text, unsigned int first, unsigned int count, const char *word, char **ret);
 
