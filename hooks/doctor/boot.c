@@ -193,28 +193,36 @@ static void check_command_line(struct doctor *doctor)
 	check_off_argument(doctor);
 }
 
-static bool read_time(const struct root *root, const char *path, time_t *ret)
+static bool read_time(const struct root *root, const char *path, struct timespec *ret)
 {
 	auto_close int fd = file_open(root, path, O_PATH);
 	struct stat status;
 
 	if (fd < 0 || fstat(fd, &status) < 0 || !S_ISREG(status.st_mode))
 		return false;
-	*ret = status.st_mtime;
+	*ret = status.st_mtim;
 	return true;
 }
 
 /* The newest file of those that update-initramfs copies. */
 struct newest {
 	char path[PATH_MAX];
-	time_t time;
+	struct timespec time;
 };
+
+/* Two steps of a script may stand in one second. */
+static bool is_newer(const struct timespec *left, const struct timespec *right)
+{
+	return left->tv_sec != right->tv_sec ? left->tv_sec > right->tv_sec
+					     : left->tv_nsec > right->tv_nsec;
+}
 
 static void newest_look(const struct root *root, const char *path, struct newest *newest)
 {
-	time_t changed;
+	struct timespec changed;
 
-	if (!read_time(root, path, &changed) || (newest->path[0] && changed <= newest->time))
+	if (!read_time(root, path, &changed) ||
+		(newest->path[0] && !is_newer(&changed, &newest->time)))
 		return;
 	snprintf(newest->path, sizeof(newest->path), "%s", path);
 	newest->time = changed;
@@ -235,12 +243,12 @@ static void newest_find(const struct doctor *doctor, struct newest *newest)
 static void check_image(struct doctor *doctor, const char *name, const struct newest *newest)
 {
 	char path[PATH_MAX];
-	time_t made;
+	struct timespec made;
 
 	snprintf(path, sizeof(path), "boot/%s", name);
 	if (!read_time(&doctor->context->root, path, &made))
 		return;
-	if (made >= newest->time) {
+	if (!is_newer(&newest->time, &made)) {
 		check_add(&doctor->list, CHECK_PASS, "initramfs",
 			"/%s is newer than the module configuration", path);
 		return;

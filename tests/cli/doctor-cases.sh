@@ -358,6 +358,13 @@ case_doctor_kernel_arguments() {
 	rm "$tree/boot/initrd.img-6.8.12-4-pve"
 	mkdir "$tree/boot/initrd.img-6.8.12-4-pve"
 	checks 'initrd'
+	echo "-- made in the same second as the configuration, and before it"
+	intel_desktop
+	touch -d '2026-01-02 00:00:00.500' "$tree/boot/initrd.img-6.8.12-4-pve"
+	touch -d '2026-01-02 00:00:00.501' "$tree/etc/modprobe.d/pve-blacklist.conf"
+	checks 'initrd'
+	touch -d '2026-01-02 00:00:00.501' "$tree/boot/initrd.img-6.8.12-4-pve"
+	checks 'initrd'
 }
 
 case_doctor_processors() {
