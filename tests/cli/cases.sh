@@ -996,6 +996,38 @@ case_undo_of_a_setup_that_was_killed_at_once_with_stand_in_programs() {
 	[ -e "$tree/var/lib/gpu-ferry" ] || echo "nothing is left"
 }
 
+# FOLDER of the tree is read-only, then full; the mounts are those of the name space.
+setup_with_bad() {
+	write usr/sbin/with-bad '#!/bin/sh' "cd /$1 || exit" 'mkdir /kept && cp -a . /kept' \
+		'list() { find . ! -name filler -type f | sort | xargs -r md5sum; }' 'list >/before' \
+		"if [ \$1 = full ]; then mount -t tmpfs -o size=64k,mode=755 tmpfs /$1 && cd /$1 && cp -a /kept/. ." \
+		'head -c 65536 /usr/bin/bash >filler 2>/dev/null' \
+		"else mount --bind . /$1 && mount -o remount,bind,ro /$1 && cd /$1; fi" \
+		'gpu-ferry setup --apply >/out 2>/err; echo "exit code $?"; cat /err' 'list | cmp /before - && echo unchanged'
+	chmod +x "$tree/usr/sbin/with-bad"
+	for kind in read-only full; do
+		rm -rf "$tree/kept"
+		live with-bad $kind
+		(cd "$tree" && find etc var/lib -printf '%p %m %l\n' -type f -exec md5sum {} + | sort) |
+			cmp "$work/before-bad" - && rm "$tree/out"
+	done
+}
+
+case_setup_on_bad_file_systems_with_stand_in_programs() {
+	if cannot_enter; then return; fi
+	installed
+	guide_host
+	intel_host 6.5.13-1-pve
+	stand_in_programs
+	mkdir -p "$tree/etc/default/grub.d" "$tree/etc/modules-load.d" "$tree/var/lib/gpu-ferry"
+	chmod 700 "$tree/var/lib/gpu-ferry"
+	(cd "$tree" && find etc var/lib -printf '%p %m %l\n' -type f -exec md5sum {} + | sort) >"$work/before-bad"
+	for folder in etc/default etc/modprobe.d etc/modules-load.d var/lib/gpu-ferry; do
+		setup_with_bad $folder
+	done
+	[ ! -e "$tree/ran" ] && echo "nothing was run"
+}
+
 # Debian's own systemd-boot, which kernel-install keeps: proxmox-boot-tool would do nothing there.
 case_setup_of_systemd_boot_without_proxmoxs_tool() {
 	systemd_boot_host 'root=/dev/sda2 ro'
