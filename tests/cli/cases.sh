@@ -1000,9 +1000,8 @@ case_undo_of_a_setup_that_was_killed_at_once_with_stand_in_programs() {
 setup_with_bad() {
 	write usr/sbin/with-bad '#!/bin/sh' "cd /$1 || exit" 'mkdir /kept && cp -a . /kept' \
 		'list() { find . ! -name filler -type f | sort | xargs -r md5sum; }' 'list >/before' \
-		"if [ \$1 = full ]; then mount -t tmpfs -o size=64k,mode=755 tmpfs /$1 && cd /$1 && cp -a /kept/. ." \
-		'head -c 65536 /usr/bin/bash >filler 2>/dev/null' \
-		"else mount --bind . /$1 && mount -o remount,bind,ro /$1 && cd /$1; fi" \
+		"mount -t tmpfs -o size=64k,mode=755 tmpfs /$1 && cd /$1 && cp -a /kept/. . || exit" \
+		"case \$1 in full) head -c 65536 /usr/bin/bash >filler 2>/dev/null ;; *) mount -o remount,ro /$1 ;; esac" \
 		'gpu-ferry setup --apply >/out 2>/err; echo "exit code $?"; cat /err' 'list | cmp /before - && echo unchanged'
 	chmod +x "$tree/usr/sbin/with-bad"
 	for kind in read-only full; do
