@@ -109,8 +109,10 @@ fail_half_way() {
 		"$hook" 104 pre-start
 	grep -q INJECTED "$scratch/trace" || fail "no write to $file failed: this test tests nothing"
 	assert_one_error "$err"
-	assert_home
+	say "by the hook itself: the watch would do the same 5 s later"
+	assert_card_home "$card1"
 	assert_eq "$(loans)" '' "loans after"
+	assert_home
 }
 
 # Files that only the way out writes: the undo, in a process of its own, must not fail as well. The
