@@ -337,16 +337,6 @@ int boot_command_line_read(const struct root *root, const struct boot_loader *lo
 }
 
 const struct boot_argument *boot_command_line_find(
-	const struct boot_command_line *line, const char *name)
-{
-	for (size_t i = line->configured_count; i-- > 0;) {
-		if (kernel_argument_value(line->configured[i].text, name))
-			return &line->configured[i];
-	}
-	return NULL;
-}
-
-const struct boot_argument *boot_command_line_find_given(
 	const struct boot_command_line *line, const char *argument)
 {
 	for (size_t i = line->configured_count; i-- > 0;) {

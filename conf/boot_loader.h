@@ -59,13 +59,9 @@ int boot_command_line_read(const struct root *root, const struct boot_loader *lo
 	struct boot_command_line *ret, struct error *error);
 void boot_command_line_done(struct boot_command_line *line);
 
-/* The configured argument @name (with any value), the last one; NULL when it is not given. */
+/* The last configured argument that gives @argument: "NAME", with any value; or "NAME=VALUE", that
+ * one or one whose list of values has it, as kernel_argument_gives has it. NULL when none does. */
 const struct boot_argument *boot_command_line_find(
-	const struct boot_command_line *line, const char *name);
-
-/* The configured argument that gives @argument, "intel_iommu=on": that one, or one whose list of
- * values has it ("intel_iommu=on,sm_on"). NULL when none does. */
-const struct boot_argument *boot_command_line_find_given(
 	const struct boot_command_line *line, const char *argument);
 
 /* The argument without which this maker's IOMMU stays off with the running kernel:

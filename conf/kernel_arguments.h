@@ -15,7 +15,7 @@ int kernel_arguments_split(const char *text, struct names *ret);
 const char *kernel_argument_value(const char *argument, const char *name);
 
 /* True when @argument is @wanted, "NAME=VALUE", or has its value among others, parted by commas:
- * "intel_iommu=on,sm_on" gives "intel_iommu=on". */
+ * "intel_iommu=on,sm_on" gives "intel_iommu=on"; where @wanted is a "NAME", with any value. */
 bool kernel_argument_gives(const char *argument, const char *wanted);
 
 /* The value of the last argument @name, or NULL. It lives as long as @arguments. */

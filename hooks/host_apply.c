@@ -207,7 +207,7 @@ static int verify(void *data, struct error *error)
 	int r = boot_command_line_read(&change->context->root, change->loader, &line, error);
 
 	if (r < 0 || !change->needed || line.unknown.status < 0 ||
-		boot_command_line_find_given(&line, change->needed))
+		boot_command_line_find(&line, change->needed))
 		return r;
 	return error_set(error, -EINVAL,
 		"set %s: what stands in another file of /" GRUB_DEFAULTS_FOLDER

@@ -345,7 +345,7 @@ static const char *find_needed(const struct planning *planning)
 {
 	const char *needed = boot_iommu_argument(&planning->context->root);
 	const struct boot_argument *given =
-		needed ? boot_command_line_find_given(&planning->setup->line, needed) : NULL;
+		needed ? boot_command_line_find(&planning->setup->line, needed) : NULL;
 
 	return given && strcmp(given->text, needed) != 0 ? NULL : needed;
 }

@@ -13,13 +13,6 @@ static bool is_running(const struct doctor *doctor, const char *argument)
 	return kernel_arguments_give(&doctor->command_line.running, argument);
 }
 
-/* The configured argument that gives it, or NULL. */
-static const struct boot_argument *find_configured(
-	const struct doctor *doctor, const char *argument)
-{
-	return boot_command_line_find_given(&doctor->command_line, argument);
-}
-
 const char *boot_missing_argument(const struct doctor *doctor)
 {
 	const char *needed = boot_iommu_argument(&doctor->context->root);
@@ -29,12 +22,14 @@ const char *boot_missing_argument(const struct doctor *doctor)
 
 bool boot_is_pending(const struct doctor *doctor, const char *argument)
 {
-	return find_configured(doctor, argument) && !is_running(doctor, argument);
+	return boot_command_line_find(&doctor->command_line, argument) &&
+		!is_running(doctor, argument);
 }
 
 void fix_boot_argument(struct doctor *doctor, const char *argument)
 {
-	const struct boot_argument *configured = find_configured(doctor, argument);
+	const struct boot_argument *configured =
+		boot_command_line_find(&doctor->command_line, argument);
 	const char *refresh = boot_loader_refresh_command(&doctor->loader);
 	char lines[32] = "";
 
@@ -94,7 +89,8 @@ struct argument_check {
 
 static void check_needed(struct doctor *doctor, const char *argument)
 {
-	const struct boot_argument *configured = find_configured(doctor, argument);
+	const struct boot_argument *configured =
+		boot_command_line_find(&doctor->command_line, argument);
 	bool running = is_running(doctor, argument);
 	bool known = doctor->command_line.unknown.status == 0;
 
@@ -120,7 +116,8 @@ static void check_needed(struct doctor *doctor, const char *argument)
 
 static void check_not_needed(struct doctor *doctor, const struct argument_check *check)
 {
-	const struct boot_argument *configured = find_configured(doctor, check->argument);
+	const struct boot_argument *configured =
+		boot_command_line_find(&doctor->command_line, check->argument);
 	bool running = is_running(doctor, check->argument);
 
 	if (!running && !configured)
@@ -169,7 +166,8 @@ static void check_off_argument(struct doctor *doctor)
 	static const char *const arguments[] = {"intel_iommu=off", "amd_iommu=off", "iommu=off"};
 
 	for (size_t i = 0; i < sizeof(arguments) / sizeof(arguments[0]); i++) {
-		const struct boot_argument *configured = find_configured(doctor, arguments[i]);
+		const struct boot_argument *configured =
+			boot_command_line_find(&doctor->command_line, arguments[i]);
 
 		if (!configured || is_running(doctor, arguments[i]))
 			continue;

@@ -336,7 +336,6 @@ Test(holders, however_many_nodes_it_is_one_pass)
 	cr_expect_eq(passes, 1u);
 }
 
-/* On its way out a driver has taken its nodes off the list before it waits. */
 static unsigned int waits;
 static size_t uses_after_a_wait;
 
@@ -398,6 +397,7 @@ Test(holders, a_count_without_a_process_is_looked_at_twice_and_as_long_as_udev_w
 	cr_expect_gt(waits, 10u);
 }
 
+/* On its way out a driver has taken its nodes off the list before it waits. */
 Test(holders, a_stuck_driver_is_held_by_who_has_what_was_recorded)
 {
 	static const char *const addresses[] = {AUDIO};
