@@ -127,7 +127,8 @@ static int plan_entry(struct attach_plan *plan, const struct attach_device *devi
 		r = value ? changes_add(&plan->changes, &plan->config, key, value, NULL) : -ENOMEM;
 	}
 	if (r == 0)
-		r = changes_note(&plan->changes, "%s has %s already", key, device->argument);
+		r = changes_note(&plan->changes, "%s %s %s already", key,
+			device->split ? "and other entries have" : "has", device->argument);
 	return r < 0 ? error_set_errno(error, r, "plan the changes") : 0;
 }
 

@@ -215,8 +215,10 @@ int attach_devices_find(
 
 void attach_devices_done(struct attach_devices *devices)
 {
-	for (size_t i = 0; i < devices->count; i++)
+	for (size_t i = 0; i < devices->count; i++) {
 		names_done(&devices->items[i].addresses);
+		names_done(&devices->items[i].found);
+	}
 	free(devices->items);
 	pci_functions_done(&devices->host);
 }
@@ -279,6 +281,27 @@ static bool leaves_choice(const struct attach_device *device, const struct entry
 	return meaning->mapped && !is_part(&meaning->functions, &device->addresses);
 }
 
+/* What an entry has of a device that is not asked for by its name. */
+static int match_functions(struct attach_device *device, unsigned int index,
+	const struct entry_meaning *meaning, struct error *error)
+{
+	const struct names *wanted = &device->addresses;
+	bool is_first = !device->found.count;
+
+	for (size_t i = 0; i < meaning->functions.count; i++) {
+		const char *address = meaning->functions.names[i];
+
+		if (!has_name(wanted, address) || has_name(&device->found, address))
+			continue;
+		if (device->entry < 0 || strcmp(address, wanted->names[0]) == 0)
+			device->entry = (int)index;
+		device->split = device->split || !is_first;
+		if (names_add(&device->found, address) < 0)
+			return error_set_errno(error, -ENOMEM, "read hostpci%u", index);
+	}
+	return 0;
+}
+
 static int match_one(struct attach_device *device, unsigned int index, const char *value,
 	const struct entry_meaning *meaning, struct error *error)
 {
@@ -290,12 +313,12 @@ static int match_one(struct attach_device *device, unsigned int index, const cha
 			"hostpci%u (%s) uses %s for mediated devices: it cannot be passed whole as "
 			"well",
 			index, value, shared);
-	if (wants_mapping ? is_mapping_of(device, value)
-			  : !meaning->mapped && shared &&
-				is_part(&device->addresses, &meaning->functions)) {
+	if (wants_mapping && is_mapping_of(device, value)) {
 		device->entry = (int)index;
 		return 0;
 	}
+	if (shared && !wants_mapping && !meaning->mapped)
+		return match_functions(device, index, meaning, error);
 	if (!shared || leaves_choice(device, meaning))
 		return 0;
 	return error_set(error, -EEXIST,
@@ -304,24 +327,42 @@ static int match_one(struct attach_device *device, unsigned int index, const cha
 		index, value, shared, device->argument);
 }
 
+static int match_entry(struct context *context, const struct guest_config *config,
+	unsigned int index, struct attach_devices *devices, struct error *error)
+{
+	cleanup(meaning_done) struct entry_meaning meaning = {0};
+	char key[32];
+	const char *value;
+	int r = 0;
+
+	snprintf(key, sizeof(key), "hostpci%u", index);
+	value = guest_config_get(config, key);
+	if (!value)
+		return 0;
+	if (entry_functions(context, &devices->host, value, &meaning) < 0)
+		return error_set_errno(error, -ENOMEM, "read %s", key);
+	for (size_t n = 0; r == 0 && n < devices->count; n++)
+		r = match_one(&devices->items[n], index, value, &meaning, error);
+	return r;
+}
+
 int attach_devices_match(struct context *context, const struct guest_config *config,
 	struct attach_devices *devices, struct error *error)
 {
 	int r = 0;
 
-	for (unsigned int i = 0; r == 0 && i < HOSTPCI_MAX; i++) {
-		cleanup(meaning_done) struct entry_meaning meaning = {0};
-		char key[32];
-		const char *value;
+	for (unsigned int i = 0; r == 0 && i < HOSTPCI_MAX; i++)
+		r = match_entry(context, config, i, devices, error);
+	/* a card may stand there function by function, each in an entry of its own */
+	for (size_t i = 0; r == 0 && i < devices->count; i++) {
+		const struct attach_device *device = &devices->items[i];
 
-		snprintf(key, sizeof(key), "hostpci%u", i);
-		value = guest_config_get(config, key);
-		if (!value)
-			continue;
-		if (entry_functions(context, &devices->host, value, &meaning) < 0)
-			return error_set_errno(error, -ENOMEM, "read %s", key);
-		for (size_t n = 0; r == 0 && n < devices->count; n++)
-			r = match_one(&devices->items[n], i, value, &meaning, error);
+		if (device->found.count && !is_part(&device->addresses, &device->found))
+			r = error_set(error, -EEXIST,
+				"hostpci%d has %s already, which is a part of %s: attach that part "
+				"alone, or take it off first (qm set %u --delete hostpci%d)",
+				device->entry, device->found.names[0], device->argument,
+				config->vmid, device->entry);
 	}
 	return r;
 }

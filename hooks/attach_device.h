@@ -10,7 +10,9 @@ struct attach_device {
 	const char *argument;	/* as typed */
 	char host[256];		/* "0000:2b:00", "0000:2b:00.1", or "mapping=NAME" */
 	struct names addresses; /* every function that it may mean; a mapping's alternatives too */
-	int entry;		/* the hostpci that has it already; -1: none */
+	int entry;		/* the hostpci that has it, or its first function; -1: none */
+	struct names found;	/* those of its functions that raw entries have */
+	bool split;		/* among several */
 };
 
 struct attach_devices {
@@ -29,8 +31,8 @@ int attach_devices_find(
 	struct context *context, char **arguments, struct attach_devices *ret, struct error *error);
 void attach_devices_done(struct attach_devices *devices);
 
-/* Finds for each device the hostpci entry of @config that has it already. -EEXIST when an entry
- * has a part of a device, -ENOMEM. */
+/* Finds for each device the hostpci entry of @config that has it already, or the entries that have
+ * its functions one by one. -EEXIST when only a part of it stands there, -ENOMEM. */
 int attach_devices_match(struct context *context, const struct guest_config *config,
 	struct attach_devices *devices, struct error *error);
 

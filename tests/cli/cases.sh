@@ -1339,6 +1339,11 @@ case_attach_what_the_config_has() {
 	ferry attach 104 2b:00 --primary-gpu --dry-run
 	config 104 "hostpci3: 2b:00.1"
 	ferry attach 104 2b:00 --dry-run
+	echo "-- the guide's way, function by function"
+	config 104 "machine: q35" "bios: ovmf" "efidisk0: local:1" "ostype: l26" \
+		"hostpci0: 2b:00.1;2b:00.2" "hostpci1: 2c:00.0" "hostpci2: 2b:00.3" "hostpci4: 2b:00.0"
+	ferry attach 104 2b:00 --primary-gpu --dry-run
+	ferry attach 104 2c:00 --dry-run
 	config 104 "hostpci3: 2b:00.0,mdev=nvidia-47"
 	ferry attach 104 2b:00.0 --dry-run
 }
