@@ -22,7 +22,8 @@ static bool settings_are_for_all(const struct doctor *doctor)
 
 	return settings_read(&doctor->context->root, 0, &all, NULL) == 0 &&
 		names_equal(&all.allow, &doctor->settings.allow) &&
-		all.boot_display == doctor->settings.boot_display;
+		all.boot_display == doctor->settings.boot_display &&
+		all.windows_blacklist == doctor->settings.windows_blacklist;
 }
 
 /* What the settings say is a check of its own; the other checks then go by the defaults. */

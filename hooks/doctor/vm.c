@@ -214,9 +214,8 @@ static void check_windows(struct patient *patient)
 		check_add(patient->list, CHECK_WARN, "vm_ostype",
 			"%s: with windows_blacklist = \"permanent\" the host never gets the card",
 			ostype);
-		check_fix(patient->list,
-			"sed -i 's/^windows_blacklist = .*/windows_blacklist = \"while-running\";/' "
-			"/" SETTINGS_PATH " && gpu-ferry setup --mode share --apply");
+		fix_setting(patient->doctor, "windows_blacklist", "\"while-running\"",
+			"then: gpu-ferry setup --mode share --apply");
 		break;
 	case WINDOWS_BLACKLIST_OFF:
 		check_add(patient->list, CHECK_NOTICE, "vm_ostype",

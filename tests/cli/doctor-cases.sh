@@ -246,6 +246,8 @@ case_doctor_vm_in_trouble() {
 	ferry doctor 106 --output-format json-pretty
 	settings 'windows_blacklist = "permanent";'
 	doctor 106
+	settings 'vms = ( { vmid = 106; windows_blacklist = "permanent"; } );'
+	checks 'permanent' 106
 }
 
 # Hookscripts of others, guests that share a card, and snippets that Proxmox would not run.
