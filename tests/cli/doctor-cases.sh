@@ -32,6 +32,25 @@ case_doctor_intel_off_in_firmware() {
 	doctor
 }
 
+# The guide's first line: SVM and IOMMU, as AMD's firmware calls them.
+case_doctor_amd_off_in_firmware() {
+	amd_workstation
+	iommu_is_off
+	rm "$tree/sys/firmware/acpi/tables/IVRS"
+	processor AuthenticAMD
+	checks 'firmware'
+	echo "-- on in the firmware, off by hand"
+	firmware IVRS
+	processor AuthenticAMD svm
+	grub amd_iommu=off
+	running_command_line amd_iommu=off
+	checks 'IOMMU is off'
+	echo "-- and by a BIOS"
+	rm -r "$tree/sys/firmware/efi"
+	rm "$tree/sys/firmware/acpi/tables/IVRS"
+	checks 'firmware'
+}
+
 case_doctor_intel_not_on_the_command_line() {
 	intel_desktop old
 	iommu_is_off
