@@ -611,6 +611,17 @@ case_guest_without_an_agent() {
 	ferry guest 104
 }
 
+# A guest that is not up yet, and one whose nvidia-smi hangs: not the same as no driver.
+case_guest_that_does_not_answer() {
+	agent <<<'guest-sync => silence'
+	ferry guest 104
+	agent_end
+	rm "$tree/run/qemu-server/104.qga"
+	agent < <(guest_rules debian nvidia '' silence)
+	ferry guest 104
+	agent_end
+}
+
 # A mapping's card is the one that the loan has; ids may be others in the guest.
 case_guest_sees_what_it_was_given() {
 	agent < <(guest_rules debian nvidia '{"exited": true, "exitcode": 0, "out-data": "@(RTX, 550.78\n)"}')
