@@ -14,6 +14,10 @@
 
 #define STOP_LOOK_MS 200u
 
+/* Proxmox's Stop sends KILL 5 s after TERM: a write that is not back by then is left to its child,
+ * and the other functions go home in what remains. */
+#define STOP_WRITE_MS 3000u
+
 enum direction {
 	APPLY,
 	UNDO,
@@ -139,25 +143,30 @@ static bool is_stopped(const volatile sig_atomic_t *stop)
 	return stop && *stop;
 }
 
-/* The child's answer, or -ETIMEDOUT past @deadline_ms, or -EPIPE when it died. With @stop, -EINTR
- * as soon as that is set: looked at again and again, for a signal may come just before the sleep.
- */
+/* The child's answer, or -ETIMEDOUT past @deadline_ms, or -EPIPE when it died. When @stop is set it
+ * has
+ * @stop_ms more, then it is -EINTR: looked at again and again, for a signal may come just before
+ * the sleep. */
 static int worker_await(const struct worker *worker, unsigned int deadline_ms,
-	const volatile sig_atomic_t *stop, struct error *reply)
+	const volatile sig_atomic_t *stop, unsigned int stop_ms, struct error *reply)
 {
 	unsigned long long end = clock_milliseconds() + deadline_ms;
 	struct pollfd polled = {.fd = worker->fd, .events = POLLIN};
+	int late = -ETIMEDOUT;
 
 	for (;;) {
 		unsigned long long now = clock_milliseconds();
-		unsigned long long left = now < end ? end - now : 0;
-		int ready =
-			poll(&polled, 1, (int)(stop && left > STOP_LOOK_MS ? STOP_LOOK_MS : left));
+		unsigned long long left;
+		int ready;
 
+		if (late != -EINTR && is_stopped(stop) && now + stop_ms < end) {
+			end = now + stop_ms;
+			late = -EINTR;
+		}
+		left = now < end ? end - now : 0;
+		ready = poll(&polled, 1, (int)(stop && left > STOP_LOOK_MS ? STOP_LOOK_MS : left));
 		if (ready == 0 && left == 0)
-			return -ETIMEDOUT;
-		if (ready <= 0 && is_stopped(stop))
-			return -EINTR;
+			return late;
 		if (ready < 0 && errno != EINTR)
 			return -errno;
 		if (ready <= 0)
@@ -229,7 +238,7 @@ static void name_holders(const struct executor *executor, const struct loan *loa
 }
 
 static int overdue(const struct executor *executor, struct worker *worker, struct loan *loan,
-	struct step *step, const char *what, unsigned int deadline_ms, struct error *error)
+	struct step *step, const char *what, unsigned long long waited_ms, struct error *error)
 {
 	char held[448];
 
@@ -244,10 +253,10 @@ static int overdue(const struct executor *executor, struct worker *worker, struc
 	worker->fd = -1;
 	name_holders(executor, loan, step->subject, held, sizeof(held));
 	return error_set(error, -ETIMEDOUT,
-		"%s: the driver did not let go within %u s: %s (process %d waits in the kernel); it "
+		"%s: the driver did not let go within %llu s: %s (process %d waits in the kernel); it "
 		"comes home by itself when that ends; until then an ordinary reboot may hang, `sync; "
 		"echo b > /proc/sysrq-trigger` does not",
-		what, deadline_ms / 1000, held, (int)worker->pid);
+		what, waited_ms / 1000, held, (int)worker->pid);
 }
 
 /* Of an operation that sleeps in no driver. */
@@ -287,11 +296,13 @@ static int run_step(const struct executor *executor, struct worker *worker, stru
 	request.step.record = NULL;
 	r = send(worker->fd, &request, sizeof(request), MSG_NOSIGNAL) < 0 ? -errno : 0;
 	if (r == 0)
-		r = worker_await(worker, deadline_ms, may_end ? executor->stop : NULL, &reply);
+		r = worker_await(
+			worker, deadline_ms, executor->stop, may_end ? 0 : STOP_WRITE_MS, &reply);
 	if (may_end && (r == -ETIMEDOUT || r == -EINTR))
 		return give_up(worker, what, deadline_ms, r, error);
-	if (r == -ETIMEDOUT)
-		return overdue(executor, worker, loan, step, what, deadline_ms, error);
+	if (r == -ETIMEDOUT || r == -EINTR)
+		return overdue(executor, worker, loan, step, what,
+			r == -EINTR ? clock_milliseconds() - begin : deadline_ms, error);
 	if (r < 0) {
 		/* the next function's steps get a new one */
 		worker_end(worker);

@@ -28,8 +28,9 @@ struct executor {
 
 /*
  * Applies the steps that are not done yet, in order. Returns 0; -EINTR when stopped; -ETIMEDOUT
- * when a write is past its deadline (the loan is LOAN_OVERDUE then and names the child); else the
- * error of the step that failed. Undoes nothing: that is executor_undo's.
+ * when a write is past its deadline, or not back 3 s after the stop (the loan is LOAN_OVERDUE then
+ * and names the child); else the error of the step that failed. Undoes nothing: that is
+ * executor_undo's.
  */
 int executor_apply(const struct executor *executor, struct loan *loan, struct error *error);
 

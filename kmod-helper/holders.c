@@ -232,9 +232,21 @@ bool holders_have(const struct holders *holders, const char *address)
 	return false;
 }
 
-/* Whose driver is stuck in remove() is none of the driver's devices any more, but its users count
- * in the module: they are nobody else's. */
-static bool is_stuck_elsewhere(
+static bool is_leaving(const struct loan *loan, const char *address)
+{
+	for (size_t i = 0; i < loan->steps.count; i++) {
+		const struct step *step = &loan->steps.items[i];
+
+		if ((step->state == STEP_STARTED || step->state == STEP_STUCK) &&
+			strcmp(step->subject, address) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Whose driver is in remove(), or stuck there, is none of the driver's devices any more, but its
+ * users count in the module: they are nobody else's. */
+static bool is_leaving_elsewhere(
 	const struct kernel *kernel, const struct loans *loans, const char *address)
 {
 	char driver[PCI_DRIVER_SIZE];
@@ -246,7 +258,7 @@ static bool is_stuck_elsewhere(
 
 		for (size_t k = 0; k < loan->function_count; k++) {
 			if (strcmp(loan->functions[k].home_driver, driver) == 0 &&
-				loan_find_stuck(loan, loan->functions[k].address))
+				is_leaving(loan, loan->functions[k].address))
 				return true;
 		}
 	}
@@ -262,7 +274,7 @@ static int add_kernel_users(const struct kernel *kernel, const struct loans *loa
 		struct holder holder = {.kind = HOLDER_KERNEL};
 
 		if (holders_have(holders, addresses[i]) ||
-			is_stuck_elsewhere(kernel, loans, addresses[i]) ||
+			is_leaving_elsewhere(kernel, loans, addresses[i]) ||
 			!driver_is_used(
 				kernel, addresses[i], holder.command, sizeof(holder.command)))
 			continue;

@@ -581,6 +581,30 @@ Test(executor, a_stuck_remove_is_given_up_at_its_deadline_and_named)
 	cr_expect_eq(kill(child, 0), -1);
 }
 
+/* Whoever pressed Stop kills the caller soon: what is stuck is told and left before that. */
+Test(executor, a_write_that_sleeps_when_stop_is_pressed_is_given_up_long_before_its_deadline)
+{
+	struct error error = {0};
+	int r = 0;
+
+	for (unsigned int at = 1; at < SWEEP_MAX; at++) {
+		stick("xhci_hcd");
+		loan.write_deadline_ms = 15000;
+		handover.fake->event = (struct fake_event){.kind = FAKE_STOP, .at = at};
+		r = executor_apply(&handover.executor, &loan, &error);
+		if (r != -EINTR)
+			break;
+		begin_anew();
+	}
+	cr_assert_eq(r, -ETIMEDOUT, "%d", r);
+	cr_expect_eq(loan.state, LOAN_OVERDUE);
+	cr_expect_not_null(loan_find_stuck(&loan, "0000:01:00.2"));
+	cr_expect_null(strstr(error.message, "within 15 s"), "%s", error.message);
+	wake("xhci_hcd");
+	notice_returned();
+	expect_undone("the driver let go");
+}
+
 Test(executor, a_stuck_child_holds_nothing_of_its_caller)
 {
 	struct pollfd polled = {.events = POLLIN};

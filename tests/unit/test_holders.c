@@ -305,8 +305,9 @@ Test(holders, only_a_driver_that_somebody_may_use_can_wait)
 	cr_expect(driver_may_wait(&kernel, USB));
 }
 
-/* A driver that is stuck in remove() has lost that function, and its users count still. */
-Test(holders, the_users_of_a_stuck_function_are_not_the_twins)
+/* A driver that is in remove(), or stuck there, has lost that function, and its users count still.
+ */
+Test(holders, the_users_of_a_function_on_its_way_out_are_not_the_twins)
 {
 	static const char *const twins_audio[] = {"0000:02:00.1"};
 	struct loan_function function = {.address = AUDIO, .home_driver = "snd_hda_intel"};
@@ -318,6 +319,11 @@ Test(holders, the_users_of_a_stuck_function_are_not_the_twins)
 	scratch_write(&scratch, "sys/module/snd_hda_intel/refcnt", "1\n");
 	cr_assert_eq(loan_add_function(&loan, &function), 0);
 	cr_assert_not_null(steps_add(&loan.steps, &step));
+	cr_assert_eq(
+		holders_of_functions(&kernel, &loans, twins_audio, 1, NULL, &holders, NULL), 0);
+	cr_expect_eq(holders.count, 0u);
+	/* before the deadline, or when nobody is left to record it */
+	loan.steps.items[0].state = STEP_STARTED;
 	cr_assert_eq(
 		holders_of_functions(&kernel, &loans, twins_audio, 1, NULL, &holders, NULL), 0);
 	cr_expect_eq(holders.count, 0u);
