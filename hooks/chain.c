@@ -46,12 +46,16 @@ static int run_script(struct context *context, const char *volume, unsigned int 
 {
 	char path[PATH_MAX], number[16];
 	const char *const command[] = {path, number, phase, NULL};
+	const char *const by_shell[] = {"/bin/sh", path, number, phase, NULL};
 	int status = 0;
 	int r = find_script(context, volume, path, sizeof(path), error);
 
 	snprintf(number, sizeof(number), "%u", vmid);
 	if (r == 0)
 		r = process_run_inherited(command, &status, error);
+	/* no "#!" line: perl starts it by execvp(3), so with Proxmox it works */
+	if (r == -ENOEXEC)
+		r = process_run_inherited(by_shell, &status, error);
 	return r < 0 ? error_wrap(error, r, "run the VM's own hookscript")
 		     : judge(volume, status, error);
 }

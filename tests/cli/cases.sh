@@ -1798,6 +1798,9 @@ case_chained_hookscript_runs_in_every_phase() {
 	for phase in pre-start post-start pre-stop post-stop; do
 		live /var/lib/vz/snippets/gpu-ferry-chain 104 $phase
 	done
+	echo "-- without a first line of #! it is the shell's, as it is to Proxmox"
+	sed -i 1d "$tree/var/lib/vz/snippets/other"
+	live /var/lib/vz/snippets/gpu-ferry-chain 104 post-start
 	echo "-- and so is that it is gone"
 	rm "$tree/var/lib/vz/snippets/other"
 	live /var/lib/vz/snippets/gpu-ferry-chain 104 pre-start
