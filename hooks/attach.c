@@ -4,6 +4,7 @@
 #include "attach_device.h"
 #include "conf/hostpci.h"
 #include "kmod-helper/base/cleanup.h"
+#include "kmod-helper/base/parse.h"
 #include "listing.h"
 #include "program.h"
 #include "snippet.h"
@@ -238,7 +239,7 @@ static int record_devices(const struct attach_devices *devices, struct attachmen
 	return r;
 }
 
-/* Writes down what is going to be done, or, afterwards, what it has become. */
+/* Writes down what is going to be done. */
 static int record(struct context *context, const struct attach_plan *plan,
 	struct attachment *attachment, struct error *error)
 {
@@ -252,6 +253,25 @@ static int record(struct context *context, const struct attach_plan *plan,
 	if (r < 0)
 		return error_set_errno(error, r, "record what is attached");
 	return attachment_write(&context->root, attachment, error);
+}
+
+/* Writes down what qm has made of it, where that is another form of what was asked for. */
+static int record_result(struct context *context, const struct changes *changes,
+	struct attachment *attachment, struct error *error)
+{
+	bool same = true;
+
+	for (size_t i = 0; i < changes->count; i++) {
+		const struct change *change = &changes->items[i];
+		struct attachment_key *key = attachment_find_key(attachment, change->key);
+
+		if (change->after && strcmp(key->after, change->after) != 0) {
+			same = false;
+			if (text_replace(&key->after, change->after) < 0)
+				return error_set_errno(error, -ENOMEM, "record what is attached");
+		}
+	}
+	return same ? 0 : attachment_write(&context->root, attachment, error);
 }
 
 /* A fresh copy of the record, or an empty one; *@ret_stood: there was one. */
@@ -296,6 +316,11 @@ static int apply(struct context *context, struct attach_plan *plan, struct error
 	if (r < 0)
 		return r;
 	r = changes_apply(context, changes, &left, error);
+	if (r == 0) {
+		r = record_result(context, changes, &new, error);
+		if (r < 0)
+			left = !changes_undo(context, changes);
+	}
 	if (r < 0 && left)
 		return error_wrap(
 			error, r, "half done (`gpu-ferry detach %u` takes it back)", changes->vmid);
@@ -303,10 +328,7 @@ static int apply(struct context *context, struct attach_plan *plan, struct error
 		restore_record(context, &old, stood);
 		return r;
 	}
-	r = record(context, plan, &new, error);
-	if (r == 0 && changes_note_pending(changes) < 0)
-		r = error_set_errno(error, -ENOMEM, "attach");
-	return r;
+	return changes_note_pending(changes) < 0 ? error_set_errno(error, -ENOMEM, "attach") : 0;
 }
 
 int attach_guest(struct context *context, unsigned int vmid, char **arguments, struct error *error)

@@ -335,6 +335,15 @@ int changes_apply(
 	return r;
 }
 
+bool changes_undo(struct context *context, struct changes *changes)
+{
+	bool stale, left;
+
+	undo(context, changes, &stale, &left);
+	changes->applied = false;
+	return !left;
+}
+
 /* ---- to be looked at */
 
 static struct json_object *format_change(const struct change *change)

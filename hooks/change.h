@@ -76,5 +76,9 @@ void changes_done(struct changes *changes);
 int changes_apply(
 	struct context *context, struct changes *changes, bool *ret_left, struct error *error);
 
+/* Puts back what changes_apply did, but for what somebody else has changed since. False, and
+ * logged, when that could not be done. */
+bool changes_undo(struct context *context, struct changes *changes);
+
 /* Prints them in the context's format: the command, the changes, the notes. */
 int changes_print(struct context *context, const struct changes *changes, struct error *error);

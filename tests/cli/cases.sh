@@ -1552,6 +1552,40 @@ case_attach_twice_and_detach_with_the_stand_in_qm() {
 	show $vm_conf $record
 }
 
+# The same entry, changed twice by us: what stood there first counts.
+case_attach_changes_its_own_entry_with_the_stand_in_qm() {
+	cannot_enter && return
+	installed
+	config 104 "machine: q35" "bios: ovmf" "efidisk0: local:1" "ostype: l26"
+	live gpu-ferry attach 104 2b:00
+	live gpu-ferry attach 104 2b:00 --primary-gpu
+	live gpu-ferry detach 104
+	show $vm_conf $record
+}
+
+# There is room for the record of what is asked for, and none for what qm makes of it.
+case_attach_on_a_full_file_system_with_the_stand_in_qm() {
+	cannot_enter && return
+	installed
+	config 104 "machine: q35" "bios: ovmf" "efidisk0: local:1" "ostype: l26"
+	local full='mount -t tmpfs -o mode=0700,nr_inodes=$0 tmpfs /var/lib/gpu-ferry
+		gpu-ferry attach 104 2b:00
+		code=$?
+		ls /var/lib/gpu-ferry/attachments 2>/dev/null
+		exit $code'
+	mkdir -p "$tree/var/lib/gpu-ferry"
+	echo "-- none for either"
+	live sh -c "$full" 2 | tail -n +6
+	show $vm_conf
+	echo "-- one is enough when qm does what it was asked"
+	live sh -c "$full" 3 | tail -n +6
+	echo "-- but not when it makes something else of it"
+	config 104 "machine: q35" "bios: ovmf" "efidisk0: local:1" "ostype: l26"
+	write etc/qm-fault own-form
+	live sh -c "$full" 3 | tail -n +6
+	show $vm_conf
+}
+
 case_detach_leaves_what_others_changed_with_the_stand_in_qm() {
 	cannot_enter && return
 	installed
