@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "attach_device.h"
 
-#include "conf/cluster.h"
 #include "conf/hostpci.h"
 #include "conf/mapping.h"
 #include "conf/node.h"
@@ -160,6 +159,36 @@ static int check_bridges(
 	return 0;
 }
 
+static bool is_mapping(const struct attach_device *device)
+{
+	return strncmp(device->host, "mapping=", 8) == 0;
+}
+
+/* Whether a card of the mapping's is untouched by @others. */
+static bool leaves_card(const struct names *mapping, const struct names *others)
+{
+	for (size_t i = 0; i < mapping->count; i++) {
+		bool touched = false;
+
+		for (size_t n = 0; n < others->count && !touched; n++)
+			touched = pci_same_card(mapping->names[i], others->names[n]);
+		if (!touched)
+			return true;
+	}
+	return false;
+}
+
+/* Alternatives of a mapping are a choice: they may be named elsewhere too, as long as one of them
+ * is left. */
+static bool leave_choice(const struct attach_device *left, const struct attach_device *right)
+{
+	if (is_mapping(left) && is_mapping(right))
+		return strcmp(left->argument, right->argument) != 0;
+	if (is_mapping(right))
+		return leaves_card(&right->addresses, &left->addresses);
+	return is_mapping(left) && leaves_card(&left->addresses, &right->addresses);
+}
+
 static int check_twice(const struct attach_devices *devices, struct error *error)
 {
 	const struct attach_device *last = &devices->items[devices->count - 1];
@@ -167,7 +196,7 @@ static int check_twice(const struct attach_devices *devices, struct error *error
 	for (size_t i = 0; i + 1 < devices->count; i++) {
 		const char *address = shared_name(&devices->items[i].addresses, &last->addresses);
 
-		if (address)
+		if (address && !leave_choice(&devices->items[i], last))
 			return error_set(error, -EEXIST,
 				"%s and %s both mean %s: Proxmox VE passes a device once",
 				devices->items[i].argument, last->argument, address);
@@ -270,15 +299,12 @@ static bool is_mapping_of(const struct attach_device *device, const char *value)
 		strcmp(hostpci.mapping, device->argument) == 0;
 }
 
-/* Alternatives of a mapping are a choice: they may be named elsewhere too, as long as one of them
- * is left. */
+/* The same of an entry that stands in the config. */
 static bool leaves_choice(const struct attach_device *device, const struct entry_meaning *meaning)
 {
-	bool wants_mapping = strncmp(device->host, "mapping=", 8) == 0;
-
-	if (wants_mapping)
-		return meaning->mapped || !is_part(&device->addresses, &meaning->functions);
-	return meaning->mapped && !is_part(&meaning->functions, &device->addresses);
+	if (is_mapping(device))
+		return meaning->mapped || leaves_card(&device->addresses, &meaning->functions);
+	return meaning->mapped && leaves_card(&meaning->functions, &device->addresses);
 }
 
 /* What an entry has of a device that is not asked for by its name. */
@@ -306,18 +332,17 @@ static int match_one(struct attach_device *device, unsigned int index, const cha
 	const struct entry_meaning *meaning, struct error *error)
 {
 	const char *shared = shared_name(&meaning->functions, &device->addresses);
-	bool wants_mapping = strncmp(device->host, "mapping=", 8) == 0;
 
 	if (shared && meaning->mediated)
 		return error_set(error, -EEXIST,
 			"hostpci%u (%s) uses %s for mediated devices: it cannot be passed whole as "
 			"well",
 			index, value, shared);
-	if (wants_mapping && is_mapping_of(device, value)) {
+	if (is_mapping(device) && is_mapping_of(device, value)) {
 		device->entry = (int)index;
 		return 0;
 	}
-	if (shared && !wants_mapping && !meaning->mapped)
+	if (shared && !is_mapping(device) && !meaning->mapped)
 		return match_functions(device, index, meaning, error);
 	if (!shared || leaves_choice(device, meaning))
 		return 0;
@@ -367,23 +392,28 @@ int attach_devices_match(struct context *context, const struct guest_config *con
 	return r;
 }
 
-/* The functions of every hostpci of a VM. 0 (also when its config cannot be read) or -ENOMEM. */
+/* The functions of every hostpci of a VM, what waits in [PENDING] too; none of a template, which
+ * never starts. 0 (also when its config cannot be read) or -ENOMEM. */
 static int guest_functions(struct context *context, const struct pci_functions *host,
 	unsigned int vmid, struct entry_meaning *ret)
 {
-	const struct vm_config_read_options options = {
-		.vmid = vmid, .deadline_ms = CLUSTER_DEADLINE_MS};
-	cleanup(vm_config_done) struct vm_config config = {0};
+	cleanup(guest_config_done) struct guest_config config = {0};
 	struct error ignored = {0};
-	int r = vm_config_read(&context->root, &options, &config, &ignored);
+	int r = guest_config_read(context, vmid, &config, &ignored);
 
-	if (r < 0)
+	if (r < 0 || vm_config_is_template(&config.now))
 		return r == -ENOMEM ? r : 0;
 	for (unsigned int i = 0; r == 0 && i < HOSTPCI_MAX; i++) {
-		const char *value = vm_config_hostpci(&config, i);
+		const char *now, *next;
+		char key[32];
 
-		if (value)
-			r = entry_functions(context, host, value, ret);
+		snprintf(key, sizeof(key), "hostpci%u", i);
+		now = guest_config_now(&config, key);
+		next = guest_config_get(&config, key);
+		if (now)
+			r = entry_functions(context, host, now, ret);
+		if (r == 0 && next && next != now)
+			r = entry_functions(context, host, next, ret);
 	}
 	return r;
 }
@@ -397,7 +427,7 @@ static int note_other(struct context *context, const struct attach_devices *devi
 	for (size_t i = 0; r == 0 && i < devices->count; i++) {
 		if (shared_name(&meaning.functions, &devices->items[i].addresses))
 			r = changes_note(changes,
-				"%s is also attached to VM %u: one of them at a time can run",
+				"%s is also attached to VM %u: a card is with one of them at a time",
 				devices->items[i].argument, vmid);
 	}
 	return r;

@@ -24,8 +24,8 @@ struct attach_devices {
 /*
  * What the arguments mean on this host. USAGE when one is no DEVICE or none is given, -ENODEV when
  * it is not there, -EINVAL for what Proxmox cannot pass through or sets up itself (bridges,
- * mediated devices), -EEXIST when two arguments share a function, and mapping_find's errors. @ret
- * must be zeroed; free with attach_devices_done also on failure.
+ * mediated devices), -EEXIST when two arguments leave no function each, and mapping_find's errors.
+ * @ret must be zeroed; free with attach_devices_done also on failure.
  */
 int attach_devices_find(
 	struct context *context, char **arguments, struct attach_devices *ret, struct error *error);

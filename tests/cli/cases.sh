@@ -1335,6 +1335,18 @@ case_attach_mapping() {
 	config 104 "machine: q35" "bios: ovmf" "efidisk0: local:1" "ostype: l26" "hostpci0: 2b:00"
 	ferry attach 104 gpu --dry-run
 	ferry attach 104 one --dry-run
+	config 104 "machine: q35" "bios: ovmf" "efidisk0: local:1" "ostype: l26" "hostpci0: 2b:00.1"
+	ferry attach 104 gpu --dry-run
+	ferry attach 104 one --dry-run
+	echo "-- several at once"
+	config 104 "machine: q35" "bios: ovmf" "efidisk0: local:1" "ostype: l26"
+	ferry attach 104 gpu 2b:00 --dry-run
+	ferry attach 104 2b:00 gpu --dry-run
+	ferry attach 104 2c:00 one --dry-run
+	ferry attach 104 gpu one --dry-run
+	ferry attach 104 one 2b:00 --dry-run
+	ferry attach 104 2b:00.0 one --dry-run
+	ferry attach 104 gpu gpu --dry-run
 }
 
 # As a person wrote it, it stays.
@@ -1367,6 +1379,9 @@ case_attach_says_who_else_has_it() {
 	config 107 "hostpci0: mapping=gpu"
 	mapping gpu "$(map_of 0000:2b:00 15)" "$(map_of 0000:2c:00 16)"
 	write etc/pve/nodes/pve1/qemu-server/108.conf "$(printf 'name: \001')"
+	config 109 "memory: 1" "[PENDING]" "hostpci0: 2b:00" "[before]" "hostpci0: 2b:00"
+	config 110 "hostpci0: 2b:00" "[PENDING]" "delete: hostpci0"
+	config 111 "hostpci0: 2b:00" "template: 1"
 	ferry attach 104 2b:00 --dry-run
 }
 
