@@ -1827,7 +1827,7 @@ case_snippets_are_taken_back_in_the_end_with_the_stand_in_pvesm() {
 
 # ---- the VM's own hookscript
 
-case_chained_hookscript_runs_in_every_phase() {
+case_chained_hookscript_runs_in_every_phase_with_the_stand_in_qm() {
 	cannot_enter && return
 	installed
 	snippet other
@@ -1859,7 +1859,7 @@ case_chained_hookscript_runs_in_every_phase() {
 	show $vm_conf
 }
 
-case_chained_hookscript_is_put_back() {
+case_chained_hookscript_is_put_back_with_the_stand_in_qm() {
 	cannot_enter && return
 	installed
 	snippet other

@@ -44,7 +44,7 @@ test_attached_vm_runs_its_own_hookscript_too_with_the_stand_in_qm() {
 	[ ! -e "$record" ] || fail "the record is still there"
 }
 
-test_own_hookscript_that_refuses_a_start_leaves_the_card_at_home() {
+test_own_hookscript_that_refuses_a_start_leaves_the_card_at_home_with_the_stand_in_qm() {
 	qm_install
 	own_hookscript pre-start
 	assert_exit 0 gpu-ferry attach 104 "$short1"
@@ -54,7 +54,7 @@ test_own_hookscript_that_refuses_a_start_leaves_the_card_at_home() {
 	assert_eq "$(loans)" '' "loans"
 }
 
-test_card_that_was_replaced_is_refused_until_it_is_attached_again() {
+test_card_that_was_replaced_is_refused_until_attached_again_with_the_stand_in_qm() {
 	qm_install
 	vm_config 104 <<-END
 		machine: q35
