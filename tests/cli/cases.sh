@@ -907,6 +907,24 @@ case_setup_from_one_mode_to_the_other_with_stand_in_programs() {
 	find "$tree/etc/default" "$tree/var/lib/gpu-ferry" -type f | sed "s|$tree|ROOT|g" | sort
 }
 
+# What setup --windows writes is what windows_blacklist = "permanent" looks for.
+case_plan_permanent_blacklist_of_setup_with_stand_in_programs() {
+	if cannot_enter; then return; fi
+	installed
+	grub_host
+	stand_in_programs
+	config 104 "ostype: win11" "hostpci0: 2b:00"
+	settings 'windows_blacklist = "permanent";'
+	ferry plan 104 | sed -n '/^to be known/,$p'
+	live gpu-ferry setup --mode dedicated 2b:00 2c:00 --windows --apply >/dev/null
+	show etc/modprobe.d/gpu-ferry-blacklist.conf
+	echo "-- so there is nothing to be known"
+	ferry plan 104 | sed -n '/^to be known/,$p'
+	echo "-- taken out again"
+	live gpu-ferry setup --apply >/dev/null
+	ferry plan 104 | sed -n '/^to be known/,$p'
+}
+
 # What the files that GRUB's menu is made from come to, to a shell.
 grub_arguments() {
 	(

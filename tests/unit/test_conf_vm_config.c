@@ -138,8 +138,15 @@ static bool is_windows(const char *text)
 
 Test(conf_vm_config, windows_is_what_proxmox_knows_as_windows)
 {
-	cr_expect(is_windows("ostype: win11\n"));
-	cr_expect(is_windows("ostype: wxp\n"));
+	static const char *const types[] = {
+		"wxp", "w2k", "w2k3", "w2k8", "wvista", "win7", "win8", "win10", "win11"};
+
+	for (size_t i = 0; i < sizeof(types) / sizeof(*types); i++) {
+		char line[32];
+
+		snprintf(line, sizeof(line), "ostype: %s\n", types[i]);
+		cr_expect(is_windows(line), "%s", types[i]);
+	}
 	cr_expect_not(is_windows("ostype: l26\n"));
 	cr_expect_not(is_windows("ostype: win12345\n"));
 	cr_expect_not(is_windows(""));
