@@ -85,6 +85,20 @@ static int note_snapshots(const struct guest_config *config, struct changes *cha
 	return r;
 }
 
+/* attach found it there, so it is not ours to take off. */
+static int note_kept(const struct guest_config *config, const struct attachment *attachment,
+	struct changes *changes)
+{
+	const char *now = guest_config_get(config, "hookscript");
+
+	if (!snippet_is_ours(now) || attachment_find_key(attachment, "hookscript"))
+		return 0;
+	return changes_note(changes,
+		"hookscript is %s, as it was before attach (`qm set %u --delete hookscript` takes it "
+		"off)",
+		now, changes->vmid);
+}
+
 static int plan_make(struct context *context, const struct guest_config *config,
 	const struct attachment *attachment, struct changes *changes, struct error *error)
 {
@@ -92,6 +106,8 @@ static int plan_make(struct context *context, const struct guest_config *config,
 
 	for (size_t i = 0; r == 0 && i < attachment->key_count; i++)
 		r = plan_key(context, config, &attachment->keys[i], changes);
+	if (r == 0)
+		r = note_kept(config, attachment, changes);
 	if (r == 0)
 		r = note_snapshots(config, changes);
 	return r < 0 ? error_set_errno(error, r, "plan the changes") : 0;

@@ -1585,6 +1585,17 @@ case_attach_twice_and_detach_with_the_stand_in_qm() {
 	show $vm_conf $record
 }
 
+# Somebody has set it by hand, as README says: it is not detach's to take off.
+case_detach_keeps_a_hookscript_of_before_with_the_stand_in_qm() {
+	cannot_enter && return
+	installed
+	config 104 "machine: q35" "bios: ovmf" "efidisk0: local:1" "ostype: l26" \
+		"hookscript: local:snippets/gpu-ferry"
+	live gpu-ferry attach 104 2b:00
+	live gpu-ferry detach 104
+	show $vm_conf $record
+}
+
 # The same entry, changed twice by us: what stood there first counts.
 case_attach_changes_its_own_entry_with_the_stand_in_qm() {
 	cannot_enter && return
