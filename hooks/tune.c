@@ -11,6 +11,7 @@
 #define WHY_CPU                                                                                    \
 	"NVIDIA's Windows driver is not to see that it runs in a VM; in Proxmox VE's own form, "   \
 	"which keeps its Hyper-V settings"
+#define WHY_MOVED "what -cpu of args said, in Proxmox VE's own form"
 #define WHY_ARGS                                                                                   \
 	"-cpu replaced Proxmox VE's whole CPU line, its Hyper-V settings too; `cpu` says the same"
 #define WHY_AGENT "lets the host look into the guest, once qemu-guest-agent is installed there"
@@ -73,7 +74,7 @@ static int cpu_change(
 	if (r == 0 && hide)
 		r = cpu_hide(&cpu);
 	if (r == 0)
-		r = changes_add(changes, config, "cpu", cpu, hide ? WHY_CPU : NULL);
+		r = changes_add(changes, config, "cpu", cpu, hide ? WHY_CPU : WHY_MOVED);
 	return r < 0 ? r : cpu_note(config, changes);
 }
 
