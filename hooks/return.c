@@ -89,6 +89,37 @@ static int await_groups(struct context *context, const struct loan *loan, struct
 	return 0;
 }
 
+/* On a driver of the host's own (bind --driver) it is used like any other device, for as long as
+ * that pleases somebody: not waited for, and nothing is changed. */
+static int refuse_held(struct context *context, const struct loan *loan, struct error *error)
+{
+	auto_free const char **addresses = calloc(loan->function_count + 1, sizeof(*addresses));
+	cleanup(holders_done) struct holders holders = {0};
+	char now[PCI_DRIVER_SIZE], text[640];
+	size_t count = 0;
+	int r;
+
+	if (!addresses)
+		return error_set_errno(error, -ENOMEM, "look for holders");
+	for (size_t i = 0; i < loan->function_count; i++) {
+		const struct loan_function *function = &loan->functions[i];
+
+		if (function->use == LOAN_TAKEN && !pci_driver_is_vfio(function->target) &&
+			pci_read_driver(&context->kernel, function->address, now, sizeof(now)) ==
+				0 &&
+			strcmp(now, function->target) == 0)
+			addresses[count++] = function->address;
+	}
+	r = count
+		? holders_that_stay(&context->kernel, NULL, addresses, count, NULL, &holders, error)
+		: 0;
+	holders_drop_kernel(&holders);
+	if (r < 0 || !holders.count)
+		return r;
+	holders_format(&holders, text, sizeof(text));
+	return error_set(error, -EBUSY, "it is in use by %s: end that first", text);
+}
+
 /* A driver may bind a device that is gone: home, and yet of no use. */
 static void tell_dead(struct context *context, const struct loan *loan)
 {
@@ -246,6 +277,8 @@ static int await_users(struct context *context, const struct loan_owner *owner, 
 		r = claim_alternatives(context, &loan);
 	if (r == 0)
 		r = await_groups(context, &loan, error);
+	if (r == 0)
+		r = refuse_held(context, &loan, error);
 	return r;
 }
 

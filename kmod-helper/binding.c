@@ -168,19 +168,6 @@ static int refuse_held(const struct holders *holders, const char *address, struc
 	return error_set(error, -EBUSY, "unbind %s: it is in use by %s", address, text);
 }
 
-/* The plan has seen that the module counts users and that this is to be no obstacle: only processes
- * are one. */
-static void drop_kernel(struct holders *holders)
-{
-	size_t kept = 0;
-
-	for (size_t i = 0; i < holders->count; i++) {
-		if (holders->items[i].kind != HOLDER_KERNEL)
-			holders->items[kept++] = holders->items[i];
-	}
-	holders->count = kept;
-}
-
 static int unbind_unheld(
 	const struct kernel *kernel, const struct step *step, bool is_counted, struct error *error)
 {
@@ -190,8 +177,9 @@ static int unbind_unheld(
 
 	if (driver_may_wait(kernel, address))
 		r = holders_that_stay(kernel, NULL, &address, 1, NULL, &holders, error);
+	/* the plan has seen that the module counts users, and that this is to be no obstacle */
 	if (is_counted)
-		drop_kernel(&holders);
+		holders_drop_kernel(&holders);
 	if (r == 0)
 		r = refuse_held(&holders, address, error);
 	if (r < 0)
@@ -246,6 +234,17 @@ static int apply_bind(const struct kernel *kernel, const struct step *step, stru
 	return r;
 }
 
+/* Who would keep the driver from letting go. A count alone is a guess, which is to strand nothing.
+ */
+static int find_users(
+	const struct kernel *kernel, const char *address, struct holders *ret, struct error *error)
+{
+	int r = holders_that_stay(kernel, NULL, &address, 1, NULL, ret, error);
+
+	holders_drop_kernel(ret);
+	return r;
+}
+
 /* Torn off only from the driver that we bound it to: anything else is not our doing. */
 static int undo_bind(const struct kernel *kernel, const struct step *step, struct error *error)
 {
@@ -255,9 +254,11 @@ static int undo_bind(const struct kernel *kernel, const struct step *step, struc
 
 	if (r < 0 || strcmp(now, step->argument) != 0)
 		return r;
-	if (pci_driver_is_vfio(now) && driver_may_wait(kernel, step->subject))
-		r = holders_of_group(
-			kernel, pci_read_group(kernel, step->subject), &holders, error);
+	if (driver_may_wait(kernel, step->subject))
+		r = pci_driver_is_vfio(now)
+			? holders_of_group(
+				  kernel, pci_read_group(kernel, step->subject), &holders, error)
+			: find_users(kernel, step->subject, &holders, error);
 	if (r == 0)
 		r = refuse_held(&holders, step->subject, error);
 	if (r < 0)

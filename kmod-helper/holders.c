@@ -41,6 +41,17 @@ int holders_add(struct holders *holders, const struct holder *holder)
 	return 0;
 }
 
+void holders_drop_kernel(struct holders *holders)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < holders->count; i++) {
+		if (holders->items[i].kind != HOLDER_KERNEL)
+			holders->items[kept++] = holders->items[i];
+	}
+	holders->count = kept;
+}
+
 /* The number after @prefix in @text, followed by @end; 0 when there is none. */
 static unsigned int number_after(const char *text, const char *prefix, char end)
 {

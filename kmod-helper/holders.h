@@ -76,6 +76,9 @@ int holders_await_group(const struct kernel *kernel, long iommu_group, unsigned 
 /* Appends a copy. 0 or -ENOMEM. */
 int holders_add(struct holders *holders, const struct holder *holder);
 
+/* Leaves the processes: a module's count is a guess, they are none. */
+void holders_drop_kernel(struct holders *holders);
+
 /* Is one of them this function's? */
 bool holders_have(const struct holders *holders, const char *address);
 

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/sysmacros.h>
 
 #define AUDIO "0000:01:00.1"
 
@@ -208,6 +209,49 @@ Test(binding, undo_of_bind_lets_another_driver_alone)
 	cr_expect_eq(undo("bind", step_of("vfio-pci", ""), NULL), 0);
 	cr_expect_str_eq(audio()->driver, "snd_hda_intel");
 	cr_expect_str_eq(fake->writes, "");
+}
+
+static const struct kernel_ops *fake_ops;
+
+static int list_node(void *context, const char *path, struct names *ret)
+{
+	return strcmp(path, "sys/dev/char") == 0 ? names_add(ret, "116:7")
+						 : fake_ops->list(context, path, ret);
+}
+
+static int node_target(void *context, const char *path, char *buffer, size_t size)
+{
+	(void)context, (void)path;
+	snprintf(buffer, size, "../../devices/pci0000:00/" AUDIO "/sound/card1/controlC1");
+	return 0;
+}
+
+static int one_user(void *context, device_visitor visitor, void *data)
+{
+	(void)context;
+	return visitor(data, 4242, makedev(116, 7));
+}
+
+/* On the way home, too: from a driver that a person has chosen. A count alone strands nothing. */
+Test(binding, a_driver_of_the_hosts_is_not_torn_from_who_has_its_nodes)
+{
+	struct kernel_ops ops = *kernel.ops;
+	struct error error = {0};
+
+	fake_ops = kernel.ops;
+	ops.list = list_node;
+	ops.target = node_target;
+	ops.devices_in_use = one_user;
+	kernel.ops = &ops;
+	strcpy(fake_function(fake, "0000:02:00.1")->driver, "");
+	fake_module(fake, "snd_hda_intel")->busy = true;
+	strcpy(audio()->driver, "snd_hda_intel");
+	cr_expect_eq(undo("bind", step_of("snd_hda_intel", ""), &error), -EBUSY);
+	cr_expect_not_null(strstr(error.message, "PID 4242, controlC1"), "%s", error.message);
+	cr_expect_str_eq(audio()->driver, "snd_hda_intel");
+	kernel.ops = fake_ops;
+	cr_expect_eq(undo("bind", step_of("snd_hda_intel", ""), &error), 0);
+	cr_expect_str_eq(audio()->driver, "");
 }
 
 Test(binding, undo_of_unbind_wins_against_a_new_id_of_proxmox)
