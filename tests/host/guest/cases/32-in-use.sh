@@ -122,6 +122,24 @@ test_vms_and_users_of_vfio_are_holders() {
 	assert_card_home "$card1"
 }
 
+# Lent by hand to a driver of the host's own, a card is used like any other there: its remove() waits for
+# these users on the way home as it does on the way out.
+test_users_of_a_card_on_a_driver_by_hand_are_found_before_it_goes_home() {
+	modprobe slowdriver
+	assert_exit 0 gpu-ferry bind "$short1" --driver slowdriver
+	hold "/dev/slowdriver-$card1.1"
+	assert_exit 1 timeout 20 gpu-ferry unbind "$short1"
+	assert_one_line "$err"
+	assert_match "$err" "in use by sleep \(PID $holder, slowdriver-$card1.1\)"
+	assert_driver "$card1.0" slowdriver
+	assert_driver "$card1.1" slowdriver
+	assert_eq "$(json status | jq -r '.loans[0].state')" lent
+	release
+	assert_exit 0 gpu-ferry unbind "$short1"
+	assert_card_home "$card1"
+	rmmod slowdriver
+}
+
 # No process has it open; the module's count says that something in the kernel has it.
 test_kernel_user_is_a_holder() {
 	modprobe slowdriver
@@ -360,6 +378,8 @@ assert_overdue() { # ADDRESS HOLDER
 	assert_exit 1 timeout 10 gpu-ferry status
 	assert_match "$err" "overdue: process $child waits in its driver, for whoever uses it: sleep $2"
 	assert_exit 0 timeout 10 gpu-ferry list --all
+	assert_exit 1 timeout 20 gpu-ferry doctor
+	assert_match "$out" 'FAIL: .*overdue'
 	assert_exit 1 timeout 10 gpu-ferry plan 105 --output-format json
 	assert_eq "$(jq -c '[.blockers[0].code, .holders[0].pid]' <<<"$out")" "[\"overdue\",$2]"
 	assert_exit 1 timeout 10 gpu-ferry bind "$short1"
@@ -368,6 +388,28 @@ assert_overdue() { # ADDRESS HOLDER
 	assert_match "$err" "$1.*not come back"
 	assert_exit 1 timeout 10 "$hook" 104 pre-start
 	assert_match "$err" "$1.*not come back"
+}
+
+# One function is overdue: neither the others of its card are, nor is the other card.
+assert_rest_works_and_card_comes_home() {
+	local n
+	assert_driver "$card1.0" bochs-drm
+	assert_driver "$card1.2" xhci_hcd
+	say "the other card goes on working"
+	assert_eq "$(json list --all | jq -c --arg address "$card2.1" '.[] | select(.address == $address).holders')" '[]'
+	start 106 --holder
+	assert_card_lent "$card2"
+	stop 106
+	assert_card_home "$card2"
+	control_of "$card2"
+	say "when the holder ends, the card comes home by itself"
+	release
+	for n in {1..60}; do
+		[ -n "$(loans)" ] || break
+		sleep 0.5
+	done
+	assert_eq "$(loans)" '' "loans, 30 s after the holder is gone"
+	assert_card_home "$card1"
 }
 
 # The kernel gives the number of a sound card away before that card is gone, and fails with the next one
@@ -390,7 +432,7 @@ card1_sounds_last() {
 # does not come back. Everything else does.
 limit_sound_driver_that_does_not_let_go=150
 test_sound_driver_that_does_not_let_go() {
-	local starting tracer child node began n
+	local starting tracer child node began
 	echo 'write_deadline_seconds = 5;' >"$settings"
 	vm_with_card 105 "$short1"
 	vm_with_card 106 "$short2"
@@ -412,21 +454,35 @@ test_sound_driver_that_does_not_let_go() {
 	assert_eq "$(jq '.steps[] | select(.state == "stuck").child.pid' /run/gpu-ferry/loans/vm-104.json)" "$child"
 	assert_nothing_of_the_callers "$child" snd_hda_intel
 	assert_overdue "$card1.1" "$holder"
-	assert_driver "$card1.0" bochs-drm
-	assert_driver "$card1.2" xhci_hcd
-	say "the other card goes on working"
+	assert_rest_works_and_card_comes_home
+}
+
+# The same, and somebody presses Stop long before the deadline: TERM to the task's process group, and KILL
+# 5 s later.
+limit_stop_button_while_a_driver_does_not_let_go=150
+test_stop_button_while_a_driver_does_not_let_go() {
+	local starting tracer child group n
+	echo 'write_deadline_seconds = 600;' >"$settings"
+	vm_with_card 106 "$short2"
+	card1_sounds_last
+	start_until_unbind snd_hda_intel
+	hold "$(control_of "$card1")"
+	go_on
+	until grep -q ') D ' "/proc/$child/stat"; do sleep 0.1; done
+	say "the other card is not taken to be in use"
 	assert_eq "$(json list --all | jq -c --arg address "$card2.1" '.[] | select(.address == $address).holders')" '[]'
-	start 106 --holder
-	assert_card_lent "$card2"
-	stop 106
-	assert_card_home "$card2"
-	control_of "$card2"
-	say "when the holder ends, the card comes home by itself"
-	release
-	for n in {1..60}; do
-		[ -n "$(loans)" ] || break
-		sleep 0.5
+	group=$(ps -o pgid= -p "$(ps -o ppid= -p "$child" | tr -d ' ')" | tr -d ' ')
+	kill -TERM -- "-$group"
+	# on a busy machine all is slower
+	for n in {1..100}; do
+		kill -0 -- "-$group" 2>/dev/null || break
+		sleep 0.1
 	done
-	assert_eq "$(loans)" '' "loans, 30 s after the holder is gone"
-	assert_card_home "$card1"
+	! kill -KILL -- "-$group" 2>/dev/null || fail "it is not done after 10 s"
+	say "done after $((n * 100)) ms"
+	wait "$starting" || true
+	assert_eq "$(json status | jq -c '.loans[0] | [.state, (.functions[] | select(.holders != []) | .address, .holders[0].pid)]')" \
+		"[\"overdue\",\"$card1.1\",$holder]"
+	assert_nothing_of_the_callers "$child" snd_hda_intel
+	assert_rest_works_and_card_comes_home
 }
