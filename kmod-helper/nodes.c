@@ -262,7 +262,9 @@ int nodes_collect(const struct kernel *kernel, const char *const *addresses, siz
 	return r == 0 ? collect_vfio(kernel, addresses, count, nodes) : r;
 }
 
-/* DEVICE/vfio-dev/vfio3/dev, where the kernel gives devices away one by one (iommufd) */
+/* DEVICE/vfio-dev/vfio3/dev, where the kernel gives devices away one by one (iommufd). Who has a
+ * device through /dev/iommu has this open; /dev/iommu alone is no device, and nothing waits for it.
+ */
 static int add_member(
 	const struct kernel *kernel, const char *member, const char *address, struct nodes *nodes)
 {
