@@ -406,7 +406,7 @@ int holders_await_group(const struct kernel *kernel, long iommu_group, unsigned 
 		if (now >= end) {
 			holders_format(&holders, text, sizeof(text));
 			return error_set(error, -EBUSY, "/%s is still open after %u s: %s", path,
-				deadline_ms / 1000, text);
+				(deadline_ms + 500) / 1000, text);
 		}
 		kernel->ops->wait_close(kernel->context, path,
 			end - now < WAIT_STEP_MS ? (unsigned int)(end - now) : WAIT_STEP_MS);

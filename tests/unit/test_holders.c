@@ -403,6 +403,20 @@ Test(holders, a_count_without_a_process_is_looked_at_twice_and_as_long_as_udev_w
 	cr_expect_gt(waits, 10u);
 }
 
+/* What is left of a second once others had their part of it. */
+Test(holders, a_group_that_stays_open_is_told_with_the_seconds_of_the_settings)
+{
+	struct error error = {0};
+
+	ops.wait_close = wait_and_see;
+	uses_after_a_wait = 1;
+	scratch_write(&scratch, "sys/class/vfio/15/dev", "243:0\n");
+	add_use(300, "sleep\n", "0::/\n", 243, 0);
+	cr_expect_eq(holders_await_group(&kernel, 15, 501, &error), -EBUSY);
+	cr_expect_not_null(strstr(error.message, "/dev/vfio/15 is still open after 1 s: sleep"),
+		"%s", error.message);
+}
+
 /* On its way out a driver has taken its nodes off the list before it waits. */
 Test(holders, a_stuck_driver_is_held_by_who_has_what_was_recorded)
 {
