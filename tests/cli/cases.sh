@@ -1666,6 +1666,22 @@ case_detach_all_with_the_stand_in_qm() {
 	live gpu-ferry detach --all --output-format json
 }
 
+# /etc/pve is an empty folder then, which is no sign that the VMs were destroyed.
+case_detach_while_pmxcfs_does_not_run_with_the_stand_in_qm() {
+	cannot_enter && return
+	installed
+	config 104 "machine: q35" "bios: ovmf" "efidisk0: local:1" "ostype: l26"
+	live gpu-ferry attach 104 2b:00 >/dev/null
+	mv "$tree/etc/pve" "$tree/etc/pve.away"
+	mkdir "$tree/etc/pve"
+	live gpu-ferry detach 104
+	live gpu-ferry detach --all
+	live gpu-ferry undo --apply
+	rmdir "$tree/etc/pve"
+	mv "$tree/etc/pve.away" "$tree/etc/pve"
+	live gpu-ferry detach 104
+}
+
 case_undo_detaches_too_with_the_stand_in_qm() {
 	cannot_enter && return
 	installed
