@@ -144,9 +144,8 @@ static bool is_stopped(const volatile sig_atomic_t *stop)
 }
 
 /* The child's answer, or -ETIMEDOUT past @deadline_ms, or -EPIPE when it died. When @stop is set it
- * has
- * @stop_ms more, then it is -EINTR: looked at again and again, for a signal may come just before
- * the sleep. */
+ * has @stop_ms more, then it is -EINTR: looked at again and again, for a signal may come just
+ * before the sleep. */
 static int worker_await(const struct worker *worker, unsigned int deadline_ms,
 	const volatile sig_atomic_t *stop, unsigned int stop_ms, struct error *reply)
 {
