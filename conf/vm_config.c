@@ -332,10 +332,10 @@ static int say_missing(const struct root *root, const struct vm_file *file, stru
 		return error_set(
 			error, -EISNAM, "%u is a container (on node %s), not a VM", vmid, node);
 	if (node_that_has(root, "qemu-server", vmid, node, sizeof(node)))
-		return error_set(error, -ENOENT, "VM %u is not on this node but on %s (no /%s)",
+		return error_set(error, -EREMOTE, "VM %u is not on this node but on %s (no /%s)",
 			vmid, node, file->path);
 	if (!file_is_there(root, "etc/pve/local"))
-		return error_set(error, -ENOENT,
+		return error_set(error, -ENOTCONN,
 			"there is no VM %u, and no /etc/pve/local: is pve-cluster running?", vmid);
 	return error_set(
 		error, -ENOENT, "there is no VM %u (no /%s); see `qm list`", vmid, file->path);

@@ -38,7 +38,9 @@ struct vm_config_read_options {
 /*
  * Reads the config of a VM of this node (or of the node it is coming from). Source:
  * PVE/AbstractConfig.pm, load_config. Besides vm_config_parse's:
- * -ENOENT  no such VM (the message names the node that has it, where one has)
+ * -ENOENT  no such VM
+ * -EREMOTE  the VM is another node's, which the message names
+ * -ENOTCONN  no VM has a config: /etc/pve is empty, pmxcfs does not run
  * -EISNAM  the VMID is a container's
  * -EISDIR, -ENXIO  a folder, or something else that is no file, in its place
  * -EFBIG   more than VM_CONFIG_MAX_BYTES

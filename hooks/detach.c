@@ -7,7 +7,6 @@
 #include "program.h"
 #include "snippet.h"
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -184,16 +183,12 @@ static int say_unrecorded(struct context *context, unsigned int vmid, struct err
 	return error_set(error, -ENOENT, "VM %u is not attached", vmid);
 }
 
-/* Its number is free for another VM; on another node it is not. As long as pmxcfs does not run no
- * VM has a config. */
+/* Its number is free for another VM. */
 static bool is_destroyed(struct context *context, unsigned int vmid)
 {
-	auto_close int node = file_open(&context->root, "etc/pve/local", O_PATH);
 	cleanup(guest_config_done) struct guest_config config = {0};
-	struct error why = {0};
 
-	return node >= 0 && guest_config_read(context, vmid, &config, &why) == -ENOENT &&
-		!strstr(why.message, "not on this node");
+	return guest_config_read(context, vmid, &config, NULL) == -ENOENT;
 }
 
 int detach_guest(struct context *context, unsigned int vmid, struct error *error)

@@ -157,6 +157,18 @@ static int undo_override(const struct kernel *kernel, const struct step *step, s
 	return set_override(kernel, step->subject, step->original, error);
 }
 
+/* Who would keep the driver from letting go. A count alone is a guess: with @is_counted it was seen
+ * before, or is to strand nothing, and is no obstacle. */
+static int find_users(const struct kernel *kernel, const char *address, bool is_counted,
+	struct holders *ret, struct error *error)
+{
+	int r = holders_that_stay(kernel, NULL, &address, 1, NULL, ret, error);
+
+	if (is_counted)
+		holders_drop_kernel(ret);
+	return r;
+}
+
 /* The last look before a write that can sleep for as long as somebody has the device open. */
 static int refuse_held(const struct holders *holders, const char *address, struct error *error)
 {
@@ -172,16 +184,12 @@ static int unbind_unheld(
 	const struct kernel *kernel, const struct step *step, bool is_counted, struct error *error)
 {
 	cleanup(holders_done) struct holders holders = {0};
-	const char *address = step->subject;
 	int r = 0;
 
-	if (driver_may_wait(kernel, address))
-		r = holders_that_stay(kernel, NULL, &address, 1, NULL, &holders, error);
-	/* the plan has seen that the module counts users, and that this is to be no obstacle */
-	if (is_counted)
-		holders_drop_kernel(&holders);
+	if (driver_may_wait(kernel, step->subject))
+		r = find_users(kernel, step->subject, is_counted, &holders, error);
 	if (r == 0)
-		r = refuse_held(&holders, address, error);
+		r = refuse_held(&holders, step->subject, error);
 	if (r < 0)
 		return r;
 	return release(kernel, step->subject, step->argument, error);
@@ -234,17 +242,6 @@ static int apply_bind(const struct kernel *kernel, const struct step *step, stru
 	return r;
 }
 
-/* Who would keep the driver from letting go. A count alone is a guess, which is to strand nothing.
- */
-static int find_users(
-	const struct kernel *kernel, const char *address, struct holders *ret, struct error *error)
-{
-	int r = holders_that_stay(kernel, NULL, &address, 1, NULL, ret, error);
-
-	holders_drop_kernel(ret);
-	return r;
-}
-
 /* Torn off only from the driver that we bound it to: anything else is not our doing. */
 static int undo_bind(const struct kernel *kernel, const struct step *step, struct error *error)
 {
@@ -258,7 +255,7 @@ static int undo_bind(const struct kernel *kernel, const struct step *step, struc
 		r = pci_driver_is_vfio(now)
 			? holders_of_group(
 				  kernel, pci_read_group(kernel, step->subject), &holders, error)
-			: find_users(kernel, step->subject, &holders, error);
+			: find_users(kernel, step->subject, true, &holders, error);
 	if (r == 0)
 		r = refuse_held(&holders, step->subject, error);
 	if (r < 0)

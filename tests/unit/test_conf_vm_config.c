@@ -227,7 +227,7 @@ Test(conf_vm_config, file_is_found_through_the_link_or_by_the_nodes_name)
 	scratch_write(&scratch, "etc/hostname", "n1.example.org\n");
 	cr_expect_eq(read_vm(&scratch, 104, NULL, &error), 0, "%s", error.message);
 	scratch_link(&scratch, "etc/pve/local", "nodes/n2");
-	cr_expect_eq(read_vm(&scratch, 104, "", &error), -ENOENT);
+	cr_expect_eq(read_vm(&scratch, 104, "", &error), -EREMOTE);
 	cr_expect(strstr(error.message, "not on this node but on n1"), "%s", error.message);
 	scratch_link(&scratch, "etc/pve/qemu-server", "nodes/n1/qemu-server");
 	cr_expect_eq(read_vm(&scratch, 104, NULL, &error), 0, "%s", error.message);
@@ -257,6 +257,9 @@ Test(conf_vm_config, what_is_no_vm_is_told_apart)
 
 	scratch_init(&scratch);
 	scratch_write(&scratch, "etc/hostname", "n1\n");
+	cr_expect_eq(read_vm(&scratch, 100, NULL, &error), -ENOTCONN);
+	cr_expect(strstr(error.message, "is pve-cluster running"), "%s", error.message);
+	scratch_write(&scratch, "etc/pve/local/ssl", "");
 	cr_expect_eq(read_vm(&scratch, 100, NULL, &error), -ENOENT);
 	cr_expect(strstr(error.message, "there is no VM 100"), "%s", error.message);
 	scratch_write(&scratch, "etc/pve/nodes/n1/lxc/101.conf", "x: y\n");
