@@ -369,10 +369,3 @@ const struct operation binding_operations[] = {
 	{.name = "unbind-counted", .apply = apply_unbind_counted, .undo = undo_unbind},
 	{.name = NULL},
 };
-
-unsigned int binding_deadline_ms(const struct step *step, const struct loan *loan)
-{
-	/* i2c_nvidia_gpu ("nvidia-gpu") waits for its USB-C controller: three minutes were seen */
-	return strcmp(step->argument, "nvidia-gpu") == 0 ? loan->slow_write_deadline_ms
-							 : loan->write_deadline_ms;
-}

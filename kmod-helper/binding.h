@@ -36,6 +36,3 @@ void binding_accept_counts(
  * list of ids. With subsystem ids behind it or without. */
 bool binding_options_have_id(const char *options, unsigned int vendor, unsigned int device);
 bool binding_list_has_id(const char *list, unsigned int vendor, unsigned int device);
-
-/* The deadline of a step by what its driver is known to need. */
-unsigned int binding_deadline_ms(const struct step *step, const struct loan *loan);

@@ -3,7 +3,6 @@
 
 #include "base/cleanup.h"
 #include "base/process.h"
-#include "binding.h"
 #include "holders.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -285,7 +284,7 @@ static int run_step(const struct executor *executor, struct worker *worker, stru
 	const struct operation *operation = find_operation(executor, step->operation);
 	bool may_end = operation && operation->deadline_ms;
 	unsigned int deadline_ms =
-		may_end ? operation->deadline_ms(step) : binding_deadline_ms(step, loan);
+		may_end ? operation->deadline_ms(step) : loan_deadline_ms(loan, step);
 	unsigned long long begin = clock_milliseconds();
 	struct error reply = {0};
 	char what[3 * STEP_TEXT_SIZE];

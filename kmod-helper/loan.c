@@ -619,6 +619,39 @@ static void notice_returned(const struct root *root, struct loan *loan)
 		loan->state = LOAN_OWED;
 }
 
+/* Units and containers that are stopped wait in no driver. */
+static bool waits_in_a_driver(const struct step *step)
+{
+	return strncmp(step->operation, "stop-", 5) != 0;
+}
+
+unsigned int loan_deadline_ms(const struct loan *loan, const struct step *step)
+{
+	/* i2c_nvidia_gpu ("nvidia-gpu") waits for its USB-C controller: three minutes were seen */
+	return strcmp(step->argument, "nvidia-gpu") == 0 ? loan->slow_write_deadline_ms
+							 : loan->write_deadline_ms;
+}
+
+/* Who would have said that a write is overdue was killed. The file is written right before each
+ * write; of the steps begun the first is in hand, as an undo goes backwards past those that failed.
+ */
+static void notice_overdue(const struct root *root, const char *path, struct loan *loan)
+{
+	struct step *step = loan->steps.items;
+	const struct step *end = step + loan->steps.count;
+
+	while (step < end && step->state != STEP_STARTED)
+		step++;
+	if (step == end || !waits_in_a_driver(step) || !loan_is_busy(root, loan) ||
+		file_age_seconds(root, path) * 1000 <= loan_deadline_ms(loan, step))
+		return;
+	step->state = STEP_STUCK;
+	step->child = loan->child;
+	step->child_start_time = loan->child_start_time;
+	loan->child = 0;
+	loan->state = LOAN_OVERDUE;
+}
+
 static int read_file(
 	const struct root *root, const char *path, struct loan *ret, struct error *error)
 {
@@ -638,8 +671,10 @@ static int read_file(
 		return error_set(error, -EBADMSG,
 			"read the loan /%s: it names another owner than its file's name", path);
 	}
-	if (root->live)
+	if (root->live) {
 		notice_returned(root, ret);
+		notice_overdue(root, path, ret);
+	}
 	return 0;
 }
 

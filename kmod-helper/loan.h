@@ -108,8 +108,12 @@ int loan_format(const struct loan *loan, char **ret_text, struct error *error);
 int loan_write(const struct root *root, const struct loan *loan, struct error *error);
 int loan_remove(const struct root *root, const struct loan_owner *owner, struct error *error);
 
+/* How long the write of @step may take; past it the loan is overdue. */
+unsigned int loan_deadline_ms(const struct loan *loan, const struct step *step);
+
 /* -ENOENT when there is none; -EPERM when the file is not root's alone. On the live root an overdue
- * loan whose write has come back is LOAN_OWED. */
+ * loan whose write has come back is LOAN_OWED, and one whose write is past its deadline is
+ * LOAN_OVERDUE, whether or not somebody is left who waits for it. */
 int loan_read(const struct root *root, const struct loan_owner *owner, struct loan *ret,
 	struct error *error);
 

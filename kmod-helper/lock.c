@@ -10,7 +10,6 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #define LOCK_FOLDER "run/gpu-ferry/locks"
 #define LOCK_RETRY_MS 20
@@ -69,14 +68,9 @@ void lock_mark(int fd)
 long long lock_age_seconds(const struct root *root, const char *name)
 {
 	char path[PATH_MAX];
-	auto_close int fd = -1;
-	struct stat status;
 
 	snprintf(path, sizeof(path), LOCK_FOLDER "/%s", name);
-	fd = file_open(root, path, O_PATH | O_NOFOLLOW);
-	if (fd < 0 || fstat(fd, &status) < 0)
-		return -ENOENT;
-	return time(NULL) - status.st_mtime;
+	return file_age_seconds(root, path);
 }
 
 static int compare_longs(const void *left, const void *right)

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 
 int root_open(const char *path, struct root *ret, struct error *error)
 {
@@ -310,6 +311,16 @@ int file_remove(const struct root *root, const char *path, struct error *error)
 	if (unlinkat(folder, name, 0) < 0 && errno != ENOENT)
 		return error_set_errno(error, -errno, "remove /%s", path);
 	return 0;
+}
+
+long long file_age_seconds(const struct root *root, const char *path)
+{
+	auto_close int fd = file_open(root, path, O_PATH | O_NOFOLLOW);
+	struct stat status;
+
+	if (fd < 0)
+		return fd;
+	return fstat(fd, &status) < 0 ? -errno : time(NULL) - status.st_mtime;
 }
 
 static int make_one(const struct root *root, const char *path, mode_t mode)

@@ -70,6 +70,9 @@ void file_sweep(const struct root *root, const char *path);
 /* Removes the file; that it is not there is no error. */
 int file_remove(const struct root *root, const char *path, struct error *error);
 
+/* Seconds since it was written, by the wall clock. Negative: -errno, or the clock was set back. */
+long long file_age_seconds(const struct root *root, const char *path);
+
 /* Makes the folder and its parents with @mode, owned by root; an existing folder is taken as it is
  * when it is root's and writable by nobody else, else -EPERM. */
 int folder_make(const struct root *root, const char *path, mode_t mode, struct error *error);

@@ -306,15 +306,6 @@ Test(binding, load_of_a_module_that_brings_no_such_driver_is_an_error)
 	cr_expect_not_null(strstr(error.message, "no-such-driver"), "%s", error.message);
 }
 
-Test(binding, ucsi_of_nvidia_gets_the_slow_deadline)
-{
-	const struct loan loan = {.write_deadline_ms = 30000, .slow_write_deadline_ms = 240000};
-	struct step slow = step_of("nvidia-gpu", ""), usual = step_of("nvidia", "");
-
-	cr_expect_eq(binding_deadline_ms(&slow, &loan), 240000u);
-	cr_expect_eq(binding_deadline_ms(&usual, &loan), 30000u);
-}
-
 /* "10de 22bb", or "" where the id is not ours to remove. */
 static void expect_id(const char *options, const char *expected)
 {

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #define FILE_104 "run/gpu-ferry/loans/vm-104.json"
 
@@ -154,6 +155,83 @@ Test(loan, all_fields_come_back)
 	cr_expect_str_eq(again.steps.items[0].argument, "vfio-pci");
 	cr_expect_str_eq(again.steps.items[0].original, "before");
 	cr_expect_eq(again.steps.items[0].state, STEP_STUCK);
+}
+
+/* ---- a write that nobody waits for any more */
+
+Test(loan, ucsi_of_nvidia_gets_the_slow_deadline)
+{
+	const struct loan loan = {.write_deadline_ms = 30000, .slow_write_deadline_ms = 240000};
+	const struct step slow = {.operation = "unbind", .argument = "nvidia-gpu"};
+	const struct step usual = {.operation = "unbind", .argument = "nvidia"};
+
+	cr_expect_eq(loan_deadline_ms(&loan, &slow), 240000u);
+	cr_expect_eq(loan_deadline_ms(&loan, &usual), 30000u);
+}
+
+#define STARTED(operation)                                                                         \
+	"{\"operation\":\"" operation "\",\"subject\":\"0000:01:00.0\",\"argument\":\"nouveau\","  \
+	"\"original\":\"\",\"state\":\"started\"}"
+
+/* A loan whose hook was killed, written so long ago; its child, which started at @start, lives. */
+static enum loan_state state_after(
+	const char *steps, unsigned int seconds, const char *start, struct loan *ret)
+{
+	struct timespec times[2] = {{.tv_nsec = UTIME_NOW}, {.tv_sec = time(NULL) - seconds}};
+	struct text text = good;
+	struct error error = {0};
+	char stat[256];
+
+	text.state = "\"taking\"";
+	text.child = "{\"pid\":4242,\"start_time\":99}";
+	text.steps = steps;
+	write_file(text);
+	cr_assert_eq(utimensat(scratch.root.fd, FILE_104, times, 0), 0);
+	snprintf(stat, sizeof(stat),
+		"4242 (gpu-ferry) D 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 %s 0 0\n", start);
+	scratch_write(&scratch, "proc/4242/stat", stat);
+	scratch.root.live = true;
+	cr_assert_eq(loan_read(&scratch.root, VM_104, ret, &error), 0, "%s", error.message);
+	return ret->state;
+}
+
+Test(loan, write_that_its_hook_left_is_overdue_past_the_deadline)
+{
+	cleanup(loan_done) struct loan loan = {0};
+	const struct step *stuck;
+
+	cr_assert_eq(state_after("[" STEP "," STARTED("unbind") "," STARTED("bind") "]", 32, "99",
+			     &loan),
+		LOAN_OVERDUE);
+	stuck = loan_find_stuck(&loan, "0000:01:00.0");
+	cr_assert_eq(stuck, &loan.steps.items[1], "the first of those begun is in hand");
+	cr_expect_eq(stuck->child, 4242);
+	cr_expect_eq(stuck->child_start_time, 99u);
+	cr_expect_eq(loan.steps.items[2].state, STEP_STARTED);
+	cr_expect_not(loan_is_busy(&scratch.root, &loan), "the child is the step's now");
+}
+
+Test(loan, write_that_its_hook_left_has_its_time)
+{
+	cleanup(loan_done) struct loan loan = {0};
+
+	cr_expect_eq(state_after("[" STARTED("unbind") "]", 28, "99", &loan), LOAN_TAKING);
+	cr_expect(loan_is_busy(&scratch.root, &loan));
+}
+
+Test(loan, write_whose_child_has_ended_is_not_overdue)
+{
+	cleanup(loan_done) struct loan loan = {0};
+
+	/* the number is another process's by now */
+	cr_expect_eq(state_after("[" STARTED("unbind") "]", 60, "100", &loan), LOAN_TAKING);
+}
+
+Test(loan, container_that_takes_its_time_is_no_driver)
+{
+	cleanup(loan_done) struct loan loan = {0};
+
+	cr_expect_eq(state_after("[" STARTED("stop-container") "]", 60, "99", &loan), LOAN_TAKING);
 }
 
 Test(loan, fields_of_a_later_version_are_kept)

@@ -392,7 +392,6 @@ assert_overdue() { # ADDRESS HOLDER
 
 # One function is overdue: neither the others of its card are, nor is the other card.
 assert_rest_works_and_card_comes_home() {
-	local n
 	assert_driver "$card1.0" bochs-drm
 	assert_driver "$card1.2" xhci_hcd
 	say "the other card goes on working"
@@ -402,6 +401,11 @@ assert_rest_works_and_card_comes_home() {
 	stop 106
 	assert_card_home "$card2"
 	control_of "$card2"
+	assert_card_comes_home
+}
+
+assert_card_comes_home() {
+	local n
 	say "when the holder ends, the card comes home by itself"
 	release
 	for n in {1..60}; do
@@ -485,4 +489,24 @@ test_stop_button_while_a_driver_does_not_let_go() {
 		"[\"overdue\",\"$card1.1\",$holder]"
 	assert_nothing_of_the_callers "$child" snd_hda_intel
 	assert_rest_works_and_card_comes_home
+}
+
+# The same, and the hook is killed: nobody is left to say that the write is past its deadline.
+limit_killed_hook_leaves_a_driver_that_does_not_let_go=150
+test_killed_hook_leaves_a_driver_that_does_not_let_go() {
+	local starting tracer child group
+	echo 'write_deadline_seconds = 10;' >"$settings"
+	vm_with_card 105 "$short1"
+	card1_sounds_last
+	start_until_unbind snd_hda_intel
+	hold "$(control_of "$card1")"
+	go_on
+	until grep -q ') D ' "/proc/$child/stat"; do sleep 0.1; done
+	group=$(ps -o pgid= -p "$(ps -o ppid= -p "$child" | tr -d ' ')" | tr -d ' ')
+	kill -KILL -- "-$group"
+	wait "$starting" || true
+	assert_eq "$(jq -r .state /run/gpu-ferry/loans/vm-104.json)" taking "the state that it left"
+	until [ "$(json status | jq -r '.loans[0].state')" = overdue ]; do sleep 0.5; done
+	assert_overdue "$card1.1" "$holder"
+	assert_card_comes_home
 }
