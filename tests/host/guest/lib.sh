@@ -185,6 +185,14 @@ await_descriptor() {
 	done
 }
 
+# A sound card comes a while after its driver is bound.
+control_of() {
+	until compgen -G "$pci/$1.1/sound/card*/controlC*" >/dev/null; do
+		sleep 0.1
+	done
+	echo "/dev/snd/$(basename "$pci/$1.1"/sound/card*/controlC*)"
+}
+
 # hold NODE: a process that has it open; $holder is its PID. It ends with the test, or by release.
 hold() {
 	until [ -c "$1" ] || [ -b "$1" ]; do

@@ -3,14 +3,6 @@
 # A card that somebody uses: found and named before anything is changed, waited for, stopped where the
 # settings say so; and a driver that does not let go.
 
-# A sound card comes a while after its driver is bound.
-control_of() {
-	until compgen -G "$pci/$1.1/sound/card*/controlC*" >/dev/null; do
-		sleep 0.1
-	done
-	echo "/dev/snd/$(basename "$pci/$1.1"/sound/card*/controlC*)"
-}
-
 # In the hang that this spares, nothing but a reboot helps: with this node open, snd_hda_intel's
 # unbind does not come back.
 test_holder_is_found_before_anything_is_changed() {
