@@ -240,11 +240,7 @@ static int overdue(const struct executor *executor, struct worker *worker, struc
 {
 	char held[448];
 
-	loan->state = LOAN_OVERDUE;
-	step->state = STEP_STUCK;
-	step->child = loan->child;
-	step->child_start_time = loan->child_start_time;
-	loan->child = 0;
+	loan_set_overdue(loan, step);
 	/* it stays behind with its end of the socket; ours closes, so that it ends after the write
 	 */
 	close(worker->fd);

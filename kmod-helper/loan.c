@@ -632,6 +632,15 @@ unsigned int loan_deadline_ms(const struct loan *loan, const struct step *step)
 							 : loan->write_deadline_ms;
 }
 
+void loan_set_overdue(struct loan *loan, struct step *step)
+{
+	loan->state = LOAN_OVERDUE;
+	step->state = STEP_STUCK;
+	step->child = loan->child;
+	step->child_start_time = loan->child_start_time;
+	loan->child = 0;
+}
+
 /* Who would have said that a write is overdue was killed. The file is written right before each
  * write; of the steps begun the first is in hand, as an undo goes backwards past those that failed.
  */
@@ -645,11 +654,7 @@ static void notice_overdue(const struct root *root, const char *path, struct loa
 	if (step == end || !waits_in_a_driver(step) || !loan_is_busy(root, loan) ||
 		file_age_seconds(root, path) * 1000 <= loan_deadline_ms(loan, step))
 		return;
-	step->state = STEP_STUCK;
-	step->child = loan->child;
-	step->child_start_time = loan->child_start_time;
-	loan->child = 0;
-	loan->state = LOAN_OVERDUE;
+	loan_set_overdue(loan, step);
 }
 
 static int read_file(

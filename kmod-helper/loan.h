@@ -110,6 +110,8 @@ int loan_remove(const struct root *root, const struct loan_owner *owner, struct 
 
 /* How long the write of @step may take; past it the loan is overdue. */
 unsigned int loan_deadline_ms(const struct loan *loan, const struct step *step);
+/* It has not come back: the loan's process is left to @step, which is one of the loan's. */
+void loan_set_overdue(struct loan *loan, struct step *step);
 
 /* -ENOENT when there is none; -EPERM when the file is not root's alone. On the live root an overdue
  * loan whose write has come back is LOAN_OWED, and one whose write is past its deadline is

@@ -453,6 +453,16 @@ test_sound_driver_that_does_not_let_go() {
 	assert_rest_works_and_card_comes_home
 }
 
+# A start of VM 104 that card1's sound driver keeps, and the process group of its task.
+start_that_does_not_come_back() {
+	card1_sounds_last
+	start_until_unbind snd_hda_intel
+	hold "$(control_of "$card1")"
+	go_on
+	until grep -q ') D ' "/proc/$child/stat"; do sleep 0.1; done
+	group=$(ps -o pgid= -p "$(ps -o ppid= -p "$child" | tr -d ' ')" | tr -d ' ')
+}
+
 # The same, and somebody presses Stop long before the deadline: TERM to the task's process group, and KILL
 # 5 s later.
 limit_stop_button_while_a_driver_does_not_let_go=150
@@ -460,14 +470,9 @@ test_stop_button_while_a_driver_does_not_let_go() {
 	local starting tracer child group n
 	echo 'write_deadline_seconds = 600;' >"$settings"
 	vm_with_card 106 "$short2"
-	card1_sounds_last
-	start_until_unbind snd_hda_intel
-	hold "$(control_of "$card1")"
-	go_on
-	until grep -q ') D ' "/proc/$child/stat"; do sleep 0.1; done
+	start_that_does_not_come_back
 	say "the other card is not taken to be in use"
 	assert_eq "$(json list --all | jq -c --arg address "$card2.1" '.[] | select(.address == $address).holders')" '[]'
-	group=$(ps -o pgid= -p "$(ps -o ppid= -p "$child" | tr -d ' ')" | tr -d ' ')
 	kill -TERM -- "-$group"
 	# on a busy machine all is slower
 	for n in {1..100}; do
@@ -489,12 +494,7 @@ test_killed_hook_leaves_a_driver_that_does_not_let_go() {
 	local starting tracer child group
 	echo 'write_deadline_seconds = 10;' >"$settings"
 	vm_with_card 105 "$short1"
-	card1_sounds_last
-	start_until_unbind snd_hda_intel
-	hold "$(control_of "$card1")"
-	go_on
-	until grep -q ') D ' "/proc/$child/stat"; do sleep 0.1; done
-	group=$(ps -o pgid= -p "$(ps -o ppid= -p "$child" | tr -d ' ')" | tr -d ' ')
+	start_that_does_not_come_back
 	kill -KILL -- "-$group"
 	wait "$starting" || true
 	assert_eq "$(jq -r .state /run/gpu-ferry/loans/vm-104.json)" taking "the state that it left"
