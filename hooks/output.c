@@ -102,25 +102,21 @@ void json_add_holders(struct json_object *object, const char *key, const struct 
 void holders_format_short(
 	const struct holders *holders, const char *address, char *buffer, size_t size)
 {
-	size_t used = 0;
+	struct holders_text text = {.buffer = buffer, .size = size};
 
 	snprintf(buffer, size, "%s", holders ? "-" : "?");
-	for (size_t i = 0; holders && i < holders->count && used < size; i++) {
+	for (size_t i = 0; holders && i < holders->count; i++) {
 		const struct holder *holder = &holders->items[i];
-		const char *comma = used ? ", " : "";
-		int length;
+		char one[64] = "kernel";
 
 		if (!is_meant(holders, i, address))
 			continue;
 		if (holder->guest)
-			length = snprintf(buffer + used, size - used, "%s%s %u", comma,
+			snprintf(one, sizeof(one), "%s %u",
 				holder->kind == HOLDER_VM ? "VM" : "container", holder->guest);
 		else if (holder->pid)
-			length = snprintf(buffer + used, size - used, "%s%s %d", comma,
-				holder->command, (int)holder->pid);
-		else
-			length = snprintf(buffer + used, size - used, "%skernel", comma);
-		used += length > 0 ? (size_t)length : 0;
+			snprintf(one, sizeof(one), "%s %d", holder->command, (int)holder->pid);
+		holders_text_add(&text, one);
 	}
 }
 

@@ -95,7 +95,7 @@ static int refuse_held(struct context *context, const struct loan *loan, struct 
 {
 	auto_free const char **addresses = calloc(loan->function_count + 1, sizeof(*addresses));
 	cleanup(holders_done) struct holders holders = {0};
-	char now[PCI_DRIVER_SIZE], text[640];
+	char now[PCI_DRIVER_SIZE], text[HOLDERS_TEXT_SIZE];
 	size_t count = 0;
 	int r;
 

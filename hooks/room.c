@@ -102,7 +102,7 @@ static int insert_step(struct steps *steps, const struct step *step)
 
 static int block(const struct settings *settings, const struct holders *others, struct plan *plan)
 {
-	char text[640];
+	char text[HOLDERS_TEXT_SIZE];
 
 	holders_format(others, text, sizeof(text));
 	plan->is_held = true;

@@ -503,7 +503,7 @@ static bool may_wait(const struct take_request *request, const struct plan *plan
 static void wait_a_while(struct context *context, const struct take_request *request,
 	const struct plan *plan, struct patience *patience)
 {
-	char text[640];
+	char text[HOLDERS_TEXT_SIZE];
 
 	if (!patience->has_waited) {
 		holders_format(&plan->holders, text, sizeof(text));
@@ -518,7 +518,7 @@ static void wait_a_while(struct context *context, const struct take_request *req
 static int make_room(struct context *context, const struct take_request *request,
 	const struct plan *plan, struct patience *patience, struct error *error)
 {
-	char text[640];
+	char text[HOLDERS_TEXT_SIZE];
 
 	if (patience->rooms < ROOMS_MAX) {
 		int r = room_make(context, &request->owner, request->settings, plan, error);

@@ -172,7 +172,7 @@ static int find_users(const struct kernel *kernel, const char *address, bool is_
 /* The last look before a write that can sleep for as long as somebody has the device open. */
 static int refuse_held(const struct holders *holders, const char *address, struct error *error)
 {
-	char text[512];
+	char text[HOLDERS_TEXT_SIZE];
 
 	if (holders->count == 0)
 		return 0;

@@ -225,7 +225,7 @@ static void name_holders(const struct executor *executor, const struct loan *loa
 	const char *address, char *buffer, size_t size)
 {
 	cleanup(holders_done) struct holders holders = {0};
-	char text[384];
+	char text[HOLDERS_TEXT_SIZE];
 
 	snprintf(buffer, size, "who holds it cannot be seen");
 	if (holders_of_stuck(executor->kernel, loan, address, &holders, NULL) < 0 ||
@@ -238,7 +238,7 @@ static void name_holders(const struct executor *executor, const struct loan *loa
 static int overdue(const struct executor *executor, struct worker *worker, struct loan *loan,
 	struct step *step, const char *what, unsigned long long waited_ms, struct error *error)
 {
-	char held[448];
+	char held[HOLDERS_TEXT_SIZE + 32];
 
 	loan_set_overdue(loan, step);
 	/* it stays behind with its end of the socket; ours closes, so that it ends after the write

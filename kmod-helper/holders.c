@@ -392,7 +392,7 @@ int holders_await_group(const struct kernel *kernel, long iommu_group, unsigned 
 	struct error *error)
 {
 	unsigned long long end = clock_milliseconds() + deadline_ms;
-	char path[64], text[512];
+	char path[64], text[HOLDERS_TEXT_SIZE];
 
 	snprintf(path, sizeof(path), "dev/vfio/%ld", iommu_group);
 	for (;;) {
@@ -453,19 +453,29 @@ static int format_one(const struct holder *holder, char *buffer, size_t size)
 	}
 }
 
+void holders_text_add(struct holders_text *text, const char *one)
+{
+	static const char and_more[] = ", and 1000000 more";
+	char *end = text->buffer + text->used;
+	size_t room = text->size - text->used;
+
+	if (text->left_out || strlen(", ") + strlen(one) + sizeof(and_more) > room)
+		snprintf(end, room, "%s%zu more", text->used ? ", and " : "", ++text->left_out);
+	else
+		text->used += (size_t)snprintf(end, room, "%s%s", text->used ? ", " : "", one);
+}
+
 void holders_format(const struct holders *holders, char *buffer, size_t size)
 {
-	size_t used = 0;
+	struct holders_text text = {.buffer = buffer, .size = size};
 
 	buffer[0] = '\0';
-	for (size_t i = 0; i < holders->count && used + 2 < size; i++) {
-		int length;
+	for (size_t i = 0; i < holders->count; i++) {
+		char one[256];
 
 		if (holder_is_repeated(holders, i))
 			continue;
-		length = snprintf(buffer + used, size - used, "%s", used ? ", " : "");
-		used += (size_t)length;
-		length = format_one(&holders->items[i], buffer + used, size - used);
-		used += length > 0 ? (size_t)length : 0;
+		format_one(&holders->items[i], one, sizeof(one));
+		holders_text_add(&text, one);
 	}
 }

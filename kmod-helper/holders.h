@@ -88,6 +88,18 @@ bool holder_is_repeated(const struct holders *holders, size_t index);
 /* "process", "container", "vm", "kernel" */
 const char *holder_kind_name(enum holder_kind kind);
 
+/* Some fifty of them, and room in a message for what it says around them. */
+#define HOLDERS_TEXT_SIZE 3072
+
+/* A list of them in @buffer: "one, other". Those for which there is no room are counted: ", and 7
+ * more". */
+struct holders_text {
+	char *buffer;
+	size_t size;
+	size_t used, left_out; /* 0 at first */
+};
+void holders_text_add(struct holders_text *text, const char *one);
+
 /* "VM 104 (kvm, PID 4242), container 105 (ollama, PID 977)", each process once. */
 void holders_format(const struct holders *holders, char *buffer, size_t size);
 void holders_done(struct holders *holders);

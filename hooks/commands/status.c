@@ -235,7 +235,7 @@ static void explain_stuck(const struct overview *overview)
 {
 	for (size_t i = 0; i < overview->loans.count; i++) {
 		const struct step *stuck = loan_find_stuck(&overview->loans.items[i], NULL);
-		char held[80];
+		char held[HOLDERS_TEXT_SIZE];
 
 		if (!stuck)
 			continue;

@@ -7,7 +7,7 @@
  * hooks/ print it.
  */
 
-#define ERROR_MESSAGE_SIZE 1024
+#define ERROR_MESSAGE_SIZE 4096
 
 struct error {
 	int status; /* negative errno; 0: no error yet */

@@ -463,6 +463,46 @@ Test(holders, nodes_are_recorded_as_many_as_fit)
 	nodes_done(&again);
 }
 
+static void add_holders(unsigned int count)
+{
+	struct holder holder = {
+		.kind = HOLDER_PROCESS, .command = "ollama_llama_se", .node = "renderD128"};
+
+	for (unsigned int i = 0; i < count; i++) {
+		holder.pid = (pid_t)(100000 + i);
+		cr_assert_eq(holders_add(&holders, &holder), 0);
+	}
+}
+
+/* "names every holder": of one that does not fit not even a part, but the number of them. */
+Test(holders, a_message_has_room_for_fifty_and_counts_the_rest)
+{
+	char text[HOLDERS_TEXT_SIZE], last[32];
+	unsigned int named = 0, more = 0;
+
+	add_holders(50);
+	holders_format(&holders, text, sizeof(text));
+	cr_expect_not_null(strstr(text, "(PID 100049, renderD128)"));
+	cr_expect_null(strstr(text, "more"));
+	add_holders(1950);
+	holders_format(&holders, text, sizeof(text));
+	for (const char *at = text; (at = strstr(at, "PID 1")); at++)
+		named++;
+	cr_assert_eq(sscanf(strrchr(text, ',') + 1, " and %u more", &more), 1, "%s", text);
+	cr_expect_eq(named + more, 2000u - 50, "%u named and %u more", named, more);
+	snprintf(last, sizeof(last), "renderD128), and %u more", more);
+	cr_expect_str_eq(text + strlen(text) - strlen(last), last);
+}
+
+Test(holders, the_smallest_list_is_whole_too)
+{
+	char text[24];
+
+	add_holders(2);
+	holders_format(&holders, text, sizeof(text));
+	cr_expect_str_eq(text, "2 more");
+}
+
 /* The running kernel's /proc, with a child of ours in it. */
 struct sighting {
 	pid_t pid;
