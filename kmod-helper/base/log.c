@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "log.h"
 
+#include "error.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 
 __attribute__((format(printf, 3, 0))) static void log_vwrite(
 	const struct log *log, struct log_entry *entry, const char *format, va_list arguments)
 {
-	char text[1024];
+	char text[ERROR_MESSAGE_SIZE];
 
 	if (!log || !log->write)
 		return;

@@ -24,6 +24,23 @@ test_holder_is_found_before_anything_is_changed() {
 	assert_exit 0 gpu-ferry plan 104
 }
 
+test_each_of_many_holders_is_named() {
+	local node pid
+	node=$(control_of "$card1")
+	for _ in {1..40}; do
+		hold "$node"
+	done
+	vm_with_card 104 "$short1"
+	assert_exit 1 "$hook" 104 pre-start
+	assert_one_line "$err"
+	while read -r pid; do
+		assert_match "$err" "sleep \(PID $pid, ${node##*/}\)"
+	done </run/tests.holders
+	assert_match "$err" 'end that first'
+	gpu-ferry list --all | grep -F "$card1.1" | grep -E 'sleep [0-9]+, and [0-9]+ more'
+	release
+}
+
 # A container has nodes of its own making, and a node may be gone while it is open.
 test_nodes_of_a_container_and_deleted_ones_count() {
 	local group=/sys/fs/cgroup/lxc/105 number
