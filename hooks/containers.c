@@ -6,12 +6,14 @@
 #include "kmod-helper/base/process.h"
 #include "room.h"
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 
 #define PCT "/usr/sbin/pct"
 #define STATUS_MS 20000u
+#define STATUS_AGAIN_MS 500
 #define OUTPUT_MAX 4096
 
 /* Runs pct and gives its output. -EIO when it ends badly, with its last line. */
@@ -81,6 +83,20 @@ static int stop_container(const struct kernel *kernel, const struct step *step, 
 		     : 0;
 }
 
+/* A shutdown that was begun, and then stopped or given up, goes on in the container. */
+static int await_end(
+	const struct step *step, bool *ret_running, bool *ret_exists, struct error *error)
+{
+	unsigned long long end = clock_milliseconds() + room_step_ms(step);
+	int r = read_status(step->subject, ret_running, ret_exists, error);
+
+	while (r == 0 && *ret_running && clock_milliseconds() < end) {
+		poll(NULL, 0, STATUS_AGAIN_MS);
+		r = read_status(step->subject, ret_running, ret_exists, error);
+	}
+	return r;
+}
+
 static int start_container(
 	const struct kernel *kernel, const struct step *step, struct error *error)
 {
@@ -88,7 +104,8 @@ static int start_container(
 	char output[OUTPUT_MAX];
 	struct error why = {0};
 	bool running, exists;
-	int r = read_status(step->subject, &running, &exists, &why);
+	int r = step->state == STEP_DONE ? read_status(step->subject, &running, &exists, &why)
+					 : await_end(step, &running, &exists, &why);
 
 	(void)kernel;
 	if (r == 0 && exists && !running)
@@ -97,10 +114,16 @@ static int start_container(
 		     : 0;
 }
 
+/* To be undone it may first have to come to its end. */
+static unsigned int container_deadline_ms(const struct step *step)
+{
+	return room_step_ms(step) + room_deadline_ms(step);
+}
+
 const struct operation container_operations[] = {
 	{.name = "stop-container",
 		.apply = stop_container,
 		.undo = start_container,
-		.deadline_ms = room_deadline_ms},
+		.deadline_ms = container_deadline_ms},
 	{.name = NULL},
 };

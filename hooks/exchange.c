@@ -80,7 +80,7 @@ static int circle_open(struct circle *circle, struct error *error)
 
 		if (loan->owner.kind != LOAN_OWNER_VM || !has_alternatives(loan))
 			continue;
-		lock = loan_lock(context, &loan->owner, LOAN_LOCK_MS, error);
+		lock = loan_lock(context, &loan->owner, error);
 		if (lock < 0)
 			return lock;
 		circle->locks[circle->lock_count++] = lock;

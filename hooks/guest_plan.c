@@ -83,12 +83,16 @@ bool guest_plan_is_for_backup(const struct guest_plan *guest)
 }
 
 /* A VM that ran until its own backup in stop mode stopped it starts again under the same lock: its
- * devices came home just now. */
-static bool came_home_just_now(const struct context *context, unsigned int vmid)
+ * devices came home just now, or stand in its loan yet. */
+static bool ran_just_now(
+	const struct context *context, const struct loans *loans, unsigned int vmid)
 {
+	const struct loan_owner owner = {.kind = LOAN_OWNER_VM, .vmid = vmid};
 	char name[32];
 	long long age;
 
+	if (loans_find_owner(loans, &owner))
+		return true;
 	snprintf(name, sizeof(name), "vm-%u", vmid);
 	age = lock_age_seconds(&context->root, name);
 	return age >= 0 && age < JUST_NOW_SECONDS;
@@ -97,7 +101,7 @@ static bool came_home_just_now(const struct context *context, unsigned int vmid)
 static int block_backup(const struct context *context, unsigned int vmid, struct guest_plan *guest)
 {
 	if (guest->settings.backup_of_stopped_vm == BACKUP_ALLOW ||
-		!guest_plan_is_for_backup(guest) || came_home_just_now(context, vmid))
+		!guest_plan_is_for_backup(guest) || ran_just_now(context, &guest->loans, vmid))
 		return 0;
 	return plan_block(&guest->plan, BLOCKER_BACKUP,
 		"the VM would be started for its backup only (lock: backup), and "

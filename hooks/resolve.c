@@ -6,6 +6,7 @@
 #include "guest.h"
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/executor.h"
+#include "return.h"
 #include <errno.h>
 #include <stdint.h>
 #include <string.h>
@@ -86,8 +87,10 @@ static int check_free(void *data, const char *address, struct error *error)
 		if (!function || function->use == LOAN_ALTERNATIVE ||
 			loan->owner.kind != LOAN_OWNER_VM || loan->owner.vmid == around->vmid)
 			continue;
-		if (loan_is_busy(&context->root, loan) ||
-			!guest_is_gone(&context->root, &context->kernel, loan->owner.vmid))
+		/* one that is on its way home is free by the time that Proxmox looks */
+		if (!loan_is_coming_home(context, loan) &&
+			(loan_is_busy(&context->root, loan) ||
+				!guest_is_gone(&context->root, &context->kernel, loan->owner.vmid)))
 			return error_set(error, -EBUSY, "%s is lent (VM %u) since %s", address,
 				loan->owner.vmid, loan->since);
 	}
@@ -215,6 +218,18 @@ int resolve_guest(struct context *context, unsigned int vmid, const char *migrat
 	*ret = resolved;
 	resolved = (struct resolved){0};
 	return 0;
+}
+
+bool resolved_equal(const struct resolved *left, const struct resolved *right)
+{
+	if (left->want_count != right->want_count)
+		return false;
+	for (size_t i = 0; i < left->want_count; i++) {
+		if (strcmp(left->wants[i].address, right->wants[i].address) != 0 ||
+			left->wants[i].alternative != right->wants[i].alternative)
+			return false;
+	}
+	return true;
 }
 
 void resolved_done(struct resolved *resolved)

@@ -28,6 +28,9 @@ int resolve_guest(struct context *context, unsigned int vmid, const char *migrat
 	struct error *error);
 void resolved_done(struct resolved *resolved);
 
+/* True when both ask for the same functions, each chosen or as an alternative. */
+bool resolved_equal(const struct resolved *left, const struct resolved *right);
+
 /* What a mapping is compared with: a mapping_lookup whose context is a struct hardware. */
 struct hardware {
 	struct context *context;

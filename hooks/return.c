@@ -13,16 +13,47 @@
 #include <string.h>
 #include <time.h>
 
-int loan_lock(struct context *context, const struct loan_owner *owner, unsigned int deadline_ms,
-	struct error *error)
+bool loan_is_coming_home(struct context *context, const struct loan *loan)
 {
-	char name[32];
+	return loan->state == LOAN_RETURNING && loan_is_busy(&context->root, loan) &&
+		!loan_find_stuck(loan, NULL);
+}
+
+/* Whoever has the lock is at work on that. */
+static bool is_returning(struct context *context, const struct loan_owner *owner)
+{
+	cleanup(loan_done) struct loan loan = {0};
+
+	return loan_read(&context->root, owner, &loan, NULL) == 0 && loan.state == LOAN_RETURNING &&
+		!loan_find_stuck(&loan, NULL);
+}
+
+int loan_lock(struct context *context, const struct loan_owner *owner, struct error *error)
+{
+	unsigned int deadline_ms = LOAN_LOCK_MS;
+	char name[32], text[32];
+	int fd;
 
 	if (owner->kind == LOAN_OWNER_VM)
 		snprintf(name, sizeof(name), "vm-%u", owner->vmid);
 	else
 		snprintf(name, sizeof(name), "hand-%ld", owner->iommu_group);
-	return lock_take(&context->root, name, deadline_ms, error);
+	loan_owner_format(owner, text, sizeof(text));
+	while ((fd = lock_take(&context->root, name, deadline_ms, error)) == -EBUSY &&
+		is_returning(context, owner)) {
+		if (stop_requested)
+			return error_set(error, -EINTR, "stopped by a signal");
+		if (deadline_ms == LOAN_LOCK_MS)
+			log_write(&context->log, LOG_NOTICE,
+				"what was lent (%s) is on its way home: waiting for that", text);
+		deadline_ms = LOAN_LOCK_MS / 20;
+	}
+	return fd == -EBUSY
+		? error_set(error, fd,
+			  "another gpu-ferry works on what was lent (%s): wait for that, "
+			  "`gpu-ferry status` says what it does",
+			  text)
+		: fd;
 }
 
 int loan_adopt(struct context *context, struct loan *loan, struct loan_function *function)
@@ -181,7 +212,8 @@ int loan_settle(struct context *context, struct loan *loan, struct error *error)
 	if (loan->child != getpid() &&
 		loan_await(&context->root, loan, loan->write_deadline_ms) < 0)
 		return error_set(error, -EBUSY,
-			"process %d, left by a hook that was killed, is still at work",
+			"process %d, left by a hook that was killed, is still at work: try again when "
+			"it has ended",
 			(int)loan->child);
 	loan->child = 0;
 	return 0;
@@ -305,7 +337,7 @@ static int return_any(
 	if (r == -ENOENT)
 		return 0;
 	if (r == 0) {
-		lock = loan_lock(context, owner, LOAN_LOCK_MS, error);
+		lock = loan_lock(context, owner, error);
 		r = lock < 0 ? lock : lock_hand_group(context, owner, &group, error);
 	}
 	if (r == 0)

@@ -12,6 +12,13 @@
 /* The deadline for the lock of a loan that another process of ours may be working on. */
 #define LOAN_LOCK_MS 10000
 
+/* A return by another process is under way: it comes to an end by itself, or becomes overdue. */
+bool loan_is_coming_home(struct context *context, const struct loan *loan);
+
+/* The loan's lock: waited for LOAN_LOCK_MS, and as long as the loan is on its way home, which is
+ * said then. A descriptor; -EBUSY, -EINTR (stop_requested) or -errno. */
+int loan_lock(struct context *context, const struct loan_owner *owner, struct error *error);
+
 /*
  * Gives back what the loan of @owner has: waits, bounded, until no VFIO user has any group of it
  * open, then undoes its steps backwards; what is left is owed, and stays in the loan. 0 when all is
@@ -51,7 +58,3 @@ int loan_settle(struct context *context, struct loan *loan, struct error *error)
  * @settings, which whoever returns it does not read. */
 int loan_begin(struct context *context, const struct loan_owner *owner,
 	const struct settings *settings, struct loan *ret, struct error *error);
-
-/* Takes the lock of the loan: a descriptor to close, or -errno. */
-int loan_lock(struct context *context, const struct loan_owner *owner, unsigned int deadline_ms,
-	struct error *error);

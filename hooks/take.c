@@ -13,20 +13,13 @@
 #include "room.h"
 #include "windows.h"
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <time.h>
 
 #define GROUP_LOCK_MS 5000
+#define HOME_AGAIN_MS 200
 #define ROOMS_MAX 3 /* what was stopped may give way to another that is to be stopped */
-
-static const struct loan *find_own(const struct loans *loans, const struct loan_owner *owner)
-{
-	for (size_t i = 0; i < loans->count; i++) {
-		if (loan_owner_equal(&loans->items[i].owner, owner))
-			return &loans->items[i];
-	}
-	return NULL;
-}
 
 /* The loan of somebody else that the function is in, its alternatives not counted. */
 static const struct loan *find_foreign(
@@ -75,13 +68,20 @@ static int block_reserved(struct context *context, const struct take_request *re
 
 	if (is_told(*told, address) || function->loan.use == LOAN_ALTERNATIVE)
 		return 0;
-	if (foreign && !is_borrowable(foreign, function) && !is_gone(context, foreign)) {
-		*told = address;
-		loan_owner_format(&foreign->owner, name, sizeof(name));
-		return plan_block(plan, BLOCKER_RESERVED, "%s is lent (%s, on %s) since %s",
-			address, name, function->now.driver, foreign->since);
+	if (!foreign || is_borrowable(foreign, function) || is_gone(context, foreign))
+		return 0;
+	*told = address;
+	loan_owner_format(&foreign->owner, name, sizeof(name));
+	if (loan_is_coming_home(context, foreign)) {
+		plan->is_coming_home = true;
+		return plan_block(plan, BLOCKER_RESERVED,
+			"%s was lent (%s) and is on its way home: a start waits for that", address,
+			name);
 	}
-	return 0;
+	return plan_block(plan, BLOCKER_RESERVED, "%s is lent (%s, on %s) since %s: %s", address,
+		name, function->now.driver, foreign->since,
+		foreign->owner.kind == LOAN_OWNER_VM ? "stop that VM first"
+						     : "`gpu-ferry unbind` it first");
 }
 
 static int block_reservations(struct context *context, const struct take_request *request,
@@ -217,7 +217,7 @@ int take_plan(struct context *context, const struct take_request *request,
 		.allow_count = request->settings->allow.count,
 		.refuse_boot_display = request->settings->boot_display == BOOT_DISPLAY_REFUSE,
 		.attributes = {.items = wishes, .count = request->settings->devices.count},
-		.own = find_own(loans, &request->owner),
+		.own = loans_find_owner(loans, &request->owner),
 		.loans = loans,
 	};
 	const char *told = NULL;
@@ -275,7 +275,7 @@ static int lock_lender(struct context *context, const struct loan *seen, int *re
 {
 	int r;
 
-	*ret_lock = loan_lock(context, &seen->owner, LOAN_LOCK_MS, error);
+	*ret_lock = loan_lock(context, &seen->owner, error);
 	if (*ret_lock < 0)
 		return *ret_lock;
 	r = loan_read(&context->root, &seen->owner, ret, error);
@@ -486,10 +486,11 @@ static int try_to_take(struct context *context, const struct take_request *reque
 			    : r;
 }
 
-/* A taking that takes several tries: others are to end, or to be stopped, in between. */
+/* A taking that takes several tries: others are to end, to be stopped, or to bring home what they
+ * had, in between. */
 struct patience {
-	unsigned long long end;
-	bool has_waited;
+	unsigned long long end, home_end;
+	bool has_waited, has_waited_for_home;
 	unsigned int rooms;
 };
 
@@ -513,6 +514,21 @@ static void wait_a_while(struct context *context, const struct take_request *req
 	}
 	patience->has_waited = true;
 	room_await(&plan->holders);
+}
+
+/* A return comes to its end, or is overdue: that is no reason to wait any more. */
+static bool may_wait_for_home(const struct plan *plan, int r, const struct patience *patience)
+{
+	return r == -EBUSY && plan->is_coming_home && clock_milliseconds() < patience->home_end;
+}
+
+static void wait_for_home(
+	struct context *context, const struct error *error, struct patience *patience)
+{
+	if (!patience->has_waited_for_home)
+		log_write(&context->log, LOG_NOTICE, "%s", error->message);
+	patience->has_waited_for_home = true;
+	poll(NULL, 0, HOME_AGAIN_MS);
 }
 
 static int make_room(struct context *context, const struct take_request *request,
@@ -549,6 +565,8 @@ static int take_patiently(struct context *context, const struct take_request *re
 				return r;
 		} else if (may_wait(&now, &plan, r, patience)) {
 			wait_a_while(context, &now, &plan, patience);
+		} else if (may_wait_for_home(&plan, r, patience)) {
+			wait_for_home(context, error, patience);
 		} else {
 			return r;
 		}
@@ -564,9 +582,14 @@ static int take_patiently(struct context *context, const struct take_request *re
 
 int take_run(struct context *context, const struct take_request *request, struct error *error)
 {
+	const struct settings *settings = request->settings;
+	unsigned long long now = clock_milliseconds();
 	struct patience patience = {
-		.end = clock_milliseconds() + request->settings->busy_wait_seconds * 1000ull};
-	auto_close int lock = loan_lock(context, &request->owner, LOAN_LOCK_MS, error);
+		.end = now + settings->busy_wait_seconds * 1000ull,
+		.home_end = now + settings->slow_write_deadline_seconds * 1000ull +
+			settings->write_deadline_seconds * 1000ull,
+	};
+	auto_close int lock = loan_lock(context, &request->owner, error);
 	struct error later = {0};
 	int r = lock < 0 ? lock : take_patiently(context, request, &patience, error);
 

@@ -67,15 +67,16 @@ static int probe_once(
 	if (r < 0 || strcmp(now, driver) == 0)
 		return r;
 	if (*now)
-		return error_set(
-			error, -EBUSY, "bind %s to %s: %s took it instead", address, driver, now);
+		return error_set(error, -EBUSY,
+			"bind %s to %s: %s took it instead: somebody else binds drivers here; try again",
+			address, driver, now);
 	r = write_driver_file(kernel, driver, "bind", address, error);
 	if (r == 0)
 		r = read_driver(kernel, address, now, sizeof(now), error);
 	if (r < 0 || strcmp(now, driver) == 0)
 		return r;
-	return error_set(
-		error, -ENODEV, "bind %s to %s: the driver did not take it", address, driver);
+	return error_set(error, -ENODEV,
+		"bind %s to %s: the driver did not take it: `dmesg` says why", address, driver);
 }
 
 /* A process that was killed has no descriptors in /proc any more while the kernel still closes them
@@ -177,7 +178,8 @@ static int refuse_held(const struct holders *holders, const char *address, struc
 	if (holders->count == 0)
 		return 0;
 	holders_format(holders, text, sizeof(text));
-	return error_set(error, -EBUSY, "unbind %s: it is in use by %s", address, text);
+	return error_set(
+		error, -EBUSY, "unbind %s: it is in use by %s: end that first", address, text);
 }
 
 static int unbind_unheld(

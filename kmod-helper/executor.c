@@ -273,8 +273,9 @@ static bool is_minor(const struct step *step, enum direction direction)
 		(direction == APPLY && strcmp(step->operation, "reload") == 0);
 }
 
+/* @was: the step's state before it was begun. */
 static int run_step(const struct executor *executor, struct worker *worker, struct loan *loan,
-	struct step *step, enum direction direction, struct error *error)
+	struct step *step, enum step_state was, enum direction direction, struct error *error)
 {
 	struct request request = {.direction = direction, .step = *step};
 	const struct operation *operation = find_operation(executor, step->operation);
@@ -288,6 +289,7 @@ static int run_step(const struct executor *executor, struct worker *worker, stru
 
 	describe(step, direction, what, sizeof(what));
 	request.step.record = NULL;
+	request.step.state = was;
 	r = send(worker->fd, &request, sizeof(request), MSG_NOSIGNAL) < 0 ? -errno : 0;
 	if (r == 0)
 		r = worker_await(
@@ -362,7 +364,7 @@ static int apply_all(const struct executor *executor, struct worker *worker, str
 	while (r == 0 && step) {
 		if (is_stopped(executor->stop))
 			return error_set(error, -EINTR, "stopped by a signal");
-		r = run_step(executor, worker, loan, step, APPLY, error);
+		r = run_step(executor, worker, loan, step, STEP_STARTED, APPLY, error);
 		if (r < 0)
 			return r;
 		step->state = STEP_DONE;
@@ -400,17 +402,18 @@ static int undo_step(const struct executor *executor, struct worker *worker, str
 	size_t index, struct error *error)
 {
 	struct step *step = &loan->steps.items[index];
+	enum step_state was = step->state;
 	const struct operation *operation = find_operation(executor, step->operation);
 	int r;
 
 	/* what was only planned, or has nothing to undo, needs no child */
-	if (step->state != STEP_PLANNED && (!operation || operation->undo)) {
+	if (was != STEP_PLANNED && (!operation || operation->undo)) {
 		step->state = STEP_STARTED;
 		r = worker_start(executor, worker, loan, error);
 		if (r == 0)
 			r = loan_write(executor->root, loan, error);
 		if (r == 0)
-			r = run_step(executor, worker, loan, step, UNDO, error);
+			r = run_step(executor, worker, loan, step, was, UNDO, error);
 		if (r < 0)
 			return r;
 	}

@@ -781,3 +781,12 @@ const struct loan *loans_find_user(const struct loans *loans, const char *addres
 	}
 	return found;
 }
+
+const struct loan *loans_find_owner(const struct loans *loans, const struct loan_owner *owner)
+{
+	for (size_t i = 0; i < loans->count; i++) {
+		if (loan_owner_equal(&loans->items[i].owner, owner))
+			return &loans->items[i];
+	}
+	return NULL;
+}

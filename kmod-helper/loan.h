@@ -140,6 +140,9 @@ const struct loan *loans_find(const struct loans *loans, const char *address);
 /* The same, but a VM that borrowed the function counts before the hand that lent it. */
 const struct loan *loans_find_user(const struct loans *loans, const char *address);
 
+/* The loan of @owner; NULL when there is none. */
+const struct loan *loans_find_owner(const struct loans *loans, const struct loan_owner *owner);
+
 bool loan_owner_equal(const struct loan_owner *left, const struct loan_owner *right);
 /* "VM 104", "by hand". */
 void loan_owner_format(const struct loan_owner *owner, char *buffer, size_t size);

@@ -13,6 +13,7 @@
  *
  * apply and undo must be idempotent and look at the state themselves: after a kill nobody knows
  * whether a step took effect. They read back what they changed. Both run in the executor's child.
+ * undo is given the step as it stood: done, or started when nobody knows how far it came.
  * Success with a message in @error is a remark for the person.
  */
 struct operation {

@@ -427,12 +427,30 @@ int plan_adopt(
 	return r < 0 ? r : binding_plan_id(kernel, function->address, steps);
 }
 
+/* The loan that knows what the function was like at home: the owner's own, else that of a gone VM
+ * whose return came half way. */
+static const struct loan *find_standing(const struct plan_request *request, const char *address)
+{
+	const struct loan_function *function =
+		request->own ? loan_find(request->own, address) : NULL;
+
+	if (function && function->use == LOAN_TAKEN)
+		return request->own;
+	for (size_t i = 0; request->loans && i < request->loans->count; i++) {
+		function = loan_find(&request->loans->items[i], address);
+		if (function && function->use == LOAN_TAKEN)
+			return &request->loans->items[i];
+	}
+	return request->own;
+}
+
 /* A function's steps, with what its power and reset need around them. */
 static int plan_one(const struct kernel *kernel, const struct plan_request *request,
 	const struct plan_function *function, struct steps *steps)
 {
 	const char *address = function->loan.address;
-	int r = attribute_plan_before(kernel, address, &request->attributes, request->own, steps);
+	int r = attribute_plan_before(
+		kernel, address, &request->attributes, find_standing(request, address), steps);
 
 	if (r == 0)
 		r = console_plan_framebuffer(&function->console, address, steps);
@@ -520,8 +538,8 @@ static int plan_console(
 
 		if (!is_moved(function) || !pci_is_display(&function->now))
 			continue;
-		console_find_use(kernel, &function->now, function->loan.target, request->own,
-			&function->console);
+		console_find_use(kernel, &function->now, function->loan.target,
+			find_standing(request, function->now.address), &function->console);
 		r = notice_display(request, plan, function);
 		if (r == 0)
 			r = console_plan_blank(

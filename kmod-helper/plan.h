@@ -57,6 +57,7 @@ struct plan {
 	size_t notice_count;
 	struct holders holders; /* who uses the functions that are to move */
 	bool is_held;		/* one of the blockers is of holders who are not ours to stop */
+	bool is_coming_home;	/* one of them is of a loan whose return is under way */
 };
 
 /* A function asked for. */

@@ -9,8 +9,11 @@
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/base/parse.h"
 #include "kmod-helper/lock.h"
+#include <errno.h>
 #include <string.h>
 #include <unistd.h>
+
+#define CHOICES_MAX 4
 
 /* What the hookscript calls when there is something to ferry. The lines go to the task log. */
 
@@ -33,24 +36,30 @@ static void tell_watch(const struct context *context)
 			"`gpu-ferry reconcile`");
 }
 
-static int pre_start(struct context *context, unsigned int vmid, struct error *error)
+static int resolve(
+	struct context *context, unsigned int vmid, struct guest_plan *guest, struct error *error)
 {
-	cleanup(guest_plan_done) struct guest_plan guest = {0};
+	return guest_plan_resolve(context, vmid, getenv("PVE_MIGRATED_FROM"), guest, error);
+}
+
+static int take_chosen(
+	struct context *context, unsigned int vmid, struct guest_plan *guest, struct error *error)
+{
 	struct take_request request;
-	int r = guest_plan_resolve(context, vmid, getenv("PVE_MIGRATED_FROM"), &guest, error);
+	int r = resolve(context, vmid, guest, error);
 
 	if (r == 0)
-		r = guest_plan_settings(context, vmid, &guest, error);
+		r = guest_plan_settings(context, vmid, guest, error);
 	if (r < 0)
 		return r;
-	request = guest_plan_request(&guest, vmid);
+	request = guest_plan_request(guest, vmid);
 	/* a loan that stands from a start before: nothing of it is asked for any more */
-	if (!request.want_count && !guest.plan.blocker_count)
+	if (!request.want_count && !guest->plan.blocker_count)
 		return return_loan(context, &request.owner, error);
-	if (guest.plan.blocker_count)
-		return take_refusal(&guest.plan, error);
-	tell_notices(context, &guest.resolved.choice);
-	if (guest_plan_is_for_backup(&guest))
+	if (guest->plan.blocker_count)
+		return take_refusal(&guest->plan, error);
+	tell_notices(context, &guest->resolved.choice);
+	if (guest_plan_is_for_backup(guest))
 		log_write(&context->log, LOG_NOTICE,
 			"VM %u is started for its backup (lock: backup): its devices go along, and come "
 			"home after it",
@@ -58,6 +67,31 @@ static int pre_start(struct context *context, unsigned int vmid, struct error *e
 	r = take_run(context, &request, error);
 	if (r == 0)
 		tell_watch(context);
+	return r;
+}
+
+/* Of a mapping: another VM may have taken the card that was free when it was chosen. */
+static bool chooses_otherwise(
+	struct context *context, unsigned int vmid, const struct guest_plan *before)
+{
+	cleanup(guest_plan_done) struct guest_plan now = {0};
+	struct error ignored = {0};
+
+	return resolve(context, vmid, &now, &ignored) == 0 && !now.plan.blocker_count &&
+		!resolved_equal(&now.resolved, &before->resolved);
+}
+
+static int pre_start(struct context *context, unsigned int vmid, struct error *error)
+{
+	int r = -EBUSY;
+
+	for (unsigned int i = 0; r == -EBUSY && i < CHOICES_MAX; i++) {
+		cleanup(guest_plan_done) struct guest_plan guest = {0};
+
+		r = take_chosen(context, vmid, &guest, error);
+		if (r == -EBUSY && !chooses_otherwise(context, vmid, &guest))
+			break;
+	}
 	return r;
 }
 

@@ -26,6 +26,20 @@ static int find_loan(struct context *context, const struct pci_function *functio
 	return 0;
 }
 
+/* A VM may have begun to start since it was looked at: then it keeps what it has. */
+static int return_one(struct context *context, const struct loan *seen, struct error *error)
+{
+	cleanup(loan_done) struct loan loan = {0};
+	int r;
+
+	if (seen->owner.kind == LOAN_OWNER_HAND)
+		return return_loan(context, &seen->owner, error);
+	r = return_if_due(context, &seen->owner, error);
+	if (r == 0 && loan_read(&context->root, &seen->owner, &loan, NULL) == 0)
+		r = error_set(error, -EBUSY, "VM %u has it again: stop that VM", seen->owner.vmid);
+	return r;
+}
+
 static int print_return(const struct loan *loan)
 {
 	for (size_t i = loan->function_count; i-- > 0;) {
@@ -54,7 +68,7 @@ static int unbind_all(struct context *context, const struct hand_devices *device
 		r = loan_check_borrowers(context, loan, error);
 		if (r == 0)
 			r = context->dry_run ? print_return(loan)
-					     : return_loan(context, &loan->owner, error);
+					     : return_one(context, loan, error);
 	}
 	return r;
 }

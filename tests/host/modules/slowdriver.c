@@ -7,7 +7,7 @@
  *   flag     until the parameter "release" is set
  *   delay    for "delay_ms"
  *
- * With "pinned" the module counts a user that is no process.
+ * With "pinned" the module counts a user that is no process. While "hold_probe" is set, probe() waits.
  */
 #include <linux/delay.h>
 #include <linux/miscdevice.h>
@@ -24,6 +24,9 @@ module_param(delay_ms, uint, 0644);
 
 static bool release;
 module_param(release, bool, 0644);
+
+static bool hold_probe;
+module_param(hold_probe, bool, 0644);
 
 static bool pinned;
 
@@ -79,9 +82,12 @@ static const struct file_operations slow_operations = {
 
 static int slow_probe(struct pci_dev *device, const struct pci_device_id *id)
 {
-	struct slow *slow = kzalloc(sizeof(*slow), GFP_KERNEL);
+	struct slow *slow;
 	int error = -ENOMEM;
 
+	while (READ_ONCE(hold_probe))
+		msleep(20);
+	slow = kzalloc(sizeof(*slow), GFP_KERNEL);
 	if (!slow)
 		return -ENOMEM;
 	slow->node.minor = MISC_DYNAMIC_MINOR;

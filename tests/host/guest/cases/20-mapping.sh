@@ -63,6 +63,34 @@ test_third_vm_finds_both_alternatives_taken() {
 	stop 104
 }
 
+# Both have chosen card1 when neither has it yet: one of them has to choose again.
+test_two_vms_of_a_mapping_start_at_once() {
+	local lock group pids=() vmid
+	mapping gpu "$card1" "$card2"
+	vm_with_mapping 104 gpu
+	vm_with_mapping 105 gpu
+	mkdir -p /run/gpu-ferry/locks
+	group=$(basename "$(readlink "$pci/$card1.0/iommu_group")")
+	exec {lock}>/run/gpu-ferry/locks/group-"$group"
+	flock $lock
+	for vmid in 104 105; do
+		pve-vm start $vmid --holder >"$scratch/start.$vmid" 2>&1 {lock}>&- &
+		pids+=($!)
+	done
+	until [ "$(find /proc/[0-9]*/fd -lname "*/locks/group-$group" 2>/dev/null | wc -l)" -ge 3 ]; do sleep 0.05; done
+	flock -u $lock
+	exec {lock}>&-
+	wait "${pids[0]}" || fail "VM 104 does not start: $(cat "$scratch/start.104")"
+	wait "${pids[1]}" || fail "VM 105 does not start: $(cat "$scratch/start.105")"
+	assert_card_lent "$card1"
+	assert_card_lent "$card2"
+	assert_eq "$(printf '%s\n' "$(lent_to "$card1")" "$(lent_to "$card2")" | sort | tr '\n' ' ')" '104 105 '
+	stop 104
+	stop 105
+	assert_card_home "$card1"
+	assert_card_home "$card2"
+}
+
 # While 104 is slow (its disks), 105 starts: the hook has lent card1 to 104 and card2 to 105, but
 # Proxmox gives card1 to 105, whose turn comes first, and card2 to 104.
 test_starting_vms_swap_their_cards() {

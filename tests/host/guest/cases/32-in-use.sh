@@ -301,7 +301,8 @@ stand_in_pct() {
 			[ -n "\$(cat \$group/cgroup.procs 2>/dev/null)" ] && echo 'status: running' || echo 'status: stopped' ;;
 		shutdown)
 			[ "\$3" = --timeout ] || exit 255
-			kill \$(cat \$group/cgroup.procs)
+			# the container does the rest by itself
+			setsid sh -c "sleep \$(cat /run/tests.pct-seconds || echo 0); kill \$(cat \$group/cgroup.procs)" </dev/null >/dev/null 2>&1 &
 			while [ -n "\$(cat \$group/cgroup.procs)" ]; do sleep 0.1; done ;;
 		start)
 			mkdir -p \$group
@@ -336,6 +337,31 @@ test_stand_in_pct_container_of_the_settings_is_stopped_and_started_again() {
 	assert_eq "$(tr '\n' ',' </run/tests.pct)" \
 		'start 105,status 105,shutdown 105 --timeout 30,status 105,start 105,' "what pct was told"
 	assert_match "$(json list --all | jq -c '.[].holders[].guest')" 105
+	stand_in_pct_gone
+}
+
+# Proxmox's Stop, while the container takes its time: it goes down all the same, and is owed its start.
+test_stand_in_pct_container_is_started_again_after_stop() {
+	local pre_start
+	stand_in_pct
+	pct start 105
+	echo 4 >/run/tests.pct-seconds
+	vm_with_card 104 "$short1"
+	echo 'vms = ( { vmid = 104; busy = "stop"; containers = "any"; busy_wait_seconds = 30; } );' >"$settings"
+	"$hook" 104 pre-start >"$scratch/pre-start" 2>&1 &
+	pre_start=$!
+	until grep -q shutdown /run/tests.pct; do sleep 0.1; done
+	kill -TERM -- $pre_start
+	! wait $pre_start || fail "it starts all the same"
+	rm /run/tests.pct-seconds
+	for _ in {1..40}; do
+		[ -n "$(loans)" ] || break
+		sleep 0.5
+	done
+	assert_eq "$(loans)" '' loans
+	assert_eq "$(tail -n 1 /run/tests.pct)" 'start 105' "what pct was told last"
+	assert_eq "$(pct status 105)" 'status: running'
+	assert_card_home "$card1"
 	stand_in_pct_gone
 }
 

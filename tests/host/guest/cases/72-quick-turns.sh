@@ -50,6 +50,64 @@ test_second_vm_on_the_same_card_is_refused_by_name() {
 	go_on
 }
 
+# VM 104's USB function is on its way home for as long as a test wants.
+slow_return() { # COMMAND that brings it home
+	modprobe slowdriver hold_probe=0
+	adopt "$card1.2" slowdriver
+	vm_with_card 104 "$short1"
+	start 104 --holder
+	assert_card_lent "$card1"
+	echo 1 >/sys/module/slowdriver/parameters/hold_probe
+	"$@" >"$scratch/half" 2>&1 &
+	half=$!
+	await_loan 104 returning
+	assert_driver "$card1.0" bochs-drm
+}
+
+let_home() { # a start that waits: VMID, PID
+	local n
+	for n in {1..200}; do
+		! grep -q 'on its way home' "$scratch/waits" || break
+		kill -0 "$2" || fail "VM $1 does not wait: $(cat "$scratch/waits")"
+		sleep 0.1
+	done
+	kill -0 "$half" || fail "VM 104 is home: this test tests nothing"
+	echo 0 >/sys/module/slowdriver/parameters/hold_probe
+	wait "$half" || fail "VM 104 does not stop: $(cat "$scratch/half")"
+	wait "$2" || fail "VM $1 does not start: $(cat "$scratch/waits")"
+	! grep WARN "$scratch/half" "$scratch/waits" || fail "with a warning"
+	assert_card_lent "$card1"
+	assert_eq "$(loans)" "/run/gpu-ferry/loans/vm-$1.json"
+	stop "$1"
+	assert_eq "$(loans)" '' "loans after"
+	assert_driver "$card1.2" slowdriver
+	host_reset >/dev/null 2>&1 || true
+}
+
+# 104 is not gone while its post-stop is at work: the card is neither its own nor 105's yet.
+test_another_start_waits_for_a_return_under_way() {
+	slow_return pve-vm stop 104
+	vm_with_card 105 "$short1"
+	assert_exit 1 gpu-ferry plan 105
+	assert_match "$out" 'VM 104. and is on its way home'
+	pve-vm start 105 --holder >"$scratch/waits" 2>&1 &
+	let_home 105 $!
+}
+
+# Nobody called post-stop: the VM is not locked.
+die_and_reconcile() {
+	pve-vm stop 104 --no-post-stop
+	exec gpu-ferry reconcile
+}
+
+test_a_start_waits_for_the_return_of_its_own_loan() {
+	systemctl stop gpu-ferry-watch.path gpu-ferry-watch.service
+	slow_return die_and_reconcile
+	pve-vm start 104 --holder >"$scratch/waits" 2>&1 &
+	let_home 104 $!
+	systemctl start gpu-ferry-watch.path
+}
+
 await_watch() {
 	local n
 	for n in {1..50}; do
@@ -130,6 +188,51 @@ test_stop_mode_backup_is_no_backup_of_a_stopped_vm() {
 	start 104 --holder
 	assert_card_lent "$card1"
 	stop 104
+	assert_card_home "$card1"
+}
+
+# Nobody calls post-stop, and the watch has not seen it yet.
+test_stop_mode_backup_of_a_vm_whose_loan_stands() {
+	echo 'backup_of_stopped_vm = "refuse";' >"$settings"
+	vm_with_card 104 "$short1"
+	systemctl stop gpu-ferry-watch.path gpu-ferry-watch.service
+	start 104 --holder
+	echo 'lock: backup' >>/etc/pve/qemu-server/104.conf
+	stop 104 --no-post-stop
+	touch -d '1 hour ago' /run/gpu-ferry/locks/vm-104
+	start 104 --holder
+	assert_card_lent "$card1"
+	stop 104
+	systemctl start gpu-ferry-watch.path
+	assert_card_home "$card1"
+}
+
+# It was gone when unbind looked, and starts while that waits for its loan's lock.
+test_unbind_leaves_a_vm_that_begins_to_start_alone() {
+	local lock unbind
+	vm_with_card 104 "$short1"
+	systemctl stop gpu-ferry-watch.path gpu-ferry-watch.service
+	start 104 --holder
+	stop 104 --no-post-stop
+	exec {lock}<>/run/gpu-ferry/locks/vm-104
+	flock $lock
+	gpu-ferry unbind "$short1" >"$scratch/unbind" 2>&1 {lock}>&- &
+	unbind=$!
+	until [ -n "$(find /proc/$unbind/fd -lname '*/locks/vm-104' 2>/dev/null)" ]; do
+		kill -0 $unbind || fail "it does not wait: $(cat "$scratch/unbind")"
+		sleep 0.1
+	done
+	pve-vm start 104 --holder --until "$scratch/go" >"$scratch/starts" 2>&1 {lock}>&- &
+	local starts=$!
+	until ! flock -n /run/lock/qemu-server/lock-104.conf true; do sleep 0.05; done
+	flock -u $lock
+	! wait $unbind || fail "unbind took the card of a VM that starts"
+	assert_match "$(cat "$scratch/unbind")" 'VM 104'
+	touch "$scratch/go"
+	wait $starts || fail "VM 104 does not start: $(cat "$scratch/starts")"
+	assert_card_lent "$card1"
+	stop 104
+	systemctl start gpu-ferry-watch.path
 	assert_card_home "$card1"
 }
 
