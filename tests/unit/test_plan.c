@@ -408,6 +408,34 @@ Test(plan, a_card_left_half_way_by_another_loan_keeps_the_home_recorded_there)
 	cr_expect_eq(planned("0000:01:00.0")->use, LOAN_TAKEN);
 }
 
+/* vfio-pci has left "on" behind, and A's return came no further than that. */
+Test(plan, a_card_half_way_home_keeps_the_setting_recorded_before)
+{
+	cleanup(loan_done) struct loan other = make_loan(
+		&(struct loan_owner){.kind = LOAN_OWNER_VM, .vmid = 105}, "0000:01:00", LOAN_TAKEN);
+	const struct loans loans = {.items = &other, .count = 1};
+	const struct plan_want one = want("0000:01:00.0");
+	struct step kept = {.operation = "keep",
+		.subject = "0000:01:00.0",
+		.argument = "power/control",
+		.original = "auto",
+		.state = STEP_DONE};
+	unsigned int found = 0;
+
+	cr_assert_not_null(steps_add(&other.steps, &kept));
+	fake_add_power(handover.fake, "0000:01:00.0");
+	strcpy(fake_function(handover.fake, "0000:01:00.0")->control, "on");
+	fake_function(handover.fake, "0000:01:00.0")->driver[0] = '\0';
+	make((struct plan_request){.wants = &one, .want_count = 1, .loans = &loans});
+	for (size_t i = 0; i < plan.steps.count; i++) {
+		if (strcmp(plan.steps.items[i].operation, "keep") == 0) {
+			cr_expect_str_eq(plan.steps.items[i].original, "auto");
+			found++;
+		}
+	}
+	cr_expect_eq(found, 1u);
+}
+
 /* Proxmox bound it itself for a start that failed: only another VM's loan knows where it came from.
  */
 Test(plan, what_proxmox_left_on_vfio_pci_is_adopted_with_the_home_of_the_loan_that_knew_it)
