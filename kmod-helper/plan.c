@@ -619,21 +619,42 @@ int plan_take(const struct kernel *kernel, const struct plan_request *request, s
 	return r < 0 ? error_set_errno(error, r, "plan the handover") : 0;
 }
 
-/* A half-done handover of the same function is begun anew, with the home that was recorded. */
-static void forget_steps(struct loan *loan, const char *subject)
+/* Of an earlier plan for the same subject: what was not begun is nothing to undo, nor to be done.
+ */
+static void forget_planned(struct loan *loan, const char *subject)
 {
 	for (size_t i = loan->steps.count; i-- > 0;) {
-		if (strcmp(loan->steps.items[i].subject, subject) == 0 &&
-			!unload_is_reload(&loan->steps.items[i]))
+		const struct step *step = &loan->steps.items[i];
+
+		if (step->state == STEP_PLANNED && strcmp(step->subject, subject) == 0 &&
+			!unload_is_reload(step))
 			steps_remove(&loan->steps, i);
 	}
 }
 
+static bool is_same_step(const struct step *left, const struct step *right)
+{
+	return strcmp(left->operation, right->operation) == 0 &&
+		strcmp(left->subject, right->subject) == 0 &&
+		strcmp(left->argument, right->argument) == 0;
+}
+
+/* A half-done handover, or return, of the same function is begun anew, with the home that was
+ * recorded. A step that was begun then may have to be undone before it is done again. */
 static int record_step(struct loan *loan, const struct step *step)
 {
+	struct step anew = *step;
+
 	if (unload_is_reload(step))
 		return unload_record_reload(&loan->steps, step);
-	return steps_add(&loan->steps, step) ? 0 : -ENOMEM;
+	for (size_t i = loan->steps.count; i-- > 0;) {
+		if (!is_same_step(&loan->steps.items[i], step))
+			continue;
+		if (anew.state == STEP_PLANNED && loan->steps.items[i].state != STEP_PLANNED)
+			anew.state = STEP_STARTED;
+		steps_remove(&loan->steps, i);
+	}
+	return steps_add(&loan->steps, &anew) ? 0 : -ENOMEM;
 }
 
 int plan_record(const struct plan *plan, struct loan *loan)
@@ -654,7 +675,7 @@ int plan_record(const struct plan *plan, struct loan *loan)
 			return -ENOMEM;
 	}
 	for (size_t i = 0; i < plan->steps.count; i++)
-		forget_steps(loan, plan->steps.items[i].subject);
+		forget_planned(loan, plan->steps.items[i].subject);
 	for (size_t i = 0; i < plan->steps.count; i++) {
 		if (record_step(loan, &plan->steps.items[i]) < 0)
 			return -ENOMEM;

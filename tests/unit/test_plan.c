@@ -377,9 +377,23 @@ Test(plan, a_half_done_handover_is_begun_anew_with_the_first_home)
 	cleanup(loan_done) struct loan own = make_loan(VM_104, "0000:01:00", LOAN_TAKEN);
 	const struct loans loans = {.items = &own, .count = 1};
 	const struct plan_want one = want("0000:01:00.0");
-	struct step started = {
-		.operation = "unbind", .subject = "0000:01:00.0", .state = STEP_STARTED};
+	struct step started = {.operation = "unbind",
+		.subject = "0000:01:00.0",
+		.argument = "nouveau",
+		.state = STEP_STARTED};
+	/* of settings that were other ones then */
+	struct step kept = {.operation = "keep",
+		.subject = "0000:01:00.0",
+		.argument = "d3cold_allowed",
+		.original = "1",
+		.state = STEP_DONE};
+	struct step stale = {.operation = "set",
+		.subject = "0000:01:00.0",
+		.argument = "d3cold_allowed=0",
+		.state = STEP_PLANNED};
 
+	cr_assert_not_null(steps_add(&own.steps, &kept));
+	cr_assert_not_null(steps_add(&own.steps, &stale));
 	cr_assert_not_null(steps_add(&own.steps, &started));
 	fake_function(handover.fake, "0000:01:00.0")->driver[0] = '\0';
 	strcpy(fake_function(handover.fake, "0000:01:00.0")->override, "vfio-pci");
@@ -387,9 +401,19 @@ Test(plan, a_half_done_handover_is_begun_anew_with_the_first_home)
 	cr_expect_str_eq(planned("0000:01:00.0")->home_driver, "nouveau");
 	cr_expect_str_eq(planned("0000:01:00.0")->driver_override, "");
 	cr_assert_eq(plan_record(&plan, &own), 0);
-	for (size_t i = 0; i < own.steps.count; i++)
-		cr_expect_eq(own.steps.items[i].state, STEP_PLANNED);
-	cr_expect_eq(own.steps.count, 10u);
+	/* killed once more before any of it, it still knows that the driver may have been left */
+	cr_expect_str_eq(own.steps.items[0].argument, "d3cold_allowed");
+	for (size_t i = 1; i < own.steps.count; i++) {
+		const struct step *step = &own.steps.items[i];
+
+		cr_expect_eq(step->state,
+			strcmp(step->operation, "unbind") == 0 &&
+					strcmp(step->subject, "0000:01:00.0") == 0
+				? STEP_STARTED
+				: STEP_PLANNED,
+			"%s %s", step->operation, step->subject);
+	}
+	cr_expect_eq(own.steps.count, 11u);
 }
 
 /* A's hook was killed after the unbind, and B gets the card before anybody has cleared up. */

@@ -252,6 +252,7 @@ host_clean() {
 # Back to the beginning by the kernel's own means: a broken product must not spoil the next test.
 host_reset() {
 	local pid address home
+	[ ! -e /sys/module/slowdriver ] || echo 0 >/sys/module/slowdriver/parameters/hold_probe
 	pkill -9 'pve-vm|hookscript|gpu-ferry|strace'
 	for pid in $(cat /run/qemu-server/*.pid); do
 		kill -9 "$pid"

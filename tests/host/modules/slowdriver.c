@@ -7,7 +7,8 @@
  *   flag     until the parameter "release" is set
  *   delay    for "delay_ms"
  *
- * With "pinned" the module counts a user that is no process. While "hold_probe" is set, probe() waits.
+ * With "pinned" the module counts a user that is no process. While "hold_probe" is set, probe()
+ * waits.
  */
 #include <linux/delay.h>
 #include <linux/miscdevice.h>
