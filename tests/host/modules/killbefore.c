@@ -3,8 +3,8 @@
  * Kills a process, or its whole process group, right before the Nth system call that it and its
  * children make. No tracer: it runs at its own speed until then.
  *
- * "at" is N (0: calls are only counted), with "group" the whole group of the watched process dies,
- * whoever makes the call. A process has itself watched by writing to "watch": what it executes next
+ * "at" is N (0: calls are only counted), with "from_rename" counted from the first call that renames a
+ * file; with "group" the whole group of the watched process dies, whoever makes the call. A process has itself watched by writing to "watch": what it executes next
  * is what counts.
  *
  * "count" says how many calls there have been, "rename" the number of the first that renamed a
@@ -25,6 +25,9 @@ module_param(at, ulong, 0644);
 
 static bool group;
 module_param(group, bool, 0644);
+
+static bool from_rename;
+module_param(from_rename, bool, 0644);
 
 static ulong rename_at;
 module_param_named(rename, rename_at, ulong, 0444);
@@ -113,7 +116,7 @@ static void enter(void *unused, struct pt_regs *regs, long id)
 	n = atomic_long_inc_return(&calls);
 	if (is_rename(id) && !rename_at)
 		rename_at = n;
-	if (n != at)
+	if (from_rename ? !rename_at || n - rename_at + 1 != at : n != at)
 		return;
 	snprintf(hit, sizeof(hit), "%d %ld %d\n", task_tgid_nr(current), id, group_size(root) - 1);
 	if (group)
