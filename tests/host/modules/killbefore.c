@@ -3,9 +3,9 @@
  * Kills a process, or its whole process group, right before the Nth system call that it and its
  * children make. No tracer: it runs at its own speed until then.
  *
- * "at" is N (0: calls are only counted), with "from_rename" counted from the first call that renames a
- * file; with "group" the whole group of the watched process dies, whoever makes the call. A process has itself watched by writing to "watch": what it executes next
- * is what counts.
+ * "at" is N (0: calls are only counted), with "from_rename" counted from the first call that
+ * renames a file; with "group" the whole group of the watched process dies, whoever makes the call.
+ * A process has itself watched by writing to "watch": what it executes next is what counts.
  *
  * "count" says how many calls there have been, "rename" the number of the first that renamed a
  * file. "hit" says who made the Nth, which call it is, and how many others are in the group.
