@@ -13,19 +13,22 @@
 #include <string.h>
 #include <time.h>
 
+static bool is_returning(const struct loan *loan)
+{
+	return loan->state == LOAN_RETURNING && !loan_find_stuck(loan, NULL);
+}
+
 bool loan_is_coming_home(struct context *context, const struct loan *loan)
 {
-	return loan->state == LOAN_RETURNING && loan_is_busy(&context->root, loan) &&
-		!loan_find_stuck(loan, NULL);
+	return is_returning(loan) && loan_is_busy(&context->root, loan);
 }
 
 /* Whoever has the lock is at work on that. */
-static bool is_returning(struct context *context, const struct loan_owner *owner)
+static bool is_locked_returning(struct context *context, const struct loan_owner *owner)
 {
 	cleanup(loan_done) struct loan loan = {0};
 
-	return loan_read(&context->root, owner, &loan, NULL) == 0 && loan.state == LOAN_RETURNING &&
-		!loan_find_stuck(&loan, NULL);
+	return loan_read(&context->root, owner, &loan, NULL) == 0 && is_returning(&loan);
 }
 
 int loan_lock(struct context *context, const struct loan_owner *owner, struct error *error)
@@ -40,7 +43,7 @@ int loan_lock(struct context *context, const struct loan_owner *owner, struct er
 		snprintf(name, sizeof(name), "hand-%ld", owner->iommu_group);
 	loan_owner_format(owner, text, sizeof(text));
 	while ((fd = lock_take(&context->root, name, deadline_ms, error)) == -EBUSY &&
-		is_returning(context, owner)) {
+		is_locked_returning(context, owner)) {
 		if (stop_requested)
 			return error_set(error, -EINTR, "stopped by a signal");
 		if (deadline_ms == LOAN_LOCK_MS)

@@ -70,6 +70,17 @@ static int take_chosen(
 	return r;
 }
 
+/* No mapping with alternatives: the same would be chosen again, and a refusal need not wait for
+ * that. */
+static bool has_one_choice(const struct resolved *resolved)
+{
+	for (size_t i = 0; i < resolved->want_count; i++) {
+		if (resolved->wants[i].alternative)
+			return false;
+	}
+	return resolved->want_count > 0;
+}
+
 /* Of a mapping: another VM may have taken the card that was free when it was chosen. */
 static bool chooses_otherwise(
 	struct context *context, unsigned int vmid, const struct guest_plan *before)
@@ -77,8 +88,8 @@ static bool chooses_otherwise(
 	cleanup(guest_plan_done) struct guest_plan now = {0};
 	struct error ignored = {0};
 
-	return resolve(context, vmid, &now, &ignored) == 0 && !now.plan.blocker_count &&
-		!resolved_equal(&now.resolved, &before->resolved);
+	return !has_one_choice(&before->resolved) && resolve(context, vmid, &now, &ignored) == 0 &&
+		!now.plan.blocker_count && !resolved_equal(&now.resolved, &before->resolved);
 }
 
 static int pre_start(struct context *context, unsigned int vmid, struct error *error)
