@@ -52,11 +52,11 @@ COMPILE_FUZZ = $(CLANG) -std=gnu17 -I. $(DEFINES) $(WARNINGS) -O1 -g $(SANITIZE)
 
 # The floors as link units: what a program may not use is not there to be linked.
 BASE := $(wildcard kmod-helper/base/*.c)
-HOOKSCRIPT := hooks/hookscript.c $(BASE) $(addprefix conf/,vm_config.c vm_entries.c vm_keys.c hostpci.c \
-	property.c text.c node.c cluster.c)
+HOOKSCRIPT := hooks/hookscript.c $(BASE) conf/property.c conf/text.c \
+	$(addprefix conf/pve/,vm_config.c vm_entries.c vm_keys.c hostpci.c node_name.c cluster.c)
 MAINS := hooks/gpu-ferry.c hooks/hookscript.c
-ROOMS := $(filter-out $(MAINS),$(BASE) \
-	$(wildcard kmod-helper/*.c conf/*.c hooks/*.c hooks/*/*.c))
+ROOMS := $(filter-out $(MAINS), \
+	$(wildcard kmod-helper/*/*.c conf/*.c conf/*/*.c hooks/*.c hooks/*/*.c))
 UNIT := $(wildcard tests/unit/test_*.c tests/support/*.c)
 FUZZ := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 

@@ -2,8 +2,8 @@
 
 /* The command: options, the table of commands, and the only place that prints errors and exits. */
 
-#include "commands/commands.h"
-#include "context.h"
+#include "hooks/base/context.h"
+#include "hooks/commands/commands.h"
 #include "kmod-helper/base/parse.h"
 #include <fcntl.h>
 #include <getopt.h>

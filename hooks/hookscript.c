@@ -6,8 +6,8 @@
  * gpu-ferry does the work: `gpu-ferry hook VMID PHASE`.
  */
 
-#include "conf/cluster.h"
-#include "conf/vm_config.h"
+#include "conf/pve/cluster.h"
+#include "conf/pve/vm_config.h"
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/base/parse.h"
 #include <errno.h>

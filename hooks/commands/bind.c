@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "commands.h"
 
-#include "hooks/hand.h"
-#include "hooks/output.h"
-#include "hooks/plan_output.h"
-#include "hooks/return.h"
-#include "hooks/take.h"
+#include "hooks/base/devices.h"
+#include "hooks/base/output.h"
+#include "hooks/ferry/plan_output.h"
+#include "hooks/ferry/return.h"
+#include "hooks/ferry/take.h"
 #include "kmod-helper/base/cleanup.h"
 #include <string.h>
 
@@ -16,7 +16,7 @@ struct portion {
 	long iommu_group;
 };
 
-static int next_portion(const struct context *context, const struct hand_devices *devices,
+static int next_portion(const struct context *context, const struct devices *devices,
 	size_t *position, struct portion *ret, struct error *error)
 {
 	struct plan_want *wants = calloc(devices->count + 1, sizeof(*wants));
@@ -62,7 +62,7 @@ static int print_plan(
 	return r == 0 && plan.blocker_count ? take_refusal(&plan, error) : r;
 }
 
-static int bind_portion(struct context *context, const struct hand_devices *devices,
+static int bind_portion(struct context *context, const struct devices *devices,
 	const struct settings *settings, const struct portion *portion, struct error *error)
 {
 	const struct take_request request = {
@@ -90,7 +90,7 @@ static void return_portions(struct context *context, const long *groups, size_t 
 }
 
 /* All or none: what this call has bound goes home when a later device cannot be. */
-static int bind_all(struct context *context, const struct hand_devices *devices,
+static int bind_all(struct context *context, const struct devices *devices,
 	const struct settings *settings, struct error *error)
 {
 	auto_free long *done = calloc(devices->count + 1, sizeof(*done));
@@ -121,14 +121,14 @@ static int bind_all(struct context *context, const struct hand_devices *devices,
 
 int command_bind(struct context *context, char **arguments, struct error *error)
 {
-	cleanup(hand_devices_done) struct hand_devices devices = {0};
+	cleanup(devices_done) struct devices devices = {0};
 	cleanup(settings_done) struct settings settings = {0};
 	struct error later = {0};
 	int r;
 
 	if (context->driver && (!*context->driver || strchr(context->driver, '/')))
 		return error_set(error, USAGE, "'%s' is no driver's name", context->driver);
-	r = hand_devices_find(context, arguments, &devices, error);
+	r = devices_find(context, arguments, &devices, error);
 	if (r < 0)
 		return r;
 	r = context->dry_run ? 0 : context_require_live(context, error);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
-#include "hooks/context.h"
+#include "hooks/base/context.h"
 
 /*
  * One file for each command. A command is given its arguments (without options, without its own

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "commands.h"
 
-#include "hooks/attach.h"
+#include "hooks/attach/attach.h"
 #include "kmod-helper/base/parse.h"
 
 static int detach_every(struct context *context, struct error *error)

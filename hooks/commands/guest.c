@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "commands.h"
 
-#include "hooks/agent.h"
-#include "hooks/guest.h"
-#include "hooks/guest_card.h"
-#include "hooks/guest_driver.h"
-#include "hooks/guest_plan.h"
-#include "hooks/guest_view.h"
-#include "hooks/output.h"
+#include "hooks/base/output.h"
+#include "hooks/ferry/vm_plan.h"
+#include "hooks/ferry/vm_state.h"
+#include "hooks/guest/agent.h"
+#include "hooks/guest/card.h"
+#include "hooks/guest/driver.h"
+#include "hooks/guest/view.h"
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/base/parse.h"
 #include <string.h>
@@ -26,7 +26,7 @@ enum agent_state {
 
 struct report {
 	unsigned int vmid;
-	struct guest_plan plan;
+	struct vm_plan plan;
 	struct guest_cards cards;
 	struct agent agent;
 	enum agent_state state;
@@ -42,7 +42,7 @@ static void report_done(struct report *report)
 	guest_devices_done(&report->devices);
 	agent_close(&report->agent);
 	guest_cards_done(&report->cards);
-	guest_plan_done(&report->plan);
+	vm_plan_done(&report->plan);
 }
 
 /* ---- the way in */
@@ -87,7 +87,7 @@ static int open_agent(struct context *context, struct report *report, struct err
 	bool on = vm_config_has_agent(&report->plan.resolved.config);
 	int r;
 
-	if (!guest_pid(&context->root, &context->kernel, report->vmid))
+	if (!vm_pid(&context->root, &context->kernel, report->vmid))
 		return refuse_agent(report, AGENT_VM_NOT_RUNNING, -ESRCH, error);
 	r = agent_open(&context->root, report->vmid, &report->agent, error);
 	switch (r) {
@@ -399,7 +399,7 @@ static int install_driver(struct context *context, struct report *report, struct
 
 static int prepare(struct context *context, struct report *report, struct error *error)
 {
-	int r = guest_plan_resolve(context, report->vmid, NULL, &report->plan, error);
+	int r = vm_plan_resolve(context, report->vmid, NULL, &report->plan, error);
 
 	if (r == 0)
 		r = guest_cards_find(&report->plan, report->vmid, &report->cards, error);

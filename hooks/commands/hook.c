@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "commands.h"
 
-#include "hooks/chain.h"
-#include "hooks/exchange.h"
-#include "hooks/guest_plan.h"
-#include "hooks/host_state.h"
-#include "hooks/return.h"
+#include "hooks/attach/chain.h"
+#include "hooks/ferry/exchange.h"
+#include "hooks/ferry/return.h"
+#include "hooks/ferry/shutdown.h"
+#include "hooks/ferry/vm_plan.h"
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/base/parse.h"
-#include "kmod-helper/lock.h"
+#include "kmod-helper/loan/lock.h"
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
@@ -37,29 +37,29 @@ static void tell_watch(const struct context *context)
 }
 
 static int resolve(
-	struct context *context, unsigned int vmid, struct guest_plan *guest, struct error *error)
+	struct context *context, unsigned int vmid, struct vm_plan *guest, struct error *error)
 {
-	return guest_plan_resolve(context, vmid, getenv("PVE_MIGRATED_FROM"), guest, error);
+	return vm_plan_resolve(context, vmid, getenv("PVE_MIGRATED_FROM"), guest, error);
 }
 
 static int take_chosen(
-	struct context *context, unsigned int vmid, struct guest_plan *guest, struct error *error)
+	struct context *context, unsigned int vmid, struct vm_plan *guest, struct error *error)
 {
 	struct take_request request;
 	int r = resolve(context, vmid, guest, error);
 
 	if (r == 0)
-		r = guest_plan_settings(context, vmid, guest, error);
+		r = vm_plan_settings(context, vmid, guest, error);
 	if (r < 0)
 		return r;
-	request = guest_plan_request(guest, vmid);
+	request = vm_plan_request(guest, vmid);
 	/* a loan that stands from a start before: nothing of it is asked for any more */
 	if (!request.want_count && !guest->plan.blocker_count)
 		return return_loan(context, &request.owner, error);
 	if (guest->plan.blocker_count)
 		return take_refusal(&guest->plan, error);
 	tell_notices(context, &guest->resolved.choice);
-	if (guest_plan_is_for_backup(guest))
+	if (vm_plan_is_for_backup(guest))
 		log_write(&context->log, LOG_NOTICE,
 			"VM %u is started for its backup (lock: backup): its devices go along, and come "
 			"home after it",
@@ -83,9 +83,9 @@ static bool has_one_choice(const struct resolved *resolved)
 
 /* Of a mapping: another VM may have taken the card that was free when it was chosen. */
 static bool chooses_otherwise(
-	struct context *context, unsigned int vmid, const struct guest_plan *before)
+	struct context *context, unsigned int vmid, const struct vm_plan *before)
 {
-	cleanup(guest_plan_done) struct guest_plan now = {0};
+	cleanup(vm_plan_done) struct vm_plan now = {0};
 	struct error ignored = {0};
 
 	return !has_one_choice(&before->resolved) && resolve(context, vmid, &now, &ignored) == 0 &&
@@ -97,7 +97,7 @@ static int pre_start(struct context *context, unsigned int vmid, struct error *e
 	int r = -EBUSY;
 
 	for (unsigned int i = 0; r == -EBUSY && i < CHOICES_MAX; i++) {
-		cleanup(guest_plan_done) struct guest_plan guest = {0};
+		cleanup(vm_plan_done) struct vm_plan guest = {0};
 
 		r = take_chosen(context, vmid, &guest, error);
 		if (r == -EBUSY && !chooses_otherwise(context, vmid, &guest))

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "commands.h"
 
-#include "hooks/output.h"
+#include "hooks/base/output.h"
 #include "kmod-helper/base/cleanup.h"
-#include "kmod-helper/host_use.h"
-#include "kmod-helper/names.h"
-#include "kmod-helper/pci.h"
+#include "kmod-helper/device/pci.h"
+#include "kmod-helper/device/pci_names.h"
+#include "kmod-helper/holder/host_use.h"
 #include <errno.h>
 #include <string.h>
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "commands.h"
 
-#include "hooks/guest_plan.h"
-#include "hooks/output.h"
-#include "hooks/plan_output.h"
+#include "hooks/base/output.h"
+#include "hooks/ferry/plan_output.h"
+#include "hooks/ferry/vm_plan.h"
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/base/parse.h"
 
@@ -34,8 +34,8 @@ static struct json_object *format_device(const struct choice_entry *entry)
 	return object;
 }
 
-static int print_json(const struct context *context, unsigned int vmid,
-	const struct guest_plan *guest, struct error *error)
+static int print_json(const struct context *context, unsigned int vmid, const struct vm_plan *guest,
+	struct error *error)
 {
 	struct json_object *object = json_object_new_object();
 	struct json_object *devices = json_object_new_array();
@@ -71,7 +71,7 @@ static void print_devices(const struct choice *choice)
 	}
 }
 
-static int print_text(unsigned int vmid, const struct guest_plan *guest, struct error *error)
+static int print_text(unsigned int vmid, const struct vm_plan *guest, struct error *error)
 {
 	const struct vm_config *config = &guest->resolved.config;
 
@@ -85,7 +85,7 @@ static int print_text(unsigned int vmid, const struct guest_plan *guest, struct 
 
 int command_plan(struct context *context, char **arguments, struct error *error)
 {
-	cleanup(guest_plan_done) struct guest_plan guest = {0};
+	cleanup(vm_plan_done) struct vm_plan guest = {0};
 	unsigned int vmid;
 	int r;
 
@@ -93,7 +93,7 @@ int command_plan(struct context *context, char **arguments, struct error *error)
 		return error_set(error, USAGE, "plan takes one VMID");
 	if (parse_vmid(arguments[0], &vmid) < 0)
 		return error_set(error, USAGE, "'%s' is no VMID (100 to 999999999)", arguments[0]);
-	r = guest_plan_make(context, vmid, NULL, &guest, error);
+	r = vm_plan_make(context, vmid, NULL, &guest, error);
 	if (r == 0)
 		r = context->output == OUTPUT_TEXT ? print_text(vmid, &guest, error)
 						   : print_json(context, vmid, &guest, error);

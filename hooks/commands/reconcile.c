@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "commands.h"
 
-#include "hooks/return.h"
+#include "hooks/ferry/loan_life.h"
+#include "hooks/ferry/return.h"
 #include "kmod-helper/base/cleanup.h"
 
 static int print_due(struct context *context, struct error *error)
@@ -12,7 +13,7 @@ static int print_due(struct context *context, struct error *error)
 	for (size_t i = 0; r == 0 && i < loans.count; i++) {
 		char owner[32];
 
-		if (!loan_is_due(context, &loans.items[i]))
+		if (!loan_life_is_due(context, &loans.items[i]))
 			continue;
 		loan_owner_format(&loans.items[i].owner, owner, sizeof(owner));
 		printf("would return what was lent (%s)\n", owner);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "commands.h"
 
-#include "hooks/hand.h"
-#include "hooks/host_output.h"
-#include "hooks/host_setup.h"
-#include "hooks/output.h"
+#include "hooks/base/devices.h"
+#include "hooks/base/output.h"
+#include "hooks/host/output.h"
+#include "hooks/host/setup.h"
 #include "kmod-helper/base/cleanup.h"
 #include <string.h>
 
@@ -19,7 +19,7 @@ static int read_mode(const struct context *context, enum setup_mode *ret, struct
 	return 0;
 }
 
-static int read_wish(struct context *context, char **arguments, struct hand_devices *devices,
+static int read_wish(struct context *context, char **arguments, struct devices *devices,
 	struct setup_wish *ret, struct error *error)
 {
 	int r = read_mode(context, &ret->mode, error);
@@ -35,7 +35,7 @@ static int read_wish(struct context *context, char **arguments, struct hand_devi
 			"while a Windows guest runs, and not at boot");
 	if (ret->mode == SETUP_SHARE)
 		return pci_scan(&context->kernel, &devices->host, error);
-	r = hand_devices_find(context, arguments, devices, error);
+	r = devices_find(context, arguments, devices, error);
 	ret->functions = devices->functions;
 	ret->function_count = devices->count;
 	ret->windows = context->windows;
@@ -147,7 +147,7 @@ static int run(struct context *context, const struct setup_wish *wish,
 
 int command_setup(struct context *context, char **arguments, struct error *error)
 {
-	struct hand_devices devices = {0};
+	struct devices devices = {0};
 	struct setup_wish wish = {0};
 	auto_close int lock = -1;
 	int r = host_change_begin(context, &lock, error);
@@ -157,6 +157,6 @@ int command_setup(struct context *context, char **arguments, struct error *error
 	r = read_wish(context, arguments, &devices, &wish, error);
 	if (r == 0)
 		r = run(context, &wish, &devices.host, error);
-	hand_devices_done(&devices);
+	devices_done(&devices);
 	return r;
 }

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "commands.h"
 
-#include "hooks/guest.h"
-#include "hooks/output.h"
+#include "hooks/base/output.h"
+#include "hooks/ferry/vm_state.h"
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/base/parse.h"
-#include "kmod-helper/loan.h"
+#include "kmod-helper/loan/loan.h"
 #include <errno.h>
 #include <string.h>
 
@@ -19,7 +19,7 @@ static enum loan_state current_state(const struct context *context, const struct
 		return loan->state;
 	if (loan->owner.kind == LOAN_OWNER_HAND)
 		return loan->state == LOAN_LENT ? LOAN_LENT : LOAN_OWED;
-	gone = guest_is_gone(&context->root, &context->kernel, loan->owner.vmid);
+	gone = vm_is_gone(&context->root, &context->kernel, loan->owner.vmid);
 	return gone ? LOAN_OWED : loan->state;
 }
 

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "commands.h"
 
-#include "hooks/guest.h"
-#include "hooks/hand.h"
-#include "hooks/return.h"
+#include "hooks/base/devices.h"
+#include "hooks/ferry/loan_life.h"
+#include "hooks/ferry/return.h"
+#include "hooks/ferry/vm_state.h"
 #include "kmod-helper/base/cleanup.h"
-#include "kmod-helper/executor.h"
+#include "kmod-helper/plan/executor.h"
 
 /* The loan that may be returned by hand: one lent by hand, or a gone VM's. */
 static int find_loan(struct context *context, const struct pci_function *function,
@@ -19,7 +20,7 @@ static int find_loan(struct context *context, const struct pci_function *functio
 			function->address, *function->driver ? "; it is on " : "",
 			function->driver);
 	if (loan->owner.kind == LOAN_OWNER_VM &&
-		!guest_is_gone(&context->root, &context->kernel, loan->owner.vmid))
+		!vm_is_gone(&context->root, &context->kernel, loan->owner.vmid))
 		return error_set(error, -EBUSY, "%s is lent to VM %u, which is running: stop it",
 			function->address, loan->owner.vmid);
 	*ret = loan;
@@ -52,7 +53,7 @@ static int print_return(const struct loan *loan)
 	return 0;
 }
 
-static int unbind_all(struct context *context, const struct hand_devices *devices,
+static int unbind_all(struct context *context, const struct devices *devices,
 	const struct loans *loans, struct error *error)
 {
 	const struct loan *last = NULL;
@@ -65,7 +66,7 @@ static int unbind_all(struct context *context, const struct hand_devices *device
 		if (!loan || loan == last)
 			continue;
 		last = loan;
-		r = loan_check_borrowers(context, loan, error);
+		r = loan_life_check_borrowers(context, loan, error);
 		if (r == 0)
 			r = context->dry_run ? print_return(loan)
 					     : return_one(context, loan, error);
@@ -75,9 +76,9 @@ static int unbind_all(struct context *context, const struct hand_devices *device
 
 int command_unbind(struct context *context, char **arguments, struct error *error)
 {
-	cleanup(hand_devices_done) struct hand_devices devices = {0};
+	cleanup(devices_done) struct devices devices = {0};
 	cleanup(loans_done) struct loans loans = {0};
-	int r = hand_devices_find(context, arguments, &devices, error);
+	int r = devices_find(context, arguments, &devices, error);
 
 	if (r < 0)
 		return r;

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "commands.h"
 
-#include "hooks/attach.h"
-#include "hooks/attachment.h"
-#include "hooks/host_output.h"
-#include "hooks/host_setup.h"
-#include "hooks/output.h"
+#include "hooks/attach/attach.h"
+#include "hooks/attach/attachment.h"
+#include "hooks/base/output.h"
+#include "hooks/host/output.h"
+#include "hooks/host/setup.h"
 #include "kmod-helper/base/cleanup.h"
 
 static unsigned int refreshes_of(const struct file_edits *edits)

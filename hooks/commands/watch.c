@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "commands.h"
 
-#include "hooks/guest.h"
-#include "hooks/host_state.h"
-#include "hooks/return.h"
+#include "hooks/ferry/loan_life.h"
+#include "hooks/ferry/return.h"
+#include "hooks/ferry/shutdown.h"
+#include "hooks/ferry/vm_state.h"
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/base/process.h"
-#include "kmod-helper/lock.h"
+#include "kmod-helper/loan/lock.h"
 #include <fcntl.h>
 #include <poll.h>
 #include <string.h>
@@ -78,7 +79,7 @@ static int sleep_of_living(struct watch *watch, const struct loan *loan, struct 
 	pid_t pid = stuck ? stuck->child : loan->child;
 
 	if (!stuck && loan->owner.kind == LOAN_OWNER_VM && !loan_is_busy(&context->root, loan))
-		pid = guest_pid(&context->root, &context->kernel, loan->owner.vmid);
+		pid = vm_pid(&context->root, &context->kernel, loan->owner.vmid);
 	if (!pid)
 		return loan->owner.kind == LOAN_OWNER_HAND ? -1 : STARTING_MS;
 	polled->fd = (int)syscall(SYS_pidfd_open, pid, 0);
@@ -86,13 +87,13 @@ static int sleep_of_living(struct watch *watch, const struct loan *loan, struct 
 }
 
 /* Returns what is due, and how long to sleep for this loan at most (-1: until woken). */
-static int look_after(struct watch *watch, struct watched *watched, const struct loan *loan,
+static int return_or_wait(struct watch *watch, struct watched *watched, const struct loan *loan,
 	struct pollfd *polled)
 {
 	unsigned long long now = clock_milliseconds();
 	struct error error = {0};
 
-	if (!loan_is_due(watch->context, loan)) {
+	if (!loan_life_is_due(watch->context, loan)) {
 		watched->due_at = 0;
 		watched->retry_ms = RETRY_MIN_MS;
 		return sleep_of_living(watch, loan, polled);
@@ -158,8 +159,8 @@ static int watch_once(struct watch *watch, struct error *error)
 		if (!watched)
 			return error_set_errno(error, -ENOMEM, "watch the loans");
 		watched->seen = true;
-		sleep_ms =
-			shorter(sleep_ms, look_after(watch, watched, &loans.items[i], &polled[i]));
+		sleep_ms = shorter(
+			sleep_ms, return_or_wait(watch, watched, &loans.items[i], &polled[i]));
 	}
 	forget_unseen(watch);
 	if (!stop_requested)

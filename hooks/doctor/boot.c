@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "doctor.h"
 
-#include "conf/kernel_arguments.h"
+#include "conf/host/kernel_arguments.h"
 #include "kmod-helper/base/cleanup.h"
 #include <fcntl.h>
 #include <limits.h>
@@ -215,7 +215,7 @@ static bool is_newer(const struct timespec *left, const struct timespec *right)
 					     : left->tv_nsec > right->tv_nsec;
 }
 
-static void newest_look(const struct root *root, const char *path, struct newest *newest)
+static void newest_setting(const struct root *root, const char *path, struct newest *newest)
 {
 	struct timespec changed;
 
@@ -233,9 +233,9 @@ static void newest_find(const struct doctor *doctor, struct newest *newest)
 	*newest = (struct newest){0};
 	for (size_t i = 0; i < files->count; i++) {
 		if (strncmp(files->names[i], "etc/", 4) == 0)
-			newest_look(&doctor->context->root, files->names[i], newest);
+			newest_setting(&doctor->context->root, files->names[i], newest);
 	}
-	newest_look(&doctor->context->root, INITRAMFS_MODULES_PATH, newest);
+	newest_setting(&doctor->context->root, INITRAMFS_MODULES_PATH, newest);
 }
 
 static void check_image(struct doctor *doctor, const char *name, const struct newest *newest)

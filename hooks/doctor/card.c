@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "doctor.h"
 
-#include "conf/reservation.h"
+#include "conf/pve/reservation.h"
 #include "kmod-helper/base/cleanup.h"
-#include "kmod-helper/pci_resource.h"
+#include "kmod-helper/device/pci_resource.h"
 #include <errno.h>
 #include <string.h>
 #include <time.h>

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "checklist.h"
 
-#include "hooks/output.h"
+#include "hooks/base/output.h"
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/base/parse.h"
 #include <errno.h>
 #include <stdarg.h>
 #include <string.h>
 
-struct level_look {
+struct level_style {
 	const char *name;
 	const char *total; /* its line of the summary */
 	const char *colour;
@@ -16,7 +16,7 @@ struct level_look {
 };
 
 /* The words and colours of pve8to9. */
-static const struct level_look looks[CHECK_LEVELS] = {
+static const struct level_style looks[CHECK_LEVELS] = {
 	[CHECK_PASS] = {"PASS", "PASSED", "\033[32m", true},
 	[CHECK_INFO] = {"INFO", "INFO", "", false},
 	[CHECK_SKIP] = {"SKIP", "SKIPPED", "", true},
@@ -93,7 +93,7 @@ static bool is_coloured(const struct context *context)
 
 static void print_check(const struct check_result *check, bool coloured)
 {
-	const struct level_look *look = &looks[check->level];
+	const struct level_style *look = &looks[check->level];
 	bool painted = coloured && *look->colour;
 
 	printf("%s%s: %s%s\n", painted ? look->colour : "", look->name, check->message,

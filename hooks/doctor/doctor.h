@@ -2,14 +2,14 @@
 #pragma once
 
 #include "checklist.h"
-#include "conf/boot_loader.h"
-#include "conf/modprobe_files.h"
+#include "conf/host/boot_loader.h"
+#include "conf/host/modprobe_files.h"
 #include "conf/settings.h"
-#include "hooks/context.h"
-#include "kmod-helper/loan.h"
-#include "kmod-helper/module_files.h"
-#include "kmod-helper/pci.h"
-#include "kmod-helper/platform.h"
+#include "hooks/base/context.h"
+#include "kmod-helper/device/pci.h"
+#include "kmod-helper/device/platform.h"
+#include "kmod-helper/kernel/module_files.h"
+#include "kmod-helper/loan/loan.h"
 
 /*
  * Every check of the host and of one VM. One file for each area; each looks at the state first and

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "doctor.h"
 
-#include "conf/kernel_arguments.h"
+#include "conf/host/kernel_arguments.h"
 
 /* What the switches are called in the firmware's set-up. */
 static const char *virtualisation_switch(enum processor_maker maker)

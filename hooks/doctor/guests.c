@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "patient.h"
 
-#include "conf/container.h"
-#include "conf/vm_list.h"
-#include "hooks/snippet.h"
+#include "conf/pve/container.h"
+#include "conf/pve/vm_list.h"
+#include "hooks/attach/snippet.h"
 #include "kmod-helper/base/cleanup.h"
 #include <errno.h>
 #include <string.h>
@@ -24,7 +24,7 @@ static void other_vm_done(struct other_vm *vm)
 static int other_vm_read(struct doctor *doctor, unsigned int vmid, struct other_vm *ret)
 {
 	ret->vmid = vmid;
-	return resolve_guest(
+	return resolve_vm(
 		doctor->context, vmid, NULL, &doctor->host, &doctor->loans, &ret->resolved, NULL);
 }
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "doctor.h"
 
-#include "conf/kernel_arguments.h"
+#include "conf/host/kernel_arguments.h"
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/base/parse.h"
-#include "kmod-helper/binding.h"
+#include "kmod-helper/operation/binding.h"
 #include <errno.h>
 #include <string.h>
 

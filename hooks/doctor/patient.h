@@ -2,14 +2,14 @@
 #pragma once
 
 #include "doctor.h"
-#include "hooks/guest_plan.h"
+#include "hooks/ferry/vm_plan.h"
 
 /* One VM as its checks see it. */
 struct patient {
 	struct doctor *doctor;
 	struct checklist *list;
 	unsigned int vmid;
-	struct guest_plan guest;
+	struct vm_plan guest;
 	const struct vm_config *config; /* of guest */
 };
 

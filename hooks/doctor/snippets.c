@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "patient.h"
 
-#include "conf/storage.h"
-#include "hooks/attachment.h"
-#include "hooks/snippet.h"
+#include "conf/pve/storage.h"
+#include "hooks/attach/attachment.h"
+#include "hooks/attach/snippet.h"
 #include "kmod-helper/base/cleanup.h"
 #include <errno.h>
 #include <fcntl.h>

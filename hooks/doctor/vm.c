@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "patient.h"
 
-#include "conf/node.h"
+#include "conf/pve/node_name.h"
 #include "kmod-helper/base/cleanup.h"
-#include "kmod-helper/pci_resource.h"
+#include "kmod-helper/device/pci_resource.h"
 #include <errno.h>
 #include <string.h>
 
@@ -410,11 +410,11 @@ void doctor_check_vm(struct doctor *doctor, unsigned int vmid)
 
 	snprintf(doctor->vm_title, sizeof(doctor->vm_title), "VM %u", vmid);
 	checklist_section(&doctor->list, doctor->vm_title);
-	r = guest_plan_make(doctor->context, vmid, NULL, &patient.guest, &error);
+	r = vm_plan_make(doctor->context, vmid, NULL, &patient.guest, &error);
 	patient.config = &patient.guest.resolved.config;
 	if (r < 0)
 		explain_unread(&patient, r, &error);
 	else
 		check_config(&patient);
-	guest_plan_done(&patient.guest);
+	vm_plan_done(&patient.guest);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "patient.h"
 
-#include "conf/vm_cpu.h"
+#include "conf/pve/vm_cpu.h"
 #include "kmod-helper/base/cleanup.h"
 #include <string.h>
 

@@ -4,7 +4,7 @@
 #include <syslog.h>
 
 /*
- * What a handover tells while it runs. The rooms below hooks/ only say it; the program decides
+ * What a handover tells while it runs. The room_count below hooks/ only say it; the program decides
  * where it goes (the task log, the journal with fields).
  */
 struct log_entry {

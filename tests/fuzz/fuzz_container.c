@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "conf/container.h"
+#include "conf/pve/container.h"
 #include "kmod-helper/base/cleanup.h"
 #include <stdint.h>
 #include <string.h>

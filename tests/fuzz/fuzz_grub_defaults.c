@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "conf/grub_defaults.h"
+#include "conf/host/grub_defaults.h"
 #include "kmod-helper/base/cleanup.h"
 #include <assert.h>
 #include <stdint.h>

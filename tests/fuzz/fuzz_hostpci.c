@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "conf/hostpci.h"
+#include "conf/pve/hostpci.h"
 #include "kmod-helper/base/cleanup.h"
 #include <stdint.h>
 #include <string.h>

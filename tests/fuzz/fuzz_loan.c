@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "kmod-helper/base/cleanup.h"
-#include "kmod-helper/loan.h"
+#include "kmod-helper/loan/loan.h"
 
 #include <assert.h>
 #include <stdint.h>

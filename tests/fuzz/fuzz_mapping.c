@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "conf/mapping.h"
+#include "conf/pve/mapping.h"
 #include "kmod-helper/base/cleanup.h"
 #include <errno.h>
 #include <stdint.h>

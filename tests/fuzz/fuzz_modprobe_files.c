@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "conf/line_edit.h"
-#include "conf/modprobe_files.h"
+#include "conf/host/line_edit.h"
+#include "conf/host/modprobe_files.h"
 #include "kmod-helper/base/cleanup.h"
 #include <assert.h>
 #include <stdint.h>

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "kmod-helper/base/cleanup.h"
-#include "kmod-helper/binding.h"
-#include "kmod-helper/console.h"
-#include "kmod-helper/module_files.h"
-#include "kmod-helper/pci_resource.h"
-#include "kmod-helper/platform.h"
+#include "kmod-helper/device/pci_resource.h"
+#include "kmod-helper/device/platform.h"
+#include "kmod-helper/kernel/module_files.h"
+#include "kmod-helper/operation/binding.h"
+#include "kmod-helper/operation/console.h"
 #include <stdint.h>
 #include <string.h>
 

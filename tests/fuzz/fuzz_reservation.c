@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "conf/reservation.h"
+#include "conf/pve/reservation.h"
 #include "kmod-helper/base/cleanup.h"
 #include <stdint.h>
 

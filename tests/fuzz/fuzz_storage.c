@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "conf/storage.h"
+#include "conf/pve/storage.h"
 #include "kmod-helper/base/cleanup.h"
 #include <assert.h>
 #include <stdint.h>

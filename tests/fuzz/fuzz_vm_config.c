@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "conf/vm_config.h"
-#include "conf/vm_cpu.h"
-#include "conf/vm_sections.h"
+#include "conf/pve/vm_config.h"
+#include "conf/pve/vm_cpu.h"
+#include "conf/pve/vm_sections.h"
 #include "kmod-helper/base/cleanup.h"
 #include <stdint.h>
 #include <string.h>

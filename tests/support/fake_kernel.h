@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
-#include "kmod-helper/kernel.h"
-#include "kmod-helper/pci.h"
+#include "kmod-helper/device/pci.h"
+#include "kmod-helper/kernel/kernel.h"
 #include <signal.h>
 
 /*

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "handover.h"
 
-#include "kmod-helper/binding.h"
-#include "kmod-helper/unload.h"
+#include "kmod-helper/operation/binding.h"
+#include "kmod-helper/operation/unload.h"
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -47,7 +47,7 @@ void handover_plan(struct handover *handover, struct loan *ret)
 	const struct plan_request request = {.host = &host, .wants = wants, .want_count = 3};
 
 	cr_assert_eq(pci_scan(&handover->kernel, &host, NULL), 0);
-	cr_assert_eq(plan_take(&handover->kernel, &request, &plan, NULL), 0);
+	cr_assert_eq(plan_make(&handover->kernel, &request, &plan, NULL), 0);
 	cr_assert_eq(plan.blocker_count, 0u);
 	loan_init(ret, VM_104);
 	ret->write_deadline_ms = 10000;

@@ -2,8 +2,8 @@
 #pragma once
 
 #include "fake_kernel.h"
-#include "kmod-helper/executor.h"
-#include "kmod-helper/plan.h"
+#include "kmod-helper/plan/executor.h"
+#include "kmod-helper/plan/plan.h"
 #include "scratch.h"
 
 #define VM_104                                                                                     \

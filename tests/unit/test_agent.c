@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "hooks/agent.h"
-#include "hooks/context.h"
+#include "hooks/base/context.h"
+#include "hooks/guest/agent.h"
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/base/process.h"
 

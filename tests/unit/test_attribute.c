@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "kmod-helper/attribute.h"
-#include "kmod-helper/plan.h"
+#include "kmod-helper/operation/attribute.h"
+#include "kmod-helper/plan/plan.h"
 #include "tests/support/handover.h"
 
 #include <criterion/criterion.h>
@@ -57,7 +57,7 @@ static void make_plan(
 		.host = &host, .wants = &want, .want_count = 1, .attributes = *wishes, .own = own};
 
 	cr_assert_eq(pci_scan(&handover.kernel, &host, NULL), 0);
-	cr_assert_eq(plan_take(&handover.kernel, &request, ret, NULL), 0);
+	cr_assert_eq(plan_make(&handover.kernel, &request, ret, NULL), 0);
 	pci_functions_done(&host);
 }
 

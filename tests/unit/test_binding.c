@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "kmod-helper/binding.h"
+#include "kmod-helper/operation/binding.h"
 #include "tests/support/handover.h"
 
 #include <criterion/criterion.h>

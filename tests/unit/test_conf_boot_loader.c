@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "conf/boot_loader.h"
-#include "conf/grub_defaults.h"
+#include "conf/host/boot_loader.h"
+#include "conf/host/grub_defaults.h"
 #include "kmod-helper/base/cleanup.h"
 #include "tests/support/scratch.h"
 #include <criterion/criterion.h>

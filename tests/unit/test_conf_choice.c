@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "conf/choice.h"
+#include "conf/pve/choice.h"
 #include "kmod-helper/base/cleanup.h"
 #include "test_conf_support.h"
 #include <criterion/criterion.h>

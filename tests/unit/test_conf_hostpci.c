@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "conf/hostpci.h"
-#include "conf/vm_config.h"
+#include "conf/pve/hostpci.h"
+#include "conf/pve/vm_config.h"
 #include "kmod-helper/base/cleanup.h"
 #include "test_conf_support.h"
 #include <criterion/criterion.h>

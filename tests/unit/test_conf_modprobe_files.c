@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "conf/kernel_arguments.h"
-#include "conf/modprobe_files.h"
+#include "conf/host/kernel_arguments.h"
+#include "conf/host/modprobe_files.h"
 #include "kmod-helper/base/cleanup.h"
 #include "tests/support/scratch.h"
 #include <criterion/criterion.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "conf/revision.h"
+#include "conf/host/three_way.h"
 #include "kmod-helper/base/cleanup.h"
 #include <criterion/criterion.h>
 #include <errno.h>

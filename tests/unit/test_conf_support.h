@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
-#include "conf/mapping.h"
+#include "conf/pve/mapping.h"
 #include <stddef.h>
 
 #define ROW_FIELDS 4

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "conf/node.h"
-#include "conf/vm_config.h"
+#include "conf/pve/node_name.h"
+#include "conf/pve/vm_config.h"
 #include "kmod-helper/base/cleanup.h"
 #include "test_conf_support.h"
 #include "tests/support/scratch.h"

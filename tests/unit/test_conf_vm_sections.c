@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "conf/vm_sections.h"
+#include "conf/pve/vm_sections.h"
 #include "kmod-helper/base/cleanup.h"
 #include <criterion/criterion.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "kmod-helper/console.h"
+#include "kmod-helper/operation/console.h"
 
-#include "kmod-helper/plan.h"
+#include "kmod-helper/plan/plan.h"
 #include "tests/support/handover.h"
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -63,7 +63,7 @@ static void make_plan(const char *address, const struct loan *own)
 	strcpy(want.address, address);
 	plan_done(&plan);
 	cr_assert_eq(pci_scan(&handover.kernel, &host, NULL), 0);
-	cr_assert_eq(plan_take(&handover.kernel, &request, &plan, NULL), 0);
+	cr_assert_eq(plan_make(&handover.kernel, &request, &plan, NULL), 0);
 	cr_assert_eq(plan.blocker_count, 0u);
 	pci_functions_done(&host);
 }

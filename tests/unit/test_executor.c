@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/base/process.h"
-#include "kmod-helper/binding.h"
+#include "kmod-helper/operation/binding.h"
 #include "tests/support/handover.h"
 
 #include <criterion/criterion.h>
@@ -87,7 +87,7 @@ static void read_loan_again(void)
 }
 
 /* What loan_read does on a live root once /proc says that the children have ended. */
-static void notice_returned(void)
+static void mark_returned(void)
 {
 	loan.state = LOAN_OWED;
 	for (size_t i = 0; i < loan.steps.count; i++) {
@@ -601,7 +601,7 @@ Test(executor, a_write_that_sleeps_when_stop_is_pressed_is_given_up_long_before_
 	cr_expect_not_null(loan_find_stuck(&loan, "0000:01:00.2"));
 	cr_expect_null(strstr(error.message, "within 15 s"), "%s", error.message);
 	wake("xhci_hcd");
-	notice_returned();
+	mark_returned();
 	expect_undone("the driver let go");
 }
 
@@ -658,7 +658,7 @@ Test(executor, a_stuck_function_is_owed_the_others_go_home_and_it_follows_when_i
 	cr_expect_eq(loan.state, LOAN_OVERDUE);
 	cr_expect_not_null(loan_find_stuck(&loan, "0000:01:00.2"));
 	/* as loan_read finds it on a live root, where /proc says that the child has ended */
-	notice_returned();
+	mark_returned();
 	expect_undone("the stuck function came free");
 }
 
@@ -670,7 +670,7 @@ Test(executor, a_remove_that_sticks_in_the_return_is_owed_and_the_others_go_home
 	cr_expect_lt(executor_undo(&handover.executor, &loan, NULL, NULL), 0);
 	cr_expect_eq(loan.state, LOAN_OVERDUE);
 	wake("vfio-pci");
-	notice_returned();
+	mark_returned();
 	loan.write_deadline_ms = 10000;
 	expect_undone("vfio-pci let go");
 }

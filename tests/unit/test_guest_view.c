@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "hooks/guest_card.h"
-#include "hooks/guest_view.h"
+#include "hooks/guest/card.h"
+#include "hooks/guest/view.h"
 #include "kmod-helper/base/cleanup.h"
 
 #include <criterion/criterion.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "kmod-helper/holders.h"
+#include "kmod-helper/holder/holders.h"
 
-#include "kmod-helper/driver_use.h"
-#include "kmod-helper/open_devices.h"
+#include "kmod-helper/device/driver_use.h"
+#include "kmod-helper/kernel/open_devices.h"
 #include "tests/support/scratch.h"
 #include <criterion/criterion.h>
 #include <errno.h>

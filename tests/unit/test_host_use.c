@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "kmod-helper/host_use.h"
+#include "kmod-helper/holder/host_use.h"
 
 #include "kmod-helper/base/cleanup.h"
 #include "tests/support/scratch.h"

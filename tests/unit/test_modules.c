@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/base/process.h"
-#include "kmod-helper/modules.h"
-#include "kmod-helper/names.h"
+#include "kmod-helper/device/pci_names.h"
+#include "kmod-helper/kernel/modules.h"
 #include "tests/support/scratch.h"
 
 #include <criterion/criterion.h>

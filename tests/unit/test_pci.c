@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "kmod-helper/base/cleanup.h"
-#include "kmod-helper/pci.h"
+#include "kmod-helper/device/pci.h"
 #include "tests/support/fake_kernel.h"
 #include "tests/support/scratch.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "kmod-helper/base/cleanup.h"
-#include "kmod-helper/plan.h"
+#include "kmod-helper/plan/plan.h"
 #include "tests/support/handover.h"
 
 #include <criterion/criterion.h>
@@ -35,7 +35,7 @@ static void make(struct plan_request request)
 	plan_done(&plan);
 	cr_assert_eq(pci_scan(&handover.kernel, &host, &error), 0, "%s", error.message);
 	request.host = &host;
-	cr_assert_eq(plan_take(&handover.kernel, &request, &plan, &error), 0, "%s", error.message);
+	cr_assert_eq(plan_make(&handover.kernel, &request, &plan, &error), 0, "%s", error.message);
 }
 
 static struct plan_want want(const char *address)
@@ -598,7 +598,7 @@ Test(plan, no_failed_read_makes_a_plan_that_would_lose_a_home_driver)
 		handover.fake->event =
 			(struct fake_event){.kind = FAKE_FAIL, .at = at, .status = -EIO};
 		if (pci_scan(&handover.kernel, &host, NULL) < 0 ||
-			plan_take(&handover.kernel, &request, &plan, NULL) < 0)
+			plan_make(&handover.kernel, &request, &plan, NULL) < 0)
 			continue;
 		if (handover.fake->operations < at)
 			break;

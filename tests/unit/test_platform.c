@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "kmod-helper/base/cleanup.h"
-#include "kmod-helper/module_files.h"
-#include "kmod-helper/pci_resource.h"
-#include "kmod-helper/platform.h"
+#include "kmod-helper/device/pci_resource.h"
+#include "kmod-helper/device/platform.h"
+#include "kmod-helper/kernel/module_files.h"
 #include "tests/support/scratch.h"
 #include <criterion/criterion.h>
 #include <errno.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "hooks/room.h"
+#include "hooks/ferry/make_room.h"
+#include "hooks/ferry/stop_step.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -71,11 +72,11 @@ Test(room, nvidias_daemons_are_stopped_under_every_policy_and_first)
 		add_holder(HOLDER_PROCESS, 300, 0, "nvidia-persistenced.service");
 		add_holder(HOLDER_PROCESS, 301, 0, "nvidia-powerd.service");
 		add_holder(HOLDER_PROCESS, 302, 0, "nvidia-powerd.service");
-		cr_assert_eq(room_plan(&settings, &plan), 0);
+		cr_assert_eq(make_room_plan(&settings, &plan), 0);
 		expect_steps("stop-unit nvidia-persistenced.service 60;stop-unit "
 			     "nvidia-powerd.service 60;override 0000:01:00.0 vfio-pci;");
 		cr_expect_eq(plan.blocker_count, 0u);
-		cr_expect(room_is_needed(&plan));
+		cr_expect(make_room_is_needed(&plan));
 	}
 }
 
@@ -86,7 +87,7 @@ Test(room, who_is_not_listed_is_named_and_nothing_is_stopped)
 	add_holder(HOLDER_CONTAINER, 301, 105, "");
 	add_holder(HOLDER_PROCESS, 302, 0, "ollama.service");
 	add_holder(HOLDER_CONTAINER, 303, 106, "");
-	cr_assert_eq(room_plan(&settings, &plan), 0);
+	cr_assert_eq(make_room_plan(&settings, &plan), 0);
 	expect_steps("");
 	cr_assert_eq(plan.blocker_count, 1u);
 	cr_expect(plan.is_held);
@@ -100,16 +101,16 @@ Test(room, containers_are_stopped_only_where_the_policy_says_stop)
 {
 	read_settings("containers = [ 105 ];");
 	add_holder(HOLDER_CONTAINER, 301, 105, "");
-	cr_assert_eq(room_plan(&settings, &plan), 0);
+	cr_assert_eq(make_room_plan(&settings, &plan), 0);
 	cr_expect_eq(plan.blocker_count, 1u);
 	plan_done(&plan);
 	read_settings("busy = \"stop\"; containers = \"any\"; busy_wait_seconds = 7;");
 	add_holder(HOLDER_CONTAINER, 301, 105, "");
 	add_holder(HOLDER_CONTAINER, 302, 105, "");
 	add_holder(HOLDER_CONTAINER, 303, 1234, "");
-	cr_assert_eq(room_plan(&settings, &plan), 0);
+	cr_assert_eq(make_room_plan(&settings, &plan), 0);
 	expect_steps("stop-container 105 7;stop-container 1234 7;");
-	cr_expect_eq(room_deadline_ms(&plan.steps.items[0]), 7000u + ROOM_GRACE_MS);
+	cr_expect_eq(stop_step_deadline_ms(&plan.steps.items[0]), 7000u + STOP_STEP_GRACE_MS);
 }
 
 Test(room, a_vm_or_the_kernel_is_never_stopped)
@@ -117,7 +118,7 @@ Test(room, a_vm_or_the_kernel_is_never_stopped)
 	read_settings("busy = \"stop\"; containers = \"any\"; stop_units = [ \"a.service\" ];");
 	add_holder(HOLDER_VM, 300, 105, "a.service");
 	add_holder(HOLDER_KERNEL, 0, 0, "");
-	cr_assert_eq(room_plan(&settings, &plan), 0);
+	cr_assert_eq(make_room_plan(&settings, &plan), 0);
 	expect_steps("");
 	cr_expect_not_null(strstr(plan.blockers[0].message, "VM 105"));
 	cr_expect_not_null(strstr(plan.blockers[0].message, "the kernel"));
@@ -127,11 +128,11 @@ Test(room, what_was_stopped_comes_first_and_so_is_started_last)
 {
 	add_own_step("override");
 	add_holder(HOLDER_PROCESS, 300, 0, "nvidia-powerd.service");
-	cr_assert_eq(room_plan(&settings, &plan), 0);
+	cr_assert_eq(make_room_plan(&settings, &plan), 0);
 	add_own_step("unbind");
 	cr_assert_not_null(steps_add(&plan.steps,
 		&(struct step){.operation = "stop-container", .subject = "105", .argument = "9"}));
-	room_sort(&plan.steps);
+	make_room_sort(&plan.steps);
 	expect_steps("stop-unit nvidia-powerd.service 60;stop-container 105 9;override "
 		     "0000:01:00.0 vfio-pci;unbind 0000:01:00.0 vfio-pci;");
 }

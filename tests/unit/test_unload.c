@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "kmod-helper/base/cleanup.h"
-#include "kmod-helper/nvidia.h"
-#include "kmod-helper/unload.h"
+#include "kmod-helper/operation/nvidia.h"
+#include "kmod-helper/operation/unload.h"
 #include "tests/support/handover.h"
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -74,7 +74,7 @@ static void make_plan(struct plan *plan)
 	const struct plan_request request = {.host = &host, .wants = wants, .want_count = 1};
 
 	cr_assert_eq(pci_scan(&handover.kernel, &host, NULL), 0);
-	cr_assert_eq(plan_take(&handover.kernel, &request, plan, NULL), 0);
+	cr_assert_eq(plan_make(&handover.kernel, &request, plan, NULL), 0);
 	pci_functions_done(&host);
 }
 

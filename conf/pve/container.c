@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "container.h"
+
+#include "cluster.h"
+#include "conf/text.h"
+#include "kmod-helper/base/cleanup.h"
+#include "kmod-helper/base/parse.h"
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+#define FOLDER "etc/pve/lxc"
+#define SUFFIX ".conf"
+#define CONFIG_MAX (1024 * 1024)
+#define ANSWER_MAX (4 * 1024 * 1024)
+
+/* "/dev/nvidia0" without its slash; what is no node is left out. */
+static int add_node(const char *path, size_t length, struct names *ret)
+{
+	auto_free char *node = NULL;
+
+	if (length <= strlen("/dev/") || strncmp(path, "/dev/", strlen("/dev/")) != 0)
+		return 0;
+	node = strndup(path + 1, length - 1);
+	return node ? names_add(ret, node) : -ENOMEM;
+}
+
+/* devN: [path=]/dev/nvidia0[,mode=0666] */
+static int add_device(const char *value, struct names *ret)
+{
+	while (*value) {
+		size_t length = strcspn(value, ",");
+		const char *path = strncmp(value, "path=", 5) == 0 ? value + 5 : value;
+
+		if (*path == '/')
+			return add_node(path, length - (size_t)(path - value), ret);
+		value += length + (value[length] == ',');
+	}
+	return 0;
+}
+
+/* The value of the line `KEY[N]: VALUE` or `KEY = VALUE`; NULL when it is another. */
+static const char *value_of(const char *line, const char *key, const char *digits)
+{
+	size_t length = strlen(key);
+
+	if (strncmp(line, key, length) != 0)
+		return NULL;
+	line += length;
+	line += strspn(line, digits);
+	line += strspn(line, TEXT_WHITE);
+	if (*line != ':' && *line != '=')
+		return NULL;
+	return line + 1 + strspn(line + 1, TEXT_WHITE);
+}
+
+static int take_line(char *line, struct names *ret)
+{
+	const char *device, *mount;
+
+	line = text_trim(line);
+	device = value_of(line, "dev", "0123456789");
+	mount = value_of(line, "lxc.mount.entry", "");
+	if (device)
+		return add_device(device, ret);
+	return mount ? add_node(mount, strcspn(mount, TEXT_WHITE), ret) : 0;
+}
+
+int container_nodes_parse(char *text, struct names *ret)
+{
+	char *line;
+	int r = 0;
+
+	while (r == 0 && (line = strsep(&text, "\n")) && *line != '[')
+		r = take_line(line, ret);
+	return r;
+}
+
+/* Tells "CTID NODE" for each node of one container. */
+static int tell_container(const struct root *root, const char *name, FILE *stream)
+{
+	const struct file_read_options options = {.max = CONFIG_MAX, .require_text = true};
+	cleanup(names_done) struct names nodes = {0};
+	char path[PATH_MAX];
+	auto_free char *text = NULL;
+	size_t length;
+
+	snprintf(path, sizeof(path), FOLDER "/%s", name);
+	if (file_read(root, path, &options, &text, &length, NULL) < 0)
+		return 0;
+	if (container_nodes_parse(text, &nodes) < 0)
+		return -ENOMEM;
+	for (size_t i = 0; i < nodes.count; i++)
+		fprintf(stream, "%.*s %s\n", (int)strcspn(name, "."), name, nodes.names[i]);
+	return 0;
+}
+
+static bool is_config(const char *name)
+{
+	const char *dot = strchr(name, '.');
+
+	return dot && strcmp(dot, SUFFIX) == 0;
+}
+
+static int tell_all(const struct root *root, void *context, char **ret_text, size_t *ret_length,
+	struct error *error)
+{
+	cleanup(names_done) struct names names = {0};
+	int r = folder_list(root, FOLDER, &names);
+	FILE *stream;
+
+	(void)context;
+	if (r < 0 && r != -ENOENT)
+		return error_set_errno(error, r, "list /" FOLDER);
+	stream = open_memstream(ret_text, ret_length);
+	r = stream ? 0 : -ENOMEM;
+	for (size_t i = 0; r == 0 && i < names.count; i++) {
+		if (is_config(names.names[i]))
+			r = tell_container(root, names.names[i], stream);
+	}
+	if (stream && fclose(stream) != 0)
+		r = -ENOMEM;
+	return r < 0 ? error_set_errno(error, r, "read /" FOLDER) : 0;
+}
+
+/* The container @ctid, which is the last one or a new one: the lines are in order. */
+static struct container *container_get(struct containers *containers, unsigned int ctid)
+{
+	struct container *grown;
+
+	if (containers->count && containers->items[containers->count - 1].ctid == ctid)
+		return &containers->items[containers->count - 1];
+	grown = reallocarray(containers->items, containers->count + 1, sizeof(*grown));
+	if (!grown)
+		return NULL;
+	containers->items = grown;
+	grown[containers->count] = (struct container){.ctid = ctid};
+	return &grown[containers->count++];
+}
+
+static int take_told(struct containers *containers, char *line)
+{
+	char *node = strchr(line, ' ');
+	struct container *container;
+	unsigned int ctid;
+
+	if (!node)
+		return 0;
+	*node++ = '\0';
+	if (parse_vmid(line, &ctid) < 0)
+		return 0;
+	container = container_get(containers, ctid);
+	return container ? names_add(&container->nodes, node) : -ENOMEM;
+}
+
+int containers_read(const struct root *root, struct containers *ret, struct error *error)
+{
+	struct cluster_request request = {.read = tell_all, .max = ANSWER_MAX};
+	cleanup(containers_done) struct containers containers = {0};
+	auto_free char *text = NULL;
+	char *rest, *line;
+	size_t length = 0;
+	int r = cluster_read(root, &request, &text, &length, error);
+
+	if (r < 0)
+		return r;
+	rest = text;
+	while ((line = strsep(&rest, "\n"))) {
+		if (take_told(&containers, line) < 0)
+			return error_set_errno(error, -ENOMEM, "read /" FOLDER);
+	}
+	*ret = containers;
+	containers = (struct containers){0};
+	return 0;
+}
+
+void containers_done(struct containers *containers)
+{
+	for (size_t i = 0; i < containers->count; i++)
+		names_done(&containers->items[i].nodes);
+	free(containers->items);
+	*containers = (struct containers){0};
+}

@@ -1,0 +1,394 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "mapping.h"
+
+#include "cluster.h"
+#include "conf/property.h"
+#include "conf/text.h"
+#include "kmod-helper/base/cleanup.h"
+#include "kmod-helper/base/parse.h"
+#include "section_config.h"
+#include <errno.h>
+#include <string.h>
+
+#define PATH "etc/pve/mapping/pci.cfg"
+#define DESCRIPTION_MAX 4096
+
+/* In Proxmox's $PCI_RE the dot before the function is unescaped: any character fits. */
+#define PCI_PATH "[a-f0-9]{4,}:[a-f0-9]{2}:[a-f0-9]{2}(.[a-f0-9])?"
+#define HARDWARE_ID "^[0-9A-Fa-f]{4}:[0-9A-Fa-f]{4}$"
+
+static const struct property_rule map_rules[] = {
+	{.name = "node", .required = true, .pattern = "^[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?$"},
+	{.name = "id", .required = true, .pattern = HARDWARE_ID},
+	{.name = "subsystem-id", .pattern = HARDWARE_ID},
+	{.name = "path", .required = true, .pattern = "^(" PCI_PATH ";)*" PCI_PATH "$"},
+	{.name = "iommugroup", .type = PROPERTY_INTEGER},
+	{.name = "description", .max_length = DESCRIPTION_MAX},
+};
+
+static const struct property_format map_format = {
+	map_rules, sizeof(map_rules) / sizeof(*map_rules)};
+
+struct mappings_parser {
+	struct mappings mappings;
+	struct section_reader reader;
+};
+
+static void mapping_done(struct mapping *mapping)
+{
+	free(mapping->name);
+	free(mapping->mdev);
+	free(mapping->live_migration);
+	names_done(&mapping->maps);
+}
+
+void mappings_done(struct mappings *mappings)
+{
+	for (size_t i = 0; i < mappings->count; i++)
+		mapping_done(&mappings->items[i]);
+	free(mappings->items);
+	names_done(&mappings->warnings);
+	*mappings = (struct mappings){0};
+}
+
+static void parser_done(struct mappings_parser *parser)
+{
+	mappings_done(&parser->mappings);
+}
+
+static struct mapping *mapping_by_name(const struct mappings *mappings, const char *name)
+{
+	for (size_t i = 0; i < mappings->count; i++) {
+		if (strcmp(mappings->items[i].name, name) == 0)
+			return &mappings->items[i];
+	}
+	return NULL;
+}
+
+static int set_boolean(
+	struct mappings_parser *parser, char **field, const char *key, const char *value)
+{
+	if (*field)
+		return section_warn(&parser->reader, "'%s' is given twice", key);
+	value = value ? value : "1";
+	if (strcmp(value, "0") != 0 && strcmp(value, "1") != 0)
+		return section_warn(&parser->reader, "'%s' is '%s', neither 0 nor 1", key, value);
+	*field = strdup(value);
+	return *field ? 0 : -ENOMEM;
+}
+
+static int add_map(struct mappings_parser *parser, struct mapping *mapping, const char *value)
+{
+	cleanup(property_set_done) struct property_set set = {0};
+	struct error error;
+	int r;
+
+	if (!value)
+		return section_warn(&parser->reader, "'map' has no value");
+	r = property_parse(&map_format, value, &set, &error);
+	if (r == -EINVAL)
+		return section_warn(&parser->reader, "'map' is ignored: %s", error.message);
+	return r < 0 ? r : names_add(&mapping->maps, value);
+}
+
+static int set_key(
+	struct mappings_parser *parser, struct mapping *mapping, const char *key, const char *value)
+{
+	if (strcmp(key, "map") == 0)
+		return add_map(parser, mapping, value);
+	if (strcmp(key, "mdev") == 0)
+		return set_boolean(parser, &mapping->mdev, key, value);
+	if (strcmp(key, "live-migration-capable") == 0)
+		return set_boolean(parser, &mapping->live_migration, key, value);
+	if (strcmp(key, "description") == 0)
+		return 0;
+	return section_warn(&parser->reader, "'%s' is no setting of a mapping", key);
+}
+
+static int section_line(struct mappings_parser *parser, struct mapping *mapping, char *line)
+{
+	char *key;
+	char *value;
+
+	if (!section_line_split(line, &key, &value))
+		return section_warn(&parser->reader,
+			"'%s' is ignored, for only an empty line ends a section", line);
+	return set_key(parser, mapping, key, value);
+}
+
+/* One name, one place: a later section replaces an earlier one even when it is worth nothing. */
+static int mapping_keep(struct mappings *mappings, struct mapping *mapping)
+{
+	struct mapping *place = mapping_by_name(mappings, mapping->name);
+
+	if (place) {
+		mapping_done(place);
+	} else {
+		struct mapping *grown =
+			reallocarray(mappings->items, mappings->count + 1, sizeof(*grown));
+
+		if (!grown)
+			return -ENOMEM;
+		mappings->items = grown;
+		place = &grown[mappings->count++];
+	}
+	*place = *mapping;
+	*mapping = (struct mapping){0};
+	return 0;
+}
+
+static int section_read(struct mappings_parser *parser, const char *name)
+{
+	bool skip = !pattern_matches(PATTERN_CONFIG_ID, name);
+	cleanup(mapping_done) struct mapping mapping = {.name = strdup(name)};
+	char *line;
+	int r = mapping.name ? 0 : -ENOMEM;
+
+	if (skip && r == 0)
+		r = section_warn(
+			&parser->reader, "the section '%s' is ignored, for that is no name", name);
+	while (r == 0 && !section_line_ends(line = section_line_next(&parser->reader))) {
+		if (!skip)
+			r = section_line(parser, &mapping, line);
+	}
+	if (r < 0 || skip)
+		return r;
+	if (!mapping.maps.count)
+		r = section_warn(&parser->reader,
+			"the section '%s' is ignored, for it has no valid 'map'", name);
+	return r < 0 ? r : mapping_keep(&parser->mappings, &mapping);
+}
+
+/* ^(\S+)\s*$ */
+static bool is_header(const char *line)
+{
+	size_t length = strcspn(line, TEXT_WHITE);
+
+	return length && text_is_blank(line + length);
+}
+
+static int sections_read(struct mappings_parser *parser)
+{
+	int r = 0;
+
+	while (r == 0 && parser->reader.rest) {
+		char *line = section_line_next(&parser->reader);
+
+		if (section_line_ends(line))
+			continue;
+		if (is_header(line))
+			r = section_read(parser, text_trim(line));
+		else
+			r = section_warn(
+				&parser->reader, "'%s' is ignored, for it is in no section", line);
+	}
+	return r;
+}
+
+int mappings_parse(const char *text, size_t length, struct mappings *ret, struct error *error)
+{
+	cleanup(parser_done) struct mappings_parser parser = {0};
+	auto_free char *copy = strndup(text, length);
+
+	parser.reader = (struct section_reader){
+		.path = "/" PATH, .rest = copy, .warnings = &parser.mappings.warnings};
+	if (!copy || sections_read(&parser) < 0)
+		return error_set_errno(error, -ENOMEM, "read /" PATH);
+	*ret = parser.mappings;
+	parser.mappings = (struct mappings){0};
+	return 0;
+}
+
+static int file_get(const struct root *root, void *context, char **ret_text, size_t *ret_length,
+	struct error *error)
+{
+	struct file_read_options options = {.max = MAPPING_MAX_BYTES, .require_text = true};
+
+	(void)context;
+	return file_read(root, PATH, &options, ret_text, ret_length, error);
+}
+
+int mappings_read(const struct root *root, struct mappings *ret, struct error *error)
+{
+	struct cluster_request request = {.read = file_get, .max = MAPPING_MAX_BYTES};
+	auto_free char *text = NULL;
+	size_t length = 0;
+	int r = cluster_read(root, &request, &text, &length, error);
+
+	if (r == -ENOENT)
+		return mappings_parse("", 0, ret, error);
+	return r < 0 ? r : mappings_parse(text, length, ret, error);
+}
+
+struct names *alternatives_add(struct alternatives *alternatives)
+{
+	struct names *grown =
+		reallocarray(alternatives->lists, alternatives->count + 1, sizeof(*grown));
+
+	if (!grown)
+		return NULL;
+	alternatives->lists = grown;
+	grown[alternatives->count] = (struct names){0};
+	return &grown[alternatives->count++];
+}
+
+void alternatives_done(struct alternatives *alternatives)
+{
+	for (size_t i = 0; i < alternatives->count; i++)
+		names_done(&alternatives->lists[i]);
+	free(alternatives->lists);
+	*alternatives = (struct alternatives){0};
+}
+
+#define INVALID "PCI device mapping invalid (hardware probably changed): "
+
+/* Compared as text, as Proxmox does: 014 is not 14, 10DE is not 10de. Both may be NULL. */
+struct comparison {
+	const char *property;
+	const char *expected;
+	const char *configured;
+};
+
+static int compare(const struct comparison *comparison, const char *name, const char *address,
+	struct error *error)
+{
+	const char *expected = comparison->expected;
+	const char *configured = comparison->configured;
+
+	if (!expected && !configured)
+		return 0;
+	if (!configured)
+		return error_set(error, -ESTALE,
+			INVALID "missing expected property '%s' for device '%s'",
+			comparison->property, address);
+	if (!expected)
+		return error_set(error, -ESTALE,
+			INVALID "unexpected property '%s' configured for device '%s'",
+			comparison->property, address);
+	if (strcmp(expected, configured) != 0)
+		return error_set(error, -ESTALE, INVALID "'%s' does not match for '%s' (%s != %s)",
+			comparison->property, name, expected, configured);
+	return 0;
+}
+
+struct finder {
+	const struct mapping *mapping;
+	mapping_lookup lookup;
+	void *context;
+	struct error *error;
+};
+
+/* The order of the comparisons is Proxmox's: by the property's name. */
+static int device_check(const struct finder *finder, const struct property_set *map,
+	const char *address, bool first)
+{
+	const struct mapping *mapping = finder->mapping;
+	char id[24], subsystem[24], group[16];
+	struct mapping_device device;
+	int r = finder->lookup(finder->context, address, &device);
+
+	if (r < 0)
+		return error_set(
+			finder->error, -ESTALE, INVALID "pci device '%s' not found", address);
+	snprintf(id, sizeof(id), "%s:%s", device.vendor, device.device);
+	snprintf(subsystem, sizeof(subsystem), "%s:%s", device.subsystem_vendor,
+		device.subsystem_device);
+	snprintf(group, sizeof(group), "%d", device.iommu_group);
+
+	struct comparison comparisons[] = {
+		{"id", id, property_get(map, "id")},
+		{"iommugroup", device.iommu_group < 0 ? NULL : group,
+			property_get(map, "iommugroup")},
+		{"mdev", device.mdev ? "1" : "0", mapping->mdev ? mapping->mdev : "0"},
+		{"subsystem-id",
+			device.subsystem_vendor[0] && device.subsystem_device[0] ? subsystem : NULL,
+			property_get(map, "subsystem-id")},
+	};
+
+	for (size_t i = 0; i < sizeof(comparisons) / sizeof(*comparisons); i++) {
+		if (!first && strcmp(comparisons[i].property, "iommugroup") == 0)
+			continue;
+		r = compare(&comparisons[i], mapping->name, address, finder->error);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* m/\.[a-f0-9]/i */
+static bool has_function(const char *path)
+{
+	return pattern_matches("\\.[a-fA-F0-9]", path);
+}
+
+/* A path without a function stands for its function 0, which must exist. */
+static int path_check(
+	const struct finder *finder, const struct property_set *map, const char *path, bool first)
+{
+	auto_free char *address = NULL;
+
+	if (asprintf(&address, "%s%s", path, has_function(path) ? "" : ".0") < 0) {
+		address = NULL;
+		return error_set_errno(finder->error, -ENOMEM, "look up '%s'", path);
+	}
+	if (!pattern_matches("^[a-f0-9]{4,}:[a-f0-9]{2}:[a-f0-9]{2}\\.[a-f0-9]$", address))
+		return error_set(
+			finder->error, -ESTALE, INVALID "pci device '%s' not found", address);
+	return device_check(finder, map, address, first);
+}
+
+static int alternative_check(
+	const struct finder *finder, const struct property_set *map, struct names *ids)
+{
+	auto_free char *paths = strdup(property_get(map, "path"));
+	char *rest = paths;
+	char *path;
+
+	if (!paths)
+		return error_set_errno(finder->error, -ENOMEM, "read a mapping");
+	while ((path = strsep(&rest, ";"))) {
+		int r = path_check(finder, map, path, ids->count == 0);
+
+		if (r < 0)
+			return r;
+		if (names_add(ids, path) < 0)
+			return error_set_errno(finder->error, -ENOMEM, "read a mapping");
+	}
+	return 0;
+}
+
+static int map_use(const struct finder *finder, const char *map, const char *node,
+	struct alternatives *alternatives)
+{
+	cleanup(property_set_done) struct property_set set = {0};
+	struct names *ids;
+	int r = property_parse(&map_format, map, &set, finder->error);
+
+	if (r < 0)
+		return r;
+	if (strcmp(property_get(&set, "node"), node) != 0)
+		return 0;
+	ids = alternatives_add(alternatives);
+	if (!ids)
+		return error_set_errno(finder->error, -ENOMEM, "read a mapping");
+	return alternative_check(finder, &set, ids);
+}
+
+int mapping_find(const struct mappings *mappings, const char *name, const char *node,
+	mapping_lookup lookup, void *context, struct alternatives *ret, struct error *error)
+{
+	cleanup(alternatives_done) struct alternatives alternatives = {0};
+	struct finder finder = {mapping_by_name(mappings, name), lookup, context, error};
+
+	for (size_t i = 0; finder.mapping && i < finder.mapping->maps.count; i++) {
+		int r = map_use(&finder, finder.mapping->maps.names[i], node, &alternatives);
+
+		if (r < 0)
+			return r;
+	}
+	if (!alternatives.count)
+		return error_set(error, -ENOENT, "PCI device mapping not found for '%s'", name);
+	*ret = alternatives;
+	alternatives = (struct alternatives){0};
+	return 0;
+}

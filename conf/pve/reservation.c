@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "reservation.h"
+
+#include "conf/property.h"
+#include "conf/text.h"
+#include "kmod-helper/base/cleanup.h"
+#include "kmod-helper/base/parse.h"
+#include "kmod-helper/base/process.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <string.h>
+
+#define PATH "run/qemu-server/pci-id-reservations"
+#define MAX_BYTES (1024 * 1024)
+#define COMMAND_LINE_MAX_BYTES (2 * 1024 * 1024)
+
+#define LINE                                                                                       \
+	"^([a-f0-9]{4,}:)?[a-f0-9]{2}:[a-f0-9]{2}(\\.[a-f0-9])?[ \t\v\f\r][0-9]+[ \t\v\f\r]"       \
+	"(time|pid):[0-9]+$"
+
+void reservations_done(struct reservations *reservations)
+{
+	for (size_t i = 0; i < reservations->count; i++)
+		free(reservations->items[i].address);
+	free(reservations->items);
+	*reservations = (struct reservations){0};
+}
+
+static struct reservation *find(const struct reservations *reservations, const char *address)
+{
+	for (size_t i = 0; i < reservations->count; i++) {
+		if (strcmp(reservations->items[i].address, address) == 0)
+			return &reservations->items[i];
+	}
+	return NULL;
+}
+
+/* Takes the address over. */
+static int add(struct reservations *reservations, struct reservation *reservation)
+{
+	struct reservation *place = find(reservations, reservation->address);
+
+	if (place) {
+		free(place->address);
+	} else {
+		struct reservation *grown =
+			reallocarray(reservations->items, reservations->count + 1, sizeof(*grown));
+
+		if (!grown)
+			return -ENOMEM;
+		reservations->items = grown;
+		place = &grown[reservations->count++];
+	}
+	*place = *reservation;
+	reservation->address = NULL;
+	return 0;
+}
+
+/* The three fields of a line that LINE matches. -EINVAL: a number is beyond what it can mean. */
+static int line_fields(char *line, struct reservation *ret)
+{
+	char *vmid = line + strcspn(line, TEXT_WHITE) + 1;
+	char *kind = vmid + strcspn(vmid, TEXT_WHITE) + 1;
+	char *number = strchr(kind, ':') + 1;
+	bool by_pid = kind[0] == 'p';
+	unsigned long long value, owner;
+
+	vmid[-1] = '\0';
+	kind[-1] = '\0';
+	if (parse_unsigned(vmid, 10, UINT_MAX, &owner) < 0 ||
+		parse_unsigned(number, 10, by_pid ? INT_MAX : LLONG_MAX, &value) < 0)
+		return -EINVAL;
+	ret->vmid = (unsigned int)owner;
+	ret->pid = by_pid ? (pid_t)value : 0;
+	ret->until = by_pid ? 0 : (long long)value;
+	return 0;
+}
+
+static int line_read(struct reservations *reservations, char *line)
+{
+	struct reservation reservation = {0};
+	int r;
+
+	if (!pattern_matches(LINE, line) || line_fields(line, &reservation) < 0)
+		return 0;
+	reservation.address = strdup(line);
+	r = reservation.address ? add(reservations, &reservation) : -ENOMEM;
+	free(reservation.address);
+	return r;
+}
+
+int reservations_parse(
+	const char *text, size_t length, struct reservations *ret, struct error *error)
+{
+	cleanup(reservations_done) struct reservations reservations = {0};
+	auto_free char *copy = strndup(text, length);
+	char *rest = copy;
+	char *line;
+
+	if (!copy)
+		return error_set_errno(error, -ENOMEM, "read /" PATH);
+	while ((line = strsep(&rest, "\n"))) {
+		if (line_read(&reservations, line) < 0)
+			return error_set_errno(error, -ENOMEM, "read /" PATH);
+	}
+	*ret = reservations;
+	reservations = (struct reservations){0};
+	return 0;
+}
+
+int reservations_read(const struct root *root, struct reservations *ret, struct error *error)
+{
+	struct file_read_options options = {.max = MAX_BYTES};
+	auto_free char *text = NULL;
+	size_t length = 0;
+	int r = file_read(root, PATH, &options, &text, &length, error);
+
+	if (r == -ENOENT)
+		return reservations_parse("", 0, ret, error);
+	return r < 0 ? r : reservations_parse(text, length, ret, error);
+}
+
+static pid_t pidfile_read(const struct root *root, unsigned int vmid)
+{
+	unsigned long long pid = 0;
+	char path[64];
+	char text[64];
+
+	snprintf(path, sizeof(path), "run/qemu-server/%u.pid", vmid);
+	if (file_read_attribute(root, path, text, sizeof(text)) < 0)
+		return 0;
+	text[strcspn(text, "\n")] = '\0';
+	return parse_unsigned(text, 10, INT_MAX, &pid) < 0 ? 0 : (pid_t)pid;
+}
+
+/* m|kvm$| or m@(?:^|/)qemu-[^/]+$@ */
+static bool is_qemu(const char *program)
+{
+	const char *slash = strrchr(program, '/');
+	const char *name = slash ? slash + 1 : program;
+	size_t length = strlen(program);
+
+	if (length >= 3 && strcmp(program + length - 3, "kvm") == 0)
+		return true;
+	return strncmp(name, "qemu-", strlen("qemu-")) == 0 && name[strlen("qemu-")] != '\0';
+}
+
+/* The folder is /run/qemu-server by one name or the other. */
+static bool is_pidfile_of(const char *path, unsigned int vmid)
+{
+	char expected[64];
+
+	if (strncmp(path, "/var/", strlen("/var/")) == 0)
+		path += strlen("/var");
+	snprintf(expected, sizeof(expected), "/run/qemu-server/%u.pid", vmid);
+	return strcmp(path, expected) == 0;
+}
+
+static bool has_pidfile(const char *arguments, size_t length, unsigned int vmid)
+{
+	const char *end = arguments + length;
+	const char *pidfile = NULL;
+
+	for (const char *argument = arguments; argument < end; argument += strlen(argument) + 1) {
+		bool is_option =
+			strcmp(argument, "-pidfile") == 0 || strcmp(argument, "--pidfile") == 0;
+		const char *value = argument + strlen(argument) + 1;
+
+		if (is_option && value < end)
+			pidfile = value;
+	}
+	return pidfile && is_pidfile_of(pidfile, vmid);
+}
+
+static bool folder_is_there(const struct root *root, const char *path)
+{
+	auto_close int fd = file_open(root, path, O_PATH | O_DIRECTORY);
+
+	return fd >= 0;
+}
+
+/* Beside Proxmox's own test: whatever lives in the VM's systemd scope holds its devices. */
+static bool is_in_scope(const struct root *root, pid_t pid, unsigned int vmid)
+{
+	unsigned long long start_time;
+	char path[64], text[1024], scope[64];
+
+	snprintf(path, sizeof(path), "proc/%ld/cgroup", (long)pid);
+	snprintf(scope, sizeof(scope), "qemu.slice/%u.scope", vmid);
+	return file_read_attribute(root, path, text, sizeof(text)) > 0 && strstr(text, scope) &&
+		process_start_time(root, pid, &start_time) == 0 &&
+		process_is_alive(root, pid, start_time);
+}
+
+static bool process_runs_vm(const struct root *root, pid_t pid, unsigned int vmid)
+{
+	struct file_read_options options = {.max = COMMAND_LINE_MAX_BYTES};
+	auto_free char *arguments = NULL;
+	size_t length = 0;
+	char path[64];
+
+	if (is_in_scope(root, pid, vmid))
+		return true;
+	snprintf(path, sizeof(path), "proc/%ld/cmdline", (long)pid);
+	if (file_read(root, path, &options, &arguments, &length, NULL) == 0)
+		return length && is_qemu(arguments) && has_pidfile(arguments, length, vmid);
+	if (root->live)
+		return false;
+	snprintf(path, sizeof(path), "proc/%ld", (long)pid);
+	return folder_is_there(root, path) || !folder_is_there(root, "proc");
+}
+
+pid_t reservation_vm_pid(const struct root *root, unsigned int vmid)
+{
+	pid_t pid = pidfile_read(root, vmid);
+
+	return pid > 0 && process_runs_vm(root, pid, vmid) ? pid : 0;
+}
+
+unsigned int reservation_owner(const struct reservations *reservations, const struct root *root,
+	const char *address, unsigned int vmid, time_t now, bool *ret_running)
+{
+	const struct reservation *reservation = find(reservations, address);
+	bool running;
+
+	if (!reservation || reservation->vmid == vmid)
+		return 0;
+	running = reservation->pid > 0 &&
+		reservation_vm_pid(root, reservation->vmid) == reservation->pid;
+	if (!running && reservation->until <= (long long)now)
+		return 0;
+	if (ret_running)
+		*ret_running = running;
+	return reservation->vmid;
+}
+
+int reservation_check(const struct reservations *reservations, const struct root *root,
+	const char *address, unsigned int vmid, time_t now, struct error *error)
+{
+	bool running = false;
+	unsigned int owner = reservation_owner(reservations, root, address, vmid, now, &running);
+
+	if (!owner)
+		return 0;
+	if (running)
+		return error_set(error, -EBUSY, "PCI device '%s' already in use by VMID '%u'",
+			address, owner);
+	return error_set(error, -EBUSY,
+		"PCI device '%s' is currently reserved for use by VMID '%u'", address, owner);
+}

@@ -1,0 +1,355 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "attach.h"
+
+#include "attach_device.h"
+#include "conf/pve/hostpci.h"
+#include "hooks/base/program.h"
+#include "kmod-helper/base/cleanup.h"
+#include "kmod-helper/base/parse.h"
+#include "listing.h"
+#include "snippet.h"
+#include "tune.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define WHY_CHAIN "the VM's own hookscript is run with it, in every phase"
+
+struct attach_plan {
+	struct guest_config config;
+	struct attach_devices devices;
+	struct storages storages;
+	struct changes changes;
+};
+
+static void attach_plan_done(struct attach_plan *plan)
+{
+	guest_config_done(&plan->config);
+	attach_devices_done(&plan->devices);
+	storages_done(&plan->storages);
+	changes_done(&plan->changes);
+}
+
+/* ---- what is to be changed */
+
+static int plan_hookscript(struct context *context, struct attach_plan *plan, struct error *error)
+{
+	const char *before = guest_config_get(&plan->config, "hookscript");
+	const char *after = before ? SNIPPET_CHAIN : SNIPPET_PLAIN;
+	char path[PATH_MAX];
+	int r;
+
+	if (snippet_is_ours(before))
+		return snippet_check_ours(context, &plan->storages, before, error);
+	r = snippet_check_ours(context, &plan->storages, after, error);
+	/* a hookscript that keeps the VM from starting now is no part of a chain */
+	if (r == 0 && before)
+		r = storages_find_snippet(&plan->storages, before, path, sizeof(path), error);
+	if (r == 0 && before)
+		r = snippet_check(&context->root, before, path, error);
+	if (r < 0)
+		return r;
+	r = changes_add(
+		&plan->changes, &plan->config, "hookscript", after, before ? WHY_CHAIN : NULL);
+	return r < 0 ? error_set_errno(error, r, "plan the changes") : 0;
+}
+
+/* Free in the running VM too: a deletion that waits is not done yet. */
+static bool is_free(const struct attach_plan *plan, const char *key)
+{
+	return !changes_get(&plan->changes, &plan->config, key) &&
+		!guest_config_now(&plan->config, key);
+}
+
+static int free_key(const struct attach_plan *plan, char *ret, size_t size, struct error *error)
+{
+	for (unsigned int i = 0; i < HOSTPCI_MAX; i++) {
+		snprintf(ret, size, "hostpci%u", i);
+		if (is_free(plan, ret))
+			return 0;
+	}
+	return error_set(error, -ENOSPC, "all %d hostpci entries of VM %u are in use", HOSTPCI_MAX,
+		plan->config.vmid);
+}
+
+static int plan_new_entry(struct attach_plan *plan, const struct attach_device *device,
+	bool primary, struct error *error)
+{
+	const char *machine = changes_get(&plan->changes, &plan->config, "machine");
+	char key[32], value[320];
+	int r = free_key(plan, key, sizeof(key), error);
+
+	if (r < 0)
+		return r;
+	snprintf(value, sizeof(value), "%s%s%s", device->host,
+		guest_config_is_q35(machine) ? ",pcie=1" : "", primary ? ",x-vga=1" : "");
+	r = changes_add(&plan->changes, &plan->config, key, value, NULL);
+	return r < 0 ? error_set_errno(error, r, "plan the changes") : 0;
+}
+
+/* @before with x-vga=1, in place of an x-vga=0; malloced. NULL without memory. */
+static char *with_x_vga(const char *before)
+{
+	char *value = NULL;
+	size_t size, length;
+	FILE *stream = open_memstream(&value, &size);
+
+	if (!stream)
+		return NULL;
+	for (const char *part = before; *part; part += length + (part[length] == ',')) {
+		length = strcspn(part, ",");
+		if (strncmp(part, "x-vga=", 6) != 0)
+			fprintf(stream, "%.*s,", (int)length, part);
+	}
+	fputs("x-vga=1", stream);
+	if (fclose(stream) == 0)
+		return value;
+	free(value);
+	return NULL;
+}
+
+/* The device is in the config already: it stays as the person wrote it. */
+static int plan_entry(struct attach_plan *plan, const struct attach_device *device, bool primary,
+	struct error *error)
+{
+	cleanup(hostpci_done) struct hostpci hostpci = {0};
+	const char *before;
+	char key[32];
+	int r = 0;
+
+	snprintf(key, sizeof(key), "hostpci%d", device->entry);
+	before = guest_config_get(&plan->config, key);
+	if (primary && hostpci_parse(before, &hostpci, NULL) == 0 && !hostpci.x_vga) {
+		auto_free char *value = with_x_vga(before);
+
+		r = value ? changes_add(&plan->changes, &plan->config, key, value, NULL) : -ENOMEM;
+	}
+	if (r == 0)
+		r = changes_note(&plan->changes, "%s %s %s already", key,
+			device->split ? "and other entries have" : "has", device->argument);
+	return r < 0 ? error_set_errno(error, r, "plan the changes") : 0;
+}
+
+static int plan_devices(struct context *context, struct attach_plan *plan, struct error *error)
+{
+	int r = attach_devices_match(context, &plan->config, &plan->devices, error);
+
+	for (size_t i = 0; r == 0 && i < plan->devices.count; i++) {
+		const struct attach_device *device = &plan->devices.items[i];
+		bool primary = context->primary_gpu && i == 0;
+
+		r = device->entry < 0 ? plan_new_entry(plan, device, primary, error)
+				      : plan_entry(plan, device, primary, error);
+	}
+	return r;
+}
+
+/* What was asked for by an option of its own. */
+static int plan_options(struct context *context, struct attach_plan *plan, struct error *error)
+{
+	struct changes *changes = &plan->changes;
+	int r = 0;
+
+	if (context->machine && !guest_config_is_q35(guest_config_get(&plan->config, "machine")))
+		r = changes_add(changes, &plan->config, "machine", context->machine, NULL);
+	if (r == 0 && context->bios)
+		r = changes_add(changes, &plan->config, "bios", context->bios, NULL);
+	if (r == 0 && context->tune)
+		r = tune_add(&plan->config, changes);
+	return r < 0 ? error_set_errno(error, r, "plan the changes") : 0;
+}
+
+/* Whether it is a device asked for cannot be told. */
+static int note_unknown(struct attach_plan *plan)
+{
+	int r = 0;
+
+	for (unsigned int i = 0; r == 0 && i < HOSTPCI_MAX; i++) {
+		cleanup(hostpci_done) struct hostpci hostpci = {0};
+		struct error why = {0};
+		const char *value;
+		char key[32];
+
+		snprintf(key, sizeof(key), "hostpci%u", i);
+		value = guest_config_get(&plan->config, key);
+		if (value && hostpci_parse(value, &hostpci, &why) == -EINVAL)
+			r = changes_note(&plan->changes, "%s (%s) is left alone: %s", key, value,
+				why.message);
+	}
+	return r;
+}
+
+static int plan_notes(struct context *context, struct attach_plan *plan, struct error *error)
+{
+	const struct storage *local = storages_find(&plan->storages, "local");
+	int r = attach_devices_note_others(context, &plan->devices, &plan->changes, error);
+
+	if (r < 0)
+		return r;
+	r = note_unknown(plan);
+	if (r == 0)
+		r = tune_advise(&plan->config, &plan->changes);
+	if (r == 0 && !context->tune && vm_config_is_windows(&plan->config.now))
+		r = changes_note(
+			&plan->changes, "--tune shows what else NVIDIA's Windows driver may want");
+	if (r == 0 && !context->enable_snippets && local && !storage_holds(local, "snippets"))
+		r = changes_note(&plan->changes,
+			"the web page does not list the hookscript, for `local` is not said to hold "
+			"snippets: --enable-snippets says so (it works all the same)");
+	return r < 0 ? error_set_errno(error, r, "plan the changes") : 0;
+}
+
+static int plan_make(struct context *context, unsigned int vmid, char **arguments,
+	struct attach_plan *plan, struct error *error)
+{
+	int r = attach_devices_find(context, arguments, &plan->devices, error);
+
+	plan->changes.vmid = vmid;
+	if (r == 0)
+		r = guest_config_read(context, vmid, &plan->config, error);
+	if (r == 0 && vm_config_is_template(&plan->config.now))
+		r = error_set(error, -EINVAL, "VM %u is a template: it never starts", vmid);
+	if (r == 0)
+		r = storages_read(&context->root, &plan->storages, error);
+	if (r == 0)
+		r = plan_hookscript(context, plan, error);
+	if (r == 0)
+		r = plan_options(context, plan, error);
+	if (r == 0)
+		r = plan_devices(context, plan, error);
+	return r < 0 ? r : plan_notes(context, plan, error);
+}
+
+/* ---- doing it */
+
+static int record_devices(const struct attach_devices *devices, struct attachment *attachment)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < devices->count; i++) {
+		const struct names *addresses = &devices->items[i].addresses;
+
+		for (size_t n = 0; r == 0 && n < addresses->count; n++)
+			r = attachment_set_function(
+				attachment, pci_find(&devices->host, addresses->names[n]));
+	}
+	return r;
+}
+
+/* Writes down what is going to be done. */
+static int record(struct context *context, const struct attach_plan *plan,
+	struct attachment *attachment, struct error *error)
+{
+	int r = record_devices(&plan->devices, attachment);
+
+	for (size_t i = 0; r == 0 && i < plan->changes.count; i++) {
+		const struct change *change = &plan->changes.items[i];
+
+		r = attachment_set_key(attachment, change->key, change->before, change->after);
+	}
+	if (r < 0)
+		return error_set_errno(error, r, "record what is attached");
+	return attachment_write(&context->root, attachment, error);
+}
+
+/* Writes down what qm has made of it, where that is another form of what was asked for. */
+static int record_result(struct context *context, const struct changes *changes,
+	struct attachment *attachment, struct error *error)
+{
+	bool same = true;
+
+	for (size_t i = 0; i < changes->count; i++) {
+		const struct change *change = &changes->items[i];
+		struct attachment_key *key = attachment_find_key(attachment, change->key);
+
+		if (change->after && strcmp(key->after, change->after) != 0) {
+			same = false;
+			if (text_replace(&key->after, change->after) < 0)
+				return error_set_errno(error, -ENOMEM, "record what is attached");
+		}
+	}
+	return same ? 0 : attachment_write(&context->root, attachment, error);
+}
+
+/* A fresh copy of the record, or an empty one; *@ret_stood: there was one. */
+static int read_record(struct context *context, unsigned int vmid, struct attachment *ret,
+	bool *ret_stood, struct error *error)
+{
+	struct attachment empty;
+	int r = attachment_read(&context->root, vmid, ret, error);
+
+	*ret_stood = r == 0;
+	attachment_init(&empty, vmid);
+	if (r == -ENOENT)
+		*ret = empty;
+	else if (r == 0)
+		strcpy(ret->since, empty.since);
+	return r == -ENOENT ? 0 : r;
+}
+
+static void restore_record(struct context *context, const struct attachment *old, bool stood)
+{
+	struct error error = {0};
+	int r = stood ? attachment_write(&context->root, old, &error)
+		      : attachment_remove(&context->root, old->vmid, &error);
+
+	if (r < 0)
+		log_write(&context->log, LOG_ERR, "%s", error.message);
+}
+
+static int apply(struct context *context, struct attach_plan *plan, struct error *error)
+{
+	cleanup(attachment_done) struct attachment old = {0}, new = {0};
+	struct changes *changes = &plan->changes;
+	bool stood, left = false;
+	int r = program_check(context, QM_PATH, error);
+
+	if (r == 0)
+		r = read_record(context, changes->vmid, &old, &stood, error);
+	if (r == 0)
+		r = read_record(context, changes->vmid, &new, &stood, error);
+	if (r == 0)
+		r = record(context, plan, &new, error);
+	if (r < 0)
+		return r;
+	r = changes_apply(context, changes, &left, error);
+	if (r == 0) {
+		r = record_result(context, changes, &new, error);
+		if (r < 0)
+			left = !changes_undo(context, changes);
+	}
+	if (r < 0 && left)
+		return error_wrap(
+			error, r, "half done (`gpu-ferry detach %u` takes it back)", changes->vmid);
+	if (r < 0) {
+		restore_record(context, &old, stood);
+		return r;
+	}
+	return changes_note_pending(changes) < 0 ? error_set_errno(error, -ENOMEM, "attach") : 0;
+}
+
+int attach_guest(struct context *context, unsigned int vmid, char **arguments, struct error *error)
+{
+	cleanup(attach_plan_done) struct attach_plan plan = {0};
+	struct error later = {0};
+	auto_close int lock = attachment_lock(context, vmid, error);
+	int enabled = 0;
+	int r;
+
+	if (lock < 0)
+		return lock;
+	r = plan_make(context, vmid, arguments, &plan, error);
+	if (r == 0 && !context->dry_run)
+		r = apply(context, &plan, error);
+	if (r < 0)
+		return r;
+	if (context->enable_snippets)
+		enabled = listing_enable(context, &plan.changes, &later);
+	r = changes_print(context, &plan.changes, error);
+	if (r == 0 && enabled < 0)
+		return error_set(error, enabled, "VM %u is attached, but: %s", vmid, later.message);
+	return r;
+}

@@ -1,0 +1,450 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "attach_device.h"
+
+#include "conf/pve/hostpci.h"
+#include "conf/pve/mapping.h"
+#include "conf/pve/node_name.h"
+#include "conf/pve/vm_list.h"
+#include "hooks/base/devices.h"
+#include "kmod-helper/base/cleanup.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* As /sys/bus/mdev/devices names them. */
+#define MEDIATED_DEVICE "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
+
+static bool has_name(const struct names *names, const char *name)
+{
+	for (size_t i = 0; i < names->count; i++) {
+		if (strcmp(names->names[i], name) == 0)
+			return true;
+	}
+	return false;
+}
+
+static bool is_part(const struct names *part, const struct names *whole)
+{
+	for (size_t i = 0; i < part->count; i++) {
+		if (!has_name(whole, part->names[i]))
+			return false;
+	}
+	return true;
+}
+
+/* The first name that both have, or NULL. */
+static const char *shared_name(const struct names *left, const struct names *right)
+{
+	for (size_t i = 0; i < left->count; i++) {
+		if (has_name(right, left->names[i]))
+			return left->names[i];
+	}
+	return NULL;
+}
+
+/* Adds every function that @device (DDDD:BB:DD[.F]) means. 0 or -ENOMEM. */
+static int add_functions(
+	const struct pci_functions *host, const char *device, struct names *addresses)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < host->count; i++) {
+		const char *address = host->items[i].address;
+
+		if (pci_device_has(device, address) && !has_name(addresses, address))
+			r = names_add(addresses, address);
+	}
+	return r;
+}
+
+/* ---- arguments */
+
+static int find_address(const struct pci_functions *host, const char *device,
+	struct attach_device *found, struct error *error)
+{
+	snprintf(found->host, sizeof(found->host), "%s", device);
+	if (add_functions(host, device, &found->addresses) < 0)
+		return error_set_errno(error, -ENOMEM, "look for %s", device);
+	if (!found->addresses.count)
+		return error_set(error, -ENODEV, "%s is not there (see gpu-ferry list --all)",
+			found->argument);
+	return 0;
+}
+
+static bool is_mediated(const struct mappings *mappings, const char *name)
+{
+	for (size_t i = 0; i < mappings->count; i++) {
+		if (strcmp(mappings->items[i].name, name) == 0)
+			return mappings->items[i].mdev && strcmp(mappings->items[i].mdev, "1") == 0;
+	}
+	return false;
+}
+
+static int add_alternatives(const struct pci_functions *host,
+	const struct alternatives *alternatives, struct names *addresses)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < alternatives->count; i++) {
+		for (size_t n = 0; r == 0 && n < alternatives->lists[i].count; n++) {
+			char device[PCI_ADDRESS_SIZE];
+
+			if (pci_device_parse(
+				    alternatives->lists[i].names[n], device, sizeof(device)) == 0)
+				r = add_functions(host, device, addresses);
+		}
+	}
+	return r;
+}
+
+/* What the mapping means here; -ENOENT and mapping_find's other errors. */
+static int read_mapping(struct context *context, const struct pci_functions *host, const char *name,
+	struct names *addresses, bool *ret_mediated, struct error *error)
+{
+	cleanup(alternatives_done) struct alternatives alternatives = {0};
+	cleanup(mappings_done) struct mappings mappings = {0};
+	struct hardware hardware = {.context = context, .host = host};
+	char node[NODE_NAME_SIZE];
+	int r = node_name(&context->root, node, sizeof(node), error);
+
+	if (r == 0)
+		r = mappings_read(&context->root, &mappings, error);
+	if (r < 0)
+		return r;
+	*ret_mediated = is_mediated(&mappings, name);
+	r = mapping_find(&mappings, name, node, devices_look_up, &hardware, &alternatives, error);
+	if (r < 0)
+		return r;
+	r = add_alternatives(host, &alternatives, addresses);
+	return r < 0 ? error_set_errno(error, r, "look for the mapping %s", name) : 0;
+}
+
+static int find_mapping(struct context *context, const struct pci_functions *host,
+	struct attach_device *found, struct error *error)
+{
+	bool mediated = false;
+	int r;
+
+	if (pattern_matches(MEDIATED_DEVICE, found->argument))
+		return error_set(error, -EINVAL,
+			"%s is a mediated device: Proxmox VE sets those up itself (qm set VMID "
+			"--hostpci0 DEVICE,mdev=TYPE), and nothing is to be ferried",
+			found->argument);
+	r = read_mapping(context, host, found->argument, &found->addresses, &mediated, error);
+	if (mediated)
+		return error_set(error, -EINVAL,
+			"the mapping %s is for mediated devices: Proxmox VE sets those up itself, "
+			"and nothing is to be ferried",
+			found->argument);
+	if (r == -ENOENT)
+		return error_set(error, USAGE,
+			"'%s' is no PCI address (2b:00, 2b:00.0 or 0000:2b:00.0), and no resource "
+			"mapping of this node has that name",
+			found->argument);
+	snprintf(found->host, sizeof(found->host), "mapping=%s", found->argument);
+	return r;
+}
+
+static int check_bridges(
+	const struct pci_functions *host, const struct attach_device *device, struct error *error)
+{
+	for (size_t i = 0; i < device->addresses.count; i++) {
+		const struct pci_function *function = pci_find(host, device->addresses.names[i]);
+
+		if (function && function->bridge)
+			return error_set(error, -EINVAL,
+				"%s is a PCI bridge: a bridge cannot be passed through",
+				function->address);
+	}
+	return 0;
+}
+
+static bool is_mapping(const struct attach_device *device)
+{
+	return strncmp(device->host, "mapping=", 8) == 0;
+}
+
+/* Whether a card of the mapping's is untouched by @others. */
+static bool leaves_card(const struct names *mapping, const struct names *others)
+{
+	for (size_t i = 0; i < mapping->count; i++) {
+		bool touched = false;
+
+		for (size_t n = 0; n < others->count && !touched; n++)
+			touched = pci_same_card(mapping->names[i], others->names[n]);
+		if (!touched)
+			return true;
+	}
+	return false;
+}
+
+/* Alternatives of a mapping are a choice: they may be named elsewhere too, as long as one of them
+ * is left. */
+static bool leave_choice(const struct attach_device *left, const struct attach_device *right)
+{
+	if (is_mapping(left) && is_mapping(right))
+		return strcmp(left->argument, right->argument) != 0;
+	if (is_mapping(right))
+		return leaves_card(&right->addresses, &left->addresses);
+	return is_mapping(left) && leaves_card(&left->addresses, &right->addresses);
+}
+
+static int check_twice(const struct attach_devices *devices, struct error *error)
+{
+	const struct attach_device *last = &devices->items[devices->count - 1];
+
+	for (size_t i = 0; i + 1 < devices->count; i++) {
+		const char *address = shared_name(&devices->items[i].addresses, &last->addresses);
+
+		if (address && !leave_choice(&devices->items[i], last))
+			return error_set(error, -EEXIST,
+				"%s and %s both mean %s: Proxmox VE passes a device once",
+				devices->items[i].argument, last->argument, address);
+	}
+	return 0;
+}
+
+static int find_one(struct context *context, const char *argument, struct attach_devices *devices,
+	struct error *error)
+{
+	struct attach_device *found = &devices->items[devices->count++];
+	char device[PCI_ADDRESS_SIZE];
+	int r;
+
+	*found = (struct attach_device){.argument = argument, .entry = -1};
+	if (pci_device_parse(argument, device, sizeof(device)) == 0)
+		r = find_address(&devices->host, device, found, error);
+	else
+		r = find_mapping(context, &devices->host, found, error);
+	if (r == 0)
+		r = check_bridges(&devices->host, found, error);
+	return r < 0 ? r : check_twice(devices, error);
+}
+
+int attach_devices_find(
+	struct context *context, char **arguments, struct attach_devices *ret, struct error *error)
+{
+	size_t count = 0;
+	int r;
+
+	while (arguments[count])
+		count++;
+	if (!count)
+		return error_set(error, USAGE, "attach takes a VMID and a DEVICE");
+	r = pci_scan(&context->kernel, &ret->host, error);
+	if (r < 0)
+		return r;
+	ret->items = calloc(count, sizeof(*ret->items));
+	if (!ret->items)
+		return error_set_errno(error, -ENOMEM, "look for the devices");
+	for (size_t i = 0; r == 0 && i < count; i++)
+		r = find_one(context, arguments[i], ret, error);
+	return r;
+}
+
+void attach_devices_done(struct attach_devices *devices)
+{
+	for (size_t i = 0; i < devices->count; i++) {
+		names_done(&devices->items[i].addresses);
+		names_done(&devices->items[i].found);
+	}
+	free(devices->items);
+	pci_functions_done(&devices->host);
+}
+
+/* ---- what configs have */
+
+/* What the value of a hostpci line means; no functions where it means nothing here. */
+struct entry_meaning {
+	struct names functions;
+	bool mapped;
+	bool mediated;
+};
+
+static void meaning_done(struct entry_meaning *meaning)
+{
+	names_done(&meaning->functions);
+}
+
+/* 0 or -ENOMEM */
+static int entry_functions(struct context *context, const struct pci_functions *host,
+	const char *value, struct entry_meaning *ret)
+{
+	cleanup(hostpci_done) struct hostpci hostpci = {0};
+	struct error ignored = {0};
+	bool mediated = false;
+	int r = 0;
+
+	if (hostpci_parse(value, &hostpci, &ignored) < 0)
+		return 0;
+	ret->mapped = hostpci.mapping;
+	if (hostpci.mapping)
+		r = read_mapping(
+			context, host, hostpci.mapping, &ret->functions, &mediated, &ignored);
+	ret->mediated = hostpci.mdev || mediated;
+	for (size_t i = 0; r == 0 && i < hostpci.ids.count; i++) {
+		char device[PCI_ADDRESS_SIZE];
+
+		if (pci_device_parse(hostpci.ids.names[i], device, sizeof(device)) == 0)
+			r = add_functions(host, device, &ret->functions);
+	}
+	return r == -ENOMEM ? r : 0;
+}
+
+static bool is_mapping_of(const struct attach_device *device, const char *value)
+{
+	cleanup(hostpci_done) struct hostpci hostpci = {0};
+
+	return hostpci_parse(value, &hostpci, NULL) == 0 && hostpci.mapping &&
+		strcmp(hostpci.mapping, device->argument) == 0;
+}
+
+/* The same of an entry that stands in the config. */
+static bool leaves_choice(const struct attach_device *device, const struct entry_meaning *meaning)
+{
+	if (is_mapping(device))
+		return meaning->mapped || leaves_card(&device->addresses, &meaning->functions);
+	return meaning->mapped && leaves_card(&meaning->functions, &device->addresses);
+}
+
+/* What an entry has of a device that is not asked for by its name. */
+static int match_functions(struct attach_device *device, unsigned int index,
+	const struct entry_meaning *meaning, struct error *error)
+{
+	const struct names *wanted = &device->addresses;
+	bool is_first = !device->found.count;
+
+	for (size_t i = 0; i < meaning->functions.count; i++) {
+		const char *address = meaning->functions.names[i];
+
+		if (!has_name(wanted, address) || has_name(&device->found, address))
+			continue;
+		if (device->entry < 0 || strcmp(address, wanted->names[0]) == 0)
+			device->entry = (int)index;
+		device->split = device->split || !is_first;
+		if (names_add(&device->found, address) < 0)
+			return error_set_errno(error, -ENOMEM, "read hostpci%u", index);
+	}
+	return 0;
+}
+
+static int match_one(struct attach_device *device, unsigned int index, const char *value,
+	const struct entry_meaning *meaning, struct error *error)
+{
+	const char *shared = shared_name(&meaning->functions, &device->addresses);
+
+	if (shared && meaning->mediated)
+		return error_set(error, -EEXIST,
+			"hostpci%u (%s) uses %s for mediated devices: it cannot be passed whole as "
+			"well",
+			index, value, shared);
+	if (is_mapping(device) && is_mapping_of(device, value)) {
+		device->entry = (int)index;
+		return 0;
+	}
+	if (shared && !is_mapping(device) && !meaning->mapped)
+		return match_functions(device, index, meaning, error);
+	if (!shared || leaves_choice(device, meaning))
+		return 0;
+	return error_set(error, -EEXIST,
+		"hostpci%u (%s) has %s already, which is a part of %s: `qm set` must take it off "
+		"first",
+		index, value, shared, device->argument);
+}
+
+static int match_entry(struct context *context, const struct guest_config *config,
+	unsigned int index, struct attach_devices *devices, struct error *error)
+{
+	cleanup(meaning_done) struct entry_meaning meaning = {0};
+	char key[32];
+	const char *value;
+	int r = 0;
+
+	snprintf(key, sizeof(key), "hostpci%u", index);
+	value = guest_config_get(config, key);
+	if (!value)
+		return 0;
+	if (entry_functions(context, &devices->host, value, &meaning) < 0)
+		return error_set_errno(error, -ENOMEM, "read %s", key);
+	for (size_t n = 0; r == 0 && n < devices->count; n++)
+		r = match_one(&devices->items[n], index, value, &meaning, error);
+	return r;
+}
+
+int attach_devices_match(struct context *context, const struct guest_config *config,
+	struct attach_devices *devices, struct error *error)
+{
+	int r = 0;
+
+	for (unsigned int i = 0; r == 0 && i < HOSTPCI_MAX; i++)
+		r = match_entry(context, config, i, devices, error);
+	/* a card may stand there function by function, each in an entry of its own */
+	for (size_t i = 0; r == 0 && i < devices->count; i++) {
+		const struct attach_device *device = &devices->items[i];
+
+		if (device->found.count && !is_part(&device->addresses, &device->found))
+			r = error_set(error, -EEXIST,
+				"hostpci%d has %s already, which is a part of %s: attach that part "
+				"alone, or take it off first (qm set %u --delete hostpci%d)",
+				device->entry, device->found.names[0], device->argument,
+				config->vmid, device->entry);
+	}
+	return r;
+}
+
+/* The functions of every hostpci of a VM, what waits in [PENDING] too; none of a template, which
+ * never starts. 0 (also when its config cannot be read) or -ENOMEM. */
+static int guest_functions(struct context *context, const struct pci_functions *host,
+	unsigned int vmid, struct entry_meaning *ret)
+{
+	cleanup(guest_config_done) struct guest_config config = {0};
+	struct error ignored = {0};
+	int r = guest_config_read(context, vmid, &config, &ignored);
+
+	if (r < 0 || vm_config_is_template(&config.now))
+		return r == -ENOMEM ? r : 0;
+	for (unsigned int i = 0; r == 0 && i < HOSTPCI_MAX; i++) {
+		const char *now, *next;
+		char key[32];
+
+		snprintf(key, sizeof(key), "hostpci%u", i);
+		now = guest_config_now(&config, key);
+		next = guest_config_get(&config, key);
+		if (now)
+			r = entry_functions(context, host, now, ret);
+		if (r == 0 && next && next != now)
+			r = entry_functions(context, host, next, ret);
+	}
+	return r;
+}
+
+static int note_other(struct context *context, const struct attach_devices *devices,
+	unsigned int vmid, struct changes *changes)
+{
+	cleanup(meaning_done) struct entry_meaning meaning = {0};
+	int r = guest_functions(context, &devices->host, vmid, &meaning);
+
+	for (size_t i = 0; r == 0 && i < devices->count; i++) {
+		if (shared_name(&meaning.functions, &devices->items[i].addresses))
+			r = changes_note(changes,
+				"%s is also attached to VM %u: a card is with one of them at a time",
+				devices->items[i].argument, vmid);
+	}
+	return r;
+}
+
+int attach_devices_note_others(struct context *context, const struct attach_devices *devices,
+	struct changes *changes, struct error *error)
+{
+	auto_free unsigned int *vmids = NULL;
+	size_t count = 0;
+	int r = vm_list_read(&context->root, &vmids, &count, error);
+
+	if (r < 0)
+		return r;
+	for (size_t i = 0; r == 0 && i < count; i++) {
+		if (vmids[i] != changes->vmid)
+			r = note_other(context, devices, vmids[i], changes);
+	}
+	return r < 0 ? error_set_errno(error, r, "look at the other VMs") : 0;
+}

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+#include "hooks/base/context.h"
+#include "kmod-helper/base/error.h"
+#include "kmod-helper/base/file.h"
+#include "kmod-helper/device/pci.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * What `attach` has done on this node, for `detach` to take back and for the hook to check: JSON
+ * files in /var/lib/gpu-ferry/attachments (root, 0700), "vm-104.json" for a VM, and "storage.json"
+ * for the content list of the storage that has the snippet. Replaced whole; fields that this
+ * version does not know are kept.
+ */
+
+#define ATTACHMENT_FOLDER "var/lib/gpu-ferry/attachments"
+#define ATTACHMENT_SCHEMA 1
+#define ATTACHMENT_STORAGE 0u /* in the place of a VMID: storage.json */
+
+struct json_object;
+
+/* A key of the config (of the storage: "content"). */
+struct attachment_key {
+	char name[32];
+	char *before; /* NULL: it was not set */
+	char *after;  /* NULL: it was deleted */
+	struct json_object *record;
+};
+
+/* A function as it was when it was attached. */
+struct attachment_function {
+	char address[PCI_ADDRESS_SIZE];
+	uint16_t vendor_id, device_id;
+	uint16_t subsystem_vendor_id, subsystem_device_id;
+	struct json_object *record;
+};
+
+struct attachment {
+	unsigned int vmid; /* or ATTACHMENT_STORAGE */
+	char since[32];	   /* RFC 3339, UTC: of the last attach */
+	struct attachment_key *keys;
+	size_t key_count;
+	struct attachment_function *functions;
+	size_t function_count;
+	struct json_object *record;
+};
+
+/* An empty record, since now. */
+void attachment_init(struct attachment *attachment, unsigned int vmid);
+void attachment_done(struct attachment *attachment);
+
+struct attachment_key *attachment_find_key(const struct attachment *attachment, const char *name);
+
+/* Remembers that @name went from @before to @after. Where the record has the key already, and
+ * @before is what was set then, what stood there first is kept. 0 or -ENOMEM. */
+int attachment_set_key(
+	struct attachment *attachment, const char *name, const char *before, const char *after);
+void attachment_drop_key(struct attachment *attachment, const char *name);
+
+/* Remembers the function as it is now, in place of what was remembered. 0 or -ENOMEM. */
+int attachment_set_function(struct attachment *attachment, const struct pci_function *function);
+
+/* The hookscript that the VM had before ours, as a volume id; NULL when it had none. */
+const char *attachment_chained(const struct attachment *attachment);
+
+/* 0 when @function is what was remembered of its address, or nothing was; else -ESTALE. */
+int attachment_check_function(const struct attachment *attachment,
+	const struct pci_function *function, struct error *error);
+
+/* Text of a record to struct and back. -EPROTONOSUPPORT for a newer schema, -EBADMSG for what is no
+ * record. The text is malloced. */
+int attachment_parse(const char *text, struct attachment *ret, struct error *error);
+int attachment_format(const struct attachment *attachment, char **ret_text, struct error *error);
+
+/* -ENOENT when there is none (@error unset then), -EPERM when the file is not root's alone,
+ * attachment_parse's errors, or -errno of the reading. */
+int attachment_read(
+	const struct root *root, unsigned int vmid, struct attachment *ret, struct error *error);
+
+/* Serialises attach and detach of one VM, or of the listing (ATTACHMENT_STORAGE): a descriptor to
+ * close, -EBUSY, or -errno. With a dry run none is needed: then a descriptor of no lock. */
+int attachment_lock(struct context *context, unsigned int vmid, struct error *error);
+
+/* Writes the file, making the folders, or removes it, and what a killed writer of it has left: to
+ * be called with attachment_lock. 0 or -errno. */
+int attachment_write(
+	const struct root *root, const struct attachment *attachment, struct error *error);
+int attachment_remove(const struct root *root, unsigned int vmid, struct error *error);
+
+/* Removes the records' folders, where no record is left. */
+void attachments_remove_folders(const struct root *root);
+
+/* The VMs that have a record on this node, in order of their numbers; the caller frees them. 0 or
+ * -errno. */
+int attachments_list(
+	const struct root *root, unsigned int **ret_vmids, size_t *ret_count, struct error *error);

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "chain.h"
+
+#include "attachment.h"
+#include "conf/pve/storage.h"
+#include "kmod-helper/base/cleanup.h"
+#include "kmod-helper/base/process.h"
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+
+static int find_script(
+	struct context *context, const char *volume, char *path, size_t size, struct error *error)
+{
+	cleanup(storages_done) struct storages storages = {0};
+	char found[PATH_MAX];
+	int r = storages_read(&context->root, &storages, error);
+
+	if (r == 0)
+		r = storages_find_snippet(&storages, volume, found, sizeof(found), error);
+	if (r == 0)
+		r = snippet_check(&context->root, volume, found, error);
+	if (r < 0)
+		return r;
+	return snprintf(path, size, "/%s", found) < (int)size
+		? 0
+		: error_set_errno(error, -ENAMETOOLONG, "find %s", volume);
+}
+
+static int judge(const char *volume, int status, struct error *error)
+{
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+		return 0;
+	if (WIFSIGNALED(status))
+		return error_set(error, -ECHILD,
+			"the VM's own hookscript %s was killed by signal %d", volume,
+			WTERMSIG(status));
+	return error_set(error, -ECHILD, "the VM's own hookscript %s failed: exit code %d", volume,
+		WEXITSTATUS(status));
+}
+
+static int run_script(struct context *context, const char *volume, unsigned int vmid,
+	const char *phase, struct error *error)
+{
+	char path[PATH_MAX], number[16];
+	const char *const command[] = {path, number, phase, NULL};
+	const char *const by_shell[] = {"/bin/sh", path, number, phase, NULL};
+	int status = 0;
+	int r = find_script(context, volume, path, sizeof(path), error);
+
+	snprintf(number, sizeof(number), "%u", vmid);
+	if (r == 0)
+		r = process_run_inherited(command, &status, error);
+	/* no "#!" line: perl starts it by execvp(3), so with Proxmox it works */
+	if (r == -ENOEXEC)
+		r = process_run_inherited(by_shell, &status, error);
+	return r < 0 ? error_wrap(error, r, "run the VM's own hookscript")
+		     : judge(volume, status, error);
+}
+
+/* Once at each start is enough. */
+static void say_unknown(struct context *context, unsigned int vmid, const char *phase)
+{
+	bool start = strcmp(phase, "pre-start") == 0;
+
+	log_write(&context->log, start ? LOG_NOTICE : LOG_DEBUG,
+		"VM %u has a hookscript of its own, but no record on this node says which, as after a "
+		"migration or a clone: it is not run here (name it with `qm set %u --hookscript`, "
+		"then `gpu-ferry attach` again)",
+		vmid, vmid);
+}
+
+int chain_run(struct context *context, unsigned int vmid, const char *phase, struct error *error)
+{
+	cleanup(attachment_done) struct attachment attachment = {0};
+	const char *volume = NULL;
+	int r = attachment_read(&context->root, vmid, &attachment, error);
+
+	if (r < 0 && r != -ENOENT)
+		return r;
+	if (r == 0)
+		volume = attachment_chained(&attachment);
+	if (volume)
+		return run_script(context, volume, vmid, phase, error);
+	say_unknown(context, vmid, phase);
+	return 0;
+}

@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "attach.h"
+
+#include "hooks/base/program.h"
+#include "kmod-helper/base/cleanup.h"
+#include "kmod-helper/loan/loan.h"
+#include "listing.h"
+#include "snippet.h"
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool is_same(const char *left, const char *right)
+{
+	return left && right ? strcmp(left, right) == 0 : left == right;
+}
+
+/* What a VM has borrowed must come home by what its config says now. */
+static int check_loan(struct context *context, unsigned int vmid, struct error *error)
+{
+	const struct loan_owner owner = {.kind = LOAN_OWNER_VM, .vmid = vmid};
+	cleanup(loan_done) struct loan loan = {0};
+	int r = loan_read(&context->root, &owner, &loan, error);
+
+	if (r == -ENOENT)
+		return 0;
+	if (r < 0)
+		return r;
+	return error_set(error, -EBUSY,
+		"VM %u has %s (%s since %s): stop it first, or `gpu-ferry reconcile` when it is "
+		"stopped",
+		vmid, loan.function_count ? loan.functions[0].address : "a loan",
+		loan_state_name(loan.state), loan.since);
+}
+
+/* Proxmox does not take back a hookscript whose file is not there. */
+static bool is_usable(struct context *context, const char *volume)
+{
+	cleanup(storages_done) struct storages storages = {0};
+	struct error ignored = {0};
+	char path[PATH_MAX];
+
+	return storages_read(&context->root, &storages, &ignored) < 0 ||
+		(storages_find_snippet(&storages, volume, path, sizeof(path), &ignored) == 0 &&
+			snippet_check(&context->root, volume, path, &ignored) == 0);
+}
+
+static int plan_key(struct context *context, const struct guest_config *config,
+	const struct attachment_key *key, struct changes *changes)
+{
+	const char *now = guest_config_get(config, key->name);
+	const char *before = key->before;
+	int r = 0;
+
+	if (is_same(now, before))
+		return 0;
+	if (!is_same(now, key->after))
+		return changes_note(changes, "%s was changed since (%s): left alone", key->name,
+			now ? now : "taken off");
+	if (before && strcmp(key->name, "hookscript") == 0 && !is_usable(context, before)) {
+		r = changes_note(changes,
+			"the earlier hookscript %s is not there any more: it is not put back",
+			before);
+		before = NULL;
+	}
+	return r < 0 ? r : changes_add(changes, config, key->name, before, NULL);
+}
+
+/* Rolling back to a snapshot brings its hookscript back, whatever the VM has now. */
+static int note_snapshots(const struct guest_config *config, struct changes *changes)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < config->sections.count; i++) {
+		const struct vm_section *section = &config->sections.items[i];
+
+		if (vm_section_is_snapshot(section) &&
+			snippet_is_ours(vm_section_get(section, "hookscript")))
+			r = changes_note(changes,
+				"the snapshot '%s' still names the hookscript: a rollback brings it "
+				"back",
+				section->name);
+	}
+	return r;
+}
+
+/* attach found it there, so it is not ours to take off. */
+static int note_kept(const struct guest_config *config, const struct attachment *attachment,
+	struct changes *changes)
+{
+	const char *now = guest_config_get(config, "hookscript");
+
+	if (!snippet_is_ours(now) || attachment_find_key(attachment, "hookscript"))
+		return 0;
+	return changes_note(changes,
+		"hookscript is %s, as it was before attach (`qm set %u --delete hookscript` takes it "
+		"off)",
+		now, changes->vmid);
+}
+
+static int plan_make(struct context *context, const struct guest_config *config,
+	const struct attachment *attachment, struct changes *changes, struct error *error)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < attachment->key_count; i++)
+		r = plan_key(context, config, &attachment->keys[i], changes);
+	if (r == 0)
+		r = note_kept(config, attachment, changes);
+	if (r == 0)
+		r = note_snapshots(config, changes);
+	return r < 0 ? error_set_errno(error, r, "plan the changes") : 0;
+}
+
+/* The record goes last: until then a second detach does what is left. */
+static int forget(struct context *context, struct changes *changes, struct error *error)
+{
+	auto_close int lock = attachment_lock(context, ATTACHMENT_STORAGE, error);
+	int r = lock < 0 ? lock : listing_restore(context, changes, error);
+
+	if (r < 0)
+		return error_wrap(error, r,
+			"VM %u itself is detached, but `local` still says that it holds snippets "
+			"(call detach again)",
+			changes->vmid);
+	return attachment_remove(&context->root, changes->vmid, error);
+}
+
+static int apply(struct context *context, struct changes *changes, struct error *error)
+{
+	bool left = false;
+	int r = changes_apply(context, changes, &left, error);
+
+	if (r < 0 && left)
+		return error_wrap(error, r, "half done (call detach again)");
+	if (r < 0)
+		return r;
+	if (changes_note_pending(changes) < 0)
+		return error_set_errno(error, -ENOMEM, "detach");
+	return forget(context, changes, error);
+}
+
+static int detach_recorded(
+	struct context *context, const struct attachment *attachment, struct error *error)
+{
+	cleanup(guest_config_done) struct guest_config config = {0};
+	cleanup(changes_done) struct changes changes = {.vmid = attachment->vmid};
+	int r = guest_config_read(context, attachment->vmid, &config, error);
+
+	if (r == 0)
+		r = plan_make(context, &config, attachment, &changes, error);
+	if (r == 0 && !context->dry_run)
+		r = apply(context, &changes, error);
+	return r < 0 ? r : changes_print(context, &changes, error);
+}
+
+/* A VM that was destroyed has left nothing but its record. */
+static int drop_record(struct context *context, unsigned int vmid, struct error *error)
+{
+	cleanup(changes_done) struct changes changes = {.vmid = vmid, .applied = !context->dry_run};
+	int r = 0;
+
+	if (!context->dry_run)
+		r = forget(context, &changes, error);
+	if (r == 0 && changes_note(&changes, "VM %u is no more: its record is dropped", vmid) < 0)
+		r = error_set_errno(error, -ENOMEM, "detach");
+	return r < 0 ? r : changes_print(context, &changes, error);
+}
+
+static int say_unrecorded(struct context *context, unsigned int vmid, struct error *error)
+{
+	cleanup(guest_config_done) struct guest_config config = {0};
+	int r = guest_config_read(context, vmid, &config, error);
+
+	if (r < 0)
+		return r;
+	if (snippet_is_ours(guest_config_get(&config, "hookscript")))
+		return error_set(error, -ENOENT,
+			"VM %u was not attached on this node; `qm set %u --delete hookscript` takes "
+			"the hookscript off",
+			vmid, vmid);
+	return error_set(error, -ENOENT, "VM %u is not attached", vmid);
+}
+
+/* Its number is free for another VM. */
+static bool is_destroyed(struct context *context, unsigned int vmid)
+{
+	cleanup(guest_config_done) struct guest_config config = {0};
+
+	return guest_config_read(context, vmid, &config, NULL) == -ENOENT;
+}
+
+int detach_guest(struct context *context, unsigned int vmid, struct error *error)
+{
+	cleanup(attachment_done) struct attachment attachment = {0};
+	auto_close int lock = attachment_lock(context, vmid, error);
+	int r;
+
+	if (lock < 0)
+		return lock;
+	r = attachment_read(&context->root, vmid, &attachment, error);
+	if (r == -ENOENT)
+		return say_unrecorded(context, vmid, error);
+	if (r == 0)
+		r = check_loan(context, vmid, error);
+	if (r < 0)
+		return r;
+	return is_destroyed(context, vmid) ? drop_record(context, vmid, error)
+					   : detach_recorded(context, &attachment, error);
+}
+
+int detach_all(struct context *context, size_t *ret_count, struct error *error)
+{
+	auto_free unsigned int *vmids = NULL;
+	struct error one = {0};
+	size_t count = 0;
+	int first = attachments_list(&context->root, &vmids, &count, error);
+
+	for (size_t i = 0; i < count; i++) {
+		int r = detach_guest(context, vmids[i], &one);
+
+		if (r < 0 && first == 0)
+			first = error_set(error, r, "VM %u: %s", vmids[i], one.message);
+		else if (r < 0)
+			log_write(&context->log, LOG_ERR, "VM %u: %s", vmids[i], one.message);
+	}
+	if (ret_count)
+		*ret_count = count;
+	return first;
+}

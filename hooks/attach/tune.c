@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "tune.h"
+
+#include "conf/pve/vm_cpu.h"
+#include "kmod-helper/base/cleanup.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define VENDOR "proxmox"
+#define WHY_CPU                                                                                    \
+	"NVIDIA's Windows driver is not to see that it runs in a VM; in Proxmox VE's own form, "   \
+	"which keeps its Hyper-V settings"
+#define WHY_MOVED "what -cpu of args said, in Proxmox VE's own form"
+#define WHY_ARGS                                                                                   \
+	"-cpu replaced Proxmox VE's whole CPU line, its Hyper-V settings too; `cpu` says the same"
+#define WHY_AGENT "lets the host look into the guest, once qemu-guest-agent is installed there"
+
+/* The value of `cpu` with @part appended, unless it has one of that @key. */
+static int append_part(char **cpu, const char *key, const char *part)
+{
+	auto_free char *copy = strdup(*cpu);
+	char *rest = NULL;
+	char *grown = NULL;
+
+	for (char *word = copy ? strtok_r(copy, ",", &rest) : NULL; word;
+		word = strtok_r(NULL, ",", &rest)) {
+		if (strncmp(word, key, strlen(key)) == 0)
+			return 0;
+	}
+	if (!copy || asprintf(&grown, "%s,%s", *cpu, part) < 0)
+		return -ENOMEM;
+	free(*cpu);
+	*cpu = grown;
+	return 0;
+}
+
+/* hidden=0, as somebody wanted it */
+static bool cpu_is_seen(const char *cpu)
+{
+	return cpu && strstr(cpu, "hidden=0");
+}
+
+/* @cpu with what hides the VM from NVIDIA's Windows driver. */
+static int cpu_hide(char **cpu)
+{
+	int r = append_part(cpu, "hidden=", "hidden=1");
+
+	return r < 0 ? r : append_part(cpu, "hv-vendor-id=", "hv-vendor-id=" VENDOR);
+}
+
+static int cpu_note(const struct guest_config *config, struct changes *changes)
+{
+	const char *cpu = changes_get(changes, config, "cpu");
+
+	if (cpu_is_seen(cpu))
+		return changes_note(changes, "cpu says hidden=0, on purpose: left alone");
+	if (cpu && strncmp(cpu, "host", 4) != 0 && strncmp(cpu, "cputype=host", 12) != 0)
+		return changes_note(changes,
+			"cpu is of the type %.*s: left alone (host gives the guest all that this "
+			"CPU can do)",
+			(int)strcspn(cpu, ","), cpu);
+	return 0;
+}
+
+/* `cpu` is to be @native, and hidden for Windows unless somebody said otherwise there. */
+static int cpu_change(
+	const struct guest_config *config, const char *native, struct changes *changes)
+{
+	auto_free char *cpu = strdup(native);
+	bool hide = vm_config_is_windows(&config->now) && !cpu_is_seen(cpu);
+	int r = cpu ? 0 : -ENOMEM;
+
+	if (r == 0 && hide)
+		r = cpu_hide(&cpu);
+	if (r == 0)
+		r = changes_add(changes, config, "cpu", cpu, hide ? WHY_CPU : WHY_MOVED);
+	return r < 0 ? r : cpu_note(config, changes);
+}
+
+/* A -cpu of args goes into `cpu`, where that can say the same. */
+static int arguments_change(const struct guest_config *config, const struct cpu_arguments *found,
+	struct changes *changes)
+{
+	int r;
+
+	if (*found->dropped)
+		return changes_note(changes,
+			"args has a -cpu of its own, with what `cpu` cannot say (%s): left alone, and "
+			"`cpu` is not used as long as it stands there",
+			found->dropped);
+	r = cpu_change(config, found->native, changes);
+	return r < 0
+		? r
+		: changes_add(changes, config, "args", *found->rest ? found->rest : NULL, WHY_ARGS);
+}
+
+static int tune_cpu(const struct guest_config *config, struct changes *changes)
+{
+	const char *cpu = guest_config_get(config, "cpu");
+	cleanup(cpu_arguments_done) struct cpu_arguments found = {0};
+	int r = cpu_arguments_parse(guest_config_get(config, "args"), cpu, &found);
+
+	if (r == 0)
+		return arguments_change(config, &found, changes);
+	if (r != -ENOENT)
+		return r;
+	return vm_config_is_windows(&config->now) ? cpu_change(config, cpu ? cpu : "host", changes)
+						  : 0;
+}
+
+int tune_add(const struct guest_config *config, struct changes *changes)
+{
+	int r = tune_cpu(config, changes);
+
+	if (r == 0 && !guest_config_get(config, "agent"))
+		r = changes_add(changes, config, "agent", "1", WHY_AGENT);
+	return r;
+}
+
+static int advise_machine(const struct guest_config *config, struct changes *changes)
+{
+	if (guest_config_is_q35(changes_get(changes, config, "machine")))
+		return 0;
+	return changes_note(changes,
+		"the machine is not q35, so the guest sees the card on PCI, not on PCIe; --machine "
+		"q35 changes that, but an installed guest may then rename its network interfaces, or "
+		"not boot");
+}
+
+static int advise_bios(const struct guest_config *config, struct changes *changes)
+{
+	const char *bios = changes_get(changes, config, "bios");
+
+	if (!bios || strcmp(bios, "ovmf") != 0)
+		return changes_note(changes,
+			"the bios is SeaBIOS; UEFI (--bios ovmf) suits GPUs better, but a guest that "
+			"was installed without it does not boot then");
+	if (guest_config_get(config, "efidisk0"))
+		return 0;
+	return changes_note(changes,
+		"ovmf forgets its settings without an EFI disk: qm set %u --efidisk0 "
+		"STORAGE:1,efitype=4m",
+		config->vmid);
+}
+
+static int advise_type(const struct guest_config *config, struct changes *changes)
+{
+	const char *type = guest_config_get(config, "ostype");
+
+	if (type && strcmp(type, "other") != 0)
+		return 0;
+	return changes_note(changes,
+		"ostype is not set: it tells Windows guests (win11, …) from Linux ones (l26)");
+}
+
+int tune_advise(const struct guest_config *config, struct changes *changes)
+{
+	int r = advise_machine(config, changes);
+
+	if (r == 0)
+		r = advise_bios(config, changes);
+	return r < 0 ? r : advise_type(config, changes);
+}

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+#include "kmod-helper/base/error.h"
+#include "kmod-helper/base/file.h"
+#include "kmod-helper/base/log.h"
+#include "kmod-helper/kernel/kernel.h"
+#include "kmod-helper/operation/operation.h"
+#include <errno.h>
+#include <signal.h>
+#include <stdbool.h>
+
+/* The status of an error that means: called wrongly. An errno that no system call of ours returns.
+ */
+#define USAGE (-EBADRQC)
+
+/* What every command of the program is given: the host it works on, and how it is to speak. */
+
+enum output_format {
+	OUTPUT_TEXT,
+	OUTPUT_JSON,
+	OUTPUT_JSON_PRETTY,
+};
+
+struct context {
+	struct root root;
+	struct kernel kernel;
+	struct log log;
+	int log_level; /* the least urgent priority that is shown: LOG_WARNING with -q, LOG_DEBUG
+			  with -v */
+	unsigned int vmid; /* for the journal; 0: none */
+	enum output_format output;
+	bool dry_run;
+	bool no_color;
+	bool all;   /* list --all, detach --all */
+	bool chain; /* hook --chain */
+	bool tune;  /* attach, and so are the next four */
+	bool primary_gpu;
+	bool enable_snippets;
+	const char *machine;
+	const char *bios;
+	const char *driver;  /* bind --driver */
+	bool install_driver; /* guest --install-driver */
+	bool apply;	     /* setup, undo */
+	bool windows;	     /* setup --windows */
+	const char *mode;    /* setup --mode; NULL: share */
+	const char *command;
+};
+
+/* Set by SIGTERM, SIGINT, SIGHUP and SIGQUIT: finish the write in hand, undo, end. */
+extern volatile sig_atomic_t stop_requested;
+
+int context_open(struct context *context, const char *root, struct error *error);
+void context_close(struct context *context);
+/* Signal dispositions may be inherited from the caller: reset, and stop_requested installed. */
+void context_catch_signals(void);
+
+/* Refuses what would change something when the root is not the live one, or without root's rights.
+ */
+int context_require_live(const struct context *context, struct error *error);

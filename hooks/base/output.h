@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+#include "context.h"
+#include "kmod-helper/holder/holders.h"
+#include "kmod-helper/loan/loan.h"
+#include <json-c/json.h>
+
+/* Data goes to stdout: JSON with stable field names, or a table for people. */
+
+/* Prints and frees @object in the context's JSON format. 0, or -EIO when stdout does not take it.
+ */
+int output_json(const struct context *context, struct json_object *object, struct error *error);
+
+/* 0, or -EIO when stdout did not take what was printed. */
+int output_flush(struct error *error);
+
+void json_add_text(struct json_object *object, const char *key, const char *text);
+/* null for "" */
+void json_add_text_or_null(struct json_object *object, const char *key, const char *text);
+void json_add_number(struct json_object *object, const char *key, int64_t number);
+/* ["…", …] */
+void json_add_strings(struct json_object *object, const char *key, const struct names *strings);
+/* {"kind": "vm" or "hand", "vmid": 104 or null}; null for NULL */
+void json_add_owner(struct json_object *object, const char *key, const struct loan_owner *owner);
+/* [{"kind": "process", "container", "vm" or "kernel", "pid", "command", "guest", "node",
+ * "address"}]: those of the function @address, or all, each process once, when it is NULL. null for
+ * NULL: it cannot be known. */
+void json_add_holders(struct json_object *object, const char *key, const struct holders *holders,
+	const char *address);
+
+/* Who of @holders has the function, for a column: "VM 104", "sleep 470"; "-" nobody; "?" for NULL.
+ */
+void holders_format_short(
+	const struct holders *holders, const char *address, char *buffer, size_t size);
+
+/* True when processes can be looked into: on the live host, as root. */
+bool holders_can_be_known(const struct context *context);
+
+/* A table: rows of @columns cells each, the first row being the head; columns as wide as needed. */
+struct table {
+	size_t columns;
+	char **cells;
+	size_t count;
+};
+
+/* Appends one cell. Returns 0 or -ENOMEM. */
+int table_add(struct table *table, const char *format, ...) __attribute__((format(printf, 2, 3)));
+int table_print(const struct table *table, struct error *error);
+void table_done(struct table *table);

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "containers.h"
+
+#include "kmod-helper/base/cleanup.h"
+#include "kmod-helper/base/parse.h"
+#include "kmod-helper/base/process.h"
+#include "stop_step.h"
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+
+#define PCT "/usr/sbin/pct"
+#define STATUS_MS 20000u
+#define STATUS_AGAIN_MS 500
+#define OUTPUT_MAX 4096
+
+/* Runs pct and gives its output. -EIO when it ends badly, with its last line. */
+static int run_pct(
+	const char *const *arguments, unsigned int deadline_ms, char *output, struct error *error)
+{
+	auto_close int fd = memfd_create("pct", MFD_CLOEXEC);
+	char *line;
+	ssize_t length;
+	int status;
+	int r;
+
+	if (fd < 0)
+		return error_set_errno(error, -errno, "run " PCT);
+	r = process_run(arguments, fd, deadline_ms, &status, error);
+	if (r < 0)
+		return r;
+	length = pread(fd, output, OUTPUT_MAX - 1, 0);
+	output[length > 0 ? length : 0] = '\0';
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+		return 0;
+	text_trim(output);
+	line = strrchr(output, '\n');
+	line = line ? line + 1 : output;
+	text_make_line(line);
+	return error_set(error, -EIO, "pct %s %s ended with %d: %.400s", arguments[1], arguments[2],
+		WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), line);
+}
+
+/* "status: running" of `pct status` (PVE::CLI::pct, status). A container that is not there any more
+ * (pct: "Configuration file '…' does not exist") is not running, and nothing can start it. */
+static int read_status(const char *number, bool *ret_running, bool *ret_exists, struct error *error)
+{
+	const char *const arguments[] = {PCT, "status", number, NULL};
+	char output[OUTPUT_MAX];
+	int r = run_pct(arguments, STATUS_MS, output, error);
+
+	*ret_exists = true;
+	*ret_running = r == 0 && strstr(output, "status: running");
+	if (r == -EIO && strstr(output, "does not exist")) {
+		*ret_exists = false;
+		return 0;
+	}
+	return r;
+}
+
+static int shut_down(const struct step *step, struct error *error)
+{
+	char seconds[16], output[OUTPUT_MAX];
+	const char *const arguments[] = {
+		PCT, "shutdown", step->subject, "--timeout", seconds, NULL};
+
+	snprintf(seconds, sizeof(seconds), "%u", stop_step_ms(step) / 1000);
+	return run_pct(arguments, stop_step_ms(step) + STOP_STEP_GRACE_MS / 2, output, error);
+}
+
+static int stop_container(const struct kernel *kernel, const struct step *step, struct error *error)
+{
+	struct error why = {0};
+	bool running, exists;
+	int r = read_status(step->subject, &running, &exists, &why);
+
+	(void)kernel;
+	if (r == 0 && running)
+		r = shut_down(step, &why);
+	return r < 0 ? error_set(error, r, "stop the container %s: %s", step->subject, why.message)
+		     : 0;
+}
+
+/* A shutdown that was begun, and then stopped or given up, goes on in the container. */
+static int await_end(
+	const struct step *step, bool *ret_running, bool *ret_exists, struct error *error)
+{
+	unsigned long long end = clock_milliseconds() + stop_step_ms(step);
+	int r = read_status(step->subject, ret_running, ret_exists, error);
+
+	while (r == 0 && *ret_running && clock_milliseconds() < end) {
+		poll(NULL, 0, STATUS_AGAIN_MS);
+		r = read_status(step->subject, ret_running, ret_exists, error);
+	}
+	return r;
+}
+
+static int start_container(
+	const struct kernel *kernel, const struct step *step, struct error *error)
+{
+	const char *const arguments[] = {PCT, "start", step->subject, NULL};
+	char output[OUTPUT_MAX];
+	struct error why = {0};
+	bool running, exists;
+	int r = step->state == STEP_DONE ? read_status(step->subject, &running, &exists, &why)
+					 : await_end(step, &running, &exists, &why);
+
+	(void)kernel;
+	if (r == 0 && exists && !running)
+		r = run_pct(arguments, stop_step_ms(step), output, &why);
+	return r < 0 ? error_set(error, r, "start the container %s: %s", step->subject, why.message)
+		     : 0;
+}
+
+/* To be undone it may first have to come to its end. */
+static unsigned int container_deadline_ms(const struct step *step)
+{
+	return stop_step_ms(step) + stop_step_deadline_ms(step);
+}
+
+const struct operation container_operations[] = {
+	{.name = "stop-container",
+		.apply = stop_container,
+		.undo = start_container,
+		.deadline_ms = container_deadline_ms},
+	{.name = NULL},
+};

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "loan_life.h"
+
+#include "kmod-helper/base/cleanup.h"
+#include "kmod-helper/loan/lock.h"
+#include "kmod-helper/plan/plan.h"
+#include "vm_state.h"
+#include <errno.h>
+#include <unistd.h>
+
+static bool is_returning(const struct loan *loan)
+{
+	return loan->state == LOAN_RETURNING && !loan_find_stuck(loan, NULL);
+}
+
+bool loan_life_is_returning(struct context *context, const struct loan *loan)
+{
+	return is_returning(loan) && loan_is_busy(&context->root, loan);
+}
+
+/* Whoever has the lock is at work on that. */
+static bool is_locked_returning(struct context *context, const struct loan_owner *owner)
+{
+	cleanup(loan_done) struct loan loan = {0};
+
+	return loan_read(&context->root, owner, &loan, NULL) == 0 && is_returning(&loan);
+}
+
+int loan_life_lock(struct context *context, const struct loan_owner *owner, struct error *error)
+{
+	unsigned int deadline_ms = LOAN_LOCK_MS;
+	char name[32], text[32];
+	int fd;
+
+	if (owner->kind == LOAN_OWNER_VM)
+		snprintf(name, sizeof(name), "vm-%u", owner->vmid);
+	else
+		snprintf(name, sizeof(name), "hand-%ld", owner->iommu_group);
+	loan_owner_format(owner, text, sizeof(text));
+	while ((fd = lock_take(&context->root, name, deadline_ms, error)) == -EBUSY &&
+		is_locked_returning(context, owner)) {
+		if (stop_requested)
+			return error_set(error, -EINTR, "stopped by a signal");
+		if (deadline_ms == LOAN_LOCK_MS)
+			log_write(&context->log, LOG_NOTICE,
+				"what was lent (%s) is on its way home: waiting for that", text);
+		deadline_ms = LOAN_LOCK_MS / 20;
+	}
+	return fd == -EBUSY
+		? error_set(error, fd,
+			  "another gpu-ferry works on what was lent (%s): wait for that, "
+			  "`gpu-ferry status` says what it does",
+			  text)
+		: fd;
+}
+
+int loan_life_adopt(struct context *context, struct loan *loan, struct loan_function *function)
+{
+	function->use = LOAN_TAKEN;
+	return plan_adopt(&context->kernel, function, &loan->steps);
+}
+
+int loan_life_settle(struct context *context, struct loan *loan, struct error *error)
+{
+	const struct step *stuck = loan_find_stuck(loan, NULL);
+
+	if (stuck)
+		return error_set(error, -EBUSY,
+			"%s is overdue: process %d still waits in its driver (gpu-ferry status %s)",
+			stuck->subject, (int)stuck->child, stuck->subject);
+	if (loan->child != getpid() &&
+		loan_await(&context->root, loan, loan->write_deadline_ms) < 0)
+		return error_set(error, -EBUSY,
+			"process %d, left by a hook that was killed, is still at work: try again when "
+			"it has ended",
+			(int)loan->child);
+	loan->child = 0;
+	return 0;
+}
+
+int loan_life_begin(struct context *context, const struct loan_owner *owner,
+	const struct settings *settings, struct loan *ret, struct error *error)
+{
+	int r = loan_read(&context->root, owner, ret, error);
+
+	if (r == -ENOENT) {
+		loan_init(ret, owner);
+		r = 0;
+	} else if (r == 0) {
+		r = loan_life_settle(context, ret, error);
+	}
+	ret->write_deadline_ms = settings->write_deadline_seconds * 1000;
+	ret->slow_write_deadline_ms = settings->slow_write_deadline_seconds * 1000;
+	ret->return_wait_ms = settings->return_wait_seconds * 1000;
+	return r;
+}
+
+static const struct loan_function *find_borrowed(const struct loan *lent, const struct loan *loan)
+{
+	for (size_t i = 0; i < loan->function_count; i++) {
+		const struct loan_function *function = &loan->functions[i];
+
+		if (function->use == LOAN_BORROWED && loan_find(lent, function->address))
+			return function;
+	}
+	return NULL;
+}
+
+int loan_life_check_borrowers(struct context *context, const struct loan *lent, struct error *error)
+{
+	cleanup(loans_done) struct loans loans = {0};
+	int r = lent->owner.kind == LOAN_OWNER_HAND ? loans_read(&context->root, &loans, error) : 0;
+
+	for (size_t i = 0; r == 0 && i < loans.count; i++) {
+		const struct loan *loan = &loans.items[i];
+		const struct loan_function *function = find_borrowed(lent, loan);
+
+		if (function && loan->owner.kind == LOAN_OWNER_VM &&
+			!vm_is_gone(&context->root, &context->kernel, loan->owner.vmid))
+			return error_set(error, -EBUSY,
+				"%s was lent by hand and VM %u has it now: stop it",
+				function->address, loan->owner.vmid);
+	}
+	return r;
+}
+
+bool loan_life_is_due(struct context *context, const struct loan *loan)
+{
+	if (loan_is_busy(&context->root, loan) || loan_find_stuck(loan, NULL))
+		return false;
+	if (loan->owner.kind == LOAN_OWNER_HAND)
+		return loan->state != LOAN_LENT &&
+			loan_life_check_borrowers(context, loan, NULL) == 0;
+	return vm_is_gone(&context->root, &context->kernel, loan->owner.vmid);
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "operations.h"
+
+#include "containers.h"
+#include "kmod-helper/operation/attribute.h"
+#include "kmod-helper/operation/binding.h"
+#include "kmod-helper/operation/console.h"
+#include "kmod-helper/operation/unload.h"
+#include "units.h"
+#include "windows.h"
+
+static const struct operation *const tables[] = {attribute_operations, binding_operations,
+	console_operations, container_operations, unit_operations, unload_operations,
+	windows_operations, NULL};
+
+struct executor operations_executor(const struct context *context)
+{
+	return (struct executor){
+		.root = &context->root,
+		.kernel = &context->kernel,
+		.tables = tables,
+		.log = &context->log,
+	};
+}

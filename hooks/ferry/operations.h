@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+#include "hooks/base/context.h"
+#include "kmod-helper/plan/executor.h"
+
+/* All operations that the steps of plans and loans may name: the lower floors', and ours. */
+
+/* The executor for this host's steps. It never stops half-way: who may be stopped sets .stop. */
+struct executor operations_executor(const struct context *context);

@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "return.h"
+#include "loan_life.h"
+
+#include "conf/pve/reservation.h"
+#include "kmod-helper/base/cleanup.h"
+#include "kmod-helper/base/process.h"
+#include "kmod-helper/holder/holders.h"
+#include "kmod-helper/loan/lock.h"
+#include "kmod-helper/plan/plan.h"
+#include "operations.h"
+#include "vm_state.h"
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+/* An alternative that Proxmox took on its own and left on vfio-pci has no steps yet. Nobody else's:
+ * neither another loan's nor reserved by a VM. */
+static int claim_alternatives(struct context *context, struct loan *loan)
+{
+	cleanup(reservations_done) struct reservations reservations = {0};
+	cleanup(loans_done) struct loans loans = {0};
+	struct error ignored;
+	int r = 0;
+
+	if (loans_read(&context->root, &loans, &ignored) < 0 ||
+		reservations_read(&context->root, &reservations, &ignored) < 0)
+		return 0;
+	for (size_t i = 0; r == 0 && i < loan->function_count; i++) {
+		struct loan_function *function = &loan->functions[i];
+		char now[PCI_DRIVER_SIZE];
+
+		if (function->use != LOAN_ALTERNATIVE || loans_find(&loans, function->address) ||
+			strcmp(function->home_driver, function->target) == 0 ||
+			reservation_owner(&reservations, &context->root, function->address,
+				loan->owner.vmid, time(NULL), NULL) ||
+			pci_read_driver(&context->kernel, function->address, now, sizeof(now)) <
+				0 ||
+			strcmp(now, function->target) != 0)
+			continue;
+		r = loan_life_adopt(context, loan, function);
+	}
+	return r;
+}
+
+static bool is_awaited(const struct loan *loan, size_t index)
+{
+	for (size_t i = 0; i < index; i++) {
+		if (loan->functions[i].use == LOAN_TAKEN &&
+			loan->functions[i].iommu_group == loan->functions[index].iommu_group)
+			return true;
+	}
+	return false;
+}
+
+static int await_groups(struct context *context, const struct loan *loan, struct error *error)
+{
+	unsigned long long end = clock_milliseconds() + loan->return_wait_ms;
+
+	for (size_t i = 0; i < loan->function_count; i++) {
+		const struct loan_function *function = &loan->functions[i];
+		unsigned long long now = clock_milliseconds();
+		int r;
+
+		if (function->use != LOAN_TAKEN || is_awaited(loan, i))
+			continue;
+		r = holders_await_group(&context->kernel, function->iommu_group,
+			now < end ? (unsigned int)(end - now) : 0, error);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* On a driver of the host's own (bind --driver) it is used like any other device, for as long as
+ * that pleases somebody: not waited for, and nothing is changed. */
+static int refuse_held(struct context *context, const struct loan *loan, struct error *error)
+{
+	auto_free const char **addresses = calloc(loan->function_count + 1, sizeof(*addresses));
+	cleanup(holders_done) struct holders holders = {0};
+	char now[PCI_DRIVER_SIZE], text[HOLDERS_TEXT_SIZE];
+	size_t count = 0;
+	int r;
+
+	if (!addresses)
+		return error_set_errno(error, -ENOMEM, "look for holders");
+	for (size_t i = 0; i < loan->function_count; i++) {
+		const struct loan_function *function = &loan->functions[i];
+
+		if (function->use == LOAN_TAKEN && !pci_driver_is_vfio(function->target) &&
+			pci_read_driver(&context->kernel, function->address, now, sizeof(now)) ==
+				0 &&
+			strcmp(now, function->target) == 0)
+			addresses[count++] = function->address;
+	}
+	r = count
+		? holders_that_stay(&context->kernel, NULL, addresses, count, NULL, &holders, error)
+		: 0;
+	holders_drop_kernel(&holders);
+	if (r < 0 || !holders.count)
+		return r;
+	holders_format(&holders, text, sizeof(text));
+	return error_set(error, -EBUSY, "it is in use by %s: end that first", text);
+}
+
+/* A driver may bind a device that is gone: home, and yet of no use. */
+static void tell_dead(struct context *context, const struct loan *loan)
+{
+	for (size_t i = 0; i < loan->function_count; i++) {
+		const char *address = loan->functions[i].address;
+
+		if (loan->functions[i].use == LOAN_TAKEN && !loan_find_stuck(loan, address) &&
+			pci_is_dead(&context->kernel, address))
+			log_step(&context->log, LOG_WARNING, address, NULL,
+				"%s came back, but does not answer (its configuration space reads "
+				"ff): it fell off the bus; power the host off and on",
+				address);
+	}
+}
+
+int return_steps(struct context *context, struct loan *loan, struct error *error)
+{
+	const struct executor executor = operations_executor(context);
+	struct error later = {0};
+	int r;
+
+	if (loan->state != LOAN_OVERDUE)
+		loan->state = LOAN_RETURNING;
+	r = executor_undo(&executor, loan, NULL, error);
+	tell_dead(context, loan);
+	if (r == 0 && loan->steps.count == 0)
+		return loan_remove(&context->root, &loan->owner, error);
+	if (loan->state != LOAN_OVERDUE)
+		loan->state = LOAN_OWED;
+	if (loan_write(&context->root, loan, &later) < 0)
+		log_write(&context->log, LOG_ERR, "%s", later.message);
+	return r;
+}
+
+static void tell_static(struct context *context, const struct loan *loan)
+{
+	for (size_t i = 0; i < loan->function_count; i++) {
+		const struct loan_function *function = &loan->functions[i];
+
+		if (function->use == LOAN_STATIC)
+			log_step(&context->log, LOG_INFO, function->address, NULL,
+				"%s stays on %s, where it was before", function->address,
+				function->target);
+		else if (function->use == LOAN_BORROWED)
+			log_step(&context->log, LOG_INFO, function->address, NULL,
+				"%s stays on %s: it is lent by hand", function->address,
+				function->target);
+	}
+}
+
+/* What others did while we waited for the lock or for the group counts: read again once locked. */
+static int return_locked(
+	struct context *context, const struct loan_owner *owner, bool if_due, struct error *error)
+{
+	cleanup(loan_done) struct loan loan = {0};
+	int r = loan_read(&context->root, owner, &loan, error);
+
+	if (r == -ENOENT)
+		return 0;
+	if (r < 0)
+		return r;
+	r = loan_life_settle(context, &loan, error);
+	if (r < 0 || (if_due && !loan_life_is_due(context, &loan)))
+		return r;
+	r = loan_life_check_borrowers(context, &loan, error);
+	if (r < 0)
+		return r;
+	if (claim_alternatives(context, &loan) < 0)
+		return error_set_errno(error, -ENOMEM, "give the devices back");
+	tell_static(context, &loan);
+	return return_steps(context, &loan, error);
+}
+
+/* Nothing is locked while we wait. */
+static int await_users(struct context *context, const struct loan_owner *owner, struct error *error)
+{
+	cleanup(loan_done) struct loan loan = {0};
+	int r = loan_read(&context->root, owner, &loan, error);
+
+	if (r == 0)
+		r = loan_life_check_borrowers(context, &loan, error);
+	if (r == 0)
+		r = claim_alternatives(context, &loan);
+	if (r == 0)
+		r = await_groups(context, &loan, error);
+	if (r == 0)
+		r = refuse_held(context, &loan, error);
+	return r;
+}
+
+/* A VM that starts looks at a loan by hand under its group's lock, and then borrows from it. A VM's
+ * own loan is taken over under that VM's lock alone. */
+static int lock_hand_group(struct context *context, const struct loan_owner *owner,
+	struct locks *ret, struct error *error)
+{
+	return owner->kind == LOAN_OWNER_HAND
+		? locks_take_groups(
+			  &context->root, &owner->iommu_group, 1, LOAN_LOCK_MS, ret, error)
+		: 0;
+}
+
+static int return_any(
+	struct context *context, const struct loan_owner *owner, bool if_due, struct error *error)
+{
+	cleanup(locks_done) struct locks group = {0};
+	auto_close int lock = -1;
+	char name[32];
+	int r = await_users(context, owner, error);
+
+	loan_owner_format(owner, name, sizeof(name));
+	if (r == -ENOENT)
+		return 0;
+	if (r == 0) {
+		lock = loan_life_lock(context, owner, error);
+		r = lock < 0 ? lock : lock_hand_group(context, owner, &group, error);
+	}
+	if (r == 0)
+		r = return_locked(context, owner, if_due, error);
+	/* when all was home, for who tells a backup's start from others */
+	if (r == 0)
+		lock_mark(lock);
+	return r < 0 ? error_wrap(error, r, "return what was lent (%s)", name) : 0;
+}
+
+int return_loan(struct context *context, const struct loan_owner *owner, struct error *error)
+{
+	return return_any(context, owner, false, error);
+}
+
+int return_if_due(struct context *context, const struct loan_owner *owner, struct error *error)
+{
+	return return_any(context, owner, true, error);
+}
+
+int return_gone(struct context *context, const struct loan_owner *except, unsigned int *ret_count,
+	struct error *error)
+{
+	cleanup(loans_done) struct loans loans = {0};
+	unsigned int count = 0;
+	int first = loans_read(&context->root, &loans, error);
+
+	if (first < 0)
+		return first;
+	for (size_t i = 0; i < loans.count; i++) {
+		const struct loan *loan = &loans.items[i];
+		struct error why = {0};
+		int r;
+
+		if ((except && loan_owner_equal(&loan->owner, except)) ||
+			!loan_life_is_due(context, loan))
+			continue;
+		count++;
+		r = return_if_due(context, &loan->owner, &why);
+		if (r < 0 && first == 0) {
+			first = r;
+			*error = why;
+		}
+	}
+	if (first == 0 && loans.unreadable.status < 0) {
+		*error = loans.unreadable;
+		first = loans.unreadable.status;
+	}
+	if (ret_count)
+		*ret_count = count;
+	return first;
+}

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "stop_step.h"
+
+#include "kmod-helper/base/parse.h"
+
+unsigned int stop_step_ms(const struct step *step)
+{
+	unsigned long long seconds;
+
+	/* a loan that somebody has edited */
+	if (parse_unsigned(step->argument, 10, 3600, &seconds) < 0)
+		return STOP_STEP_GRACE_MS;
+	return (unsigned int)seconds * 1000;
+}
+
+unsigned int stop_step_deadline_ms(const struct step *step)
+{
+	return stop_step_ms(step) + STOP_STEP_GRACE_MS;
+}

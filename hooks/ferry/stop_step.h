@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+#include "kmod-helper/loan/step.h"
+
+/* What the steps that stop a service or a container have in common: their time limit. */
+
+/* What such a step is given beyond its own time: for pct, and for systemd to answer. */
+#define STOP_STEP_GRACE_MS 30000u
+
+/* The argument of a `stop-` step, "60" seconds. */
+unsigned int stop_step_ms(const struct step *step);
+/* How long the executor lets it run. */
+unsigned int stop_step_deadline_ms(const struct step *step);

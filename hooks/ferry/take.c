@@ -1,0 +1,600 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "take.h"
+
+#include "conf/pve/reservation.h"
+#include "kmod-helper/base/cleanup.h"
+#include "kmod-helper/base/process.h"
+#include "kmod-helper/holder/holders.h"
+#include "kmod-helper/loan/lock.h"
+#include "kmod-helper/operation/binding.h"
+#include "loan_life.h"
+#include "make_room.h"
+#include "operations.h"
+#include "return.h"
+#include "vm_state.h"
+#include "windows.h"
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <time.h>
+
+#define GROUP_LOCK_MS 5000
+#define HOME_AGAIN_MS 200
+#define MAKE_ROOM_TIMES 3 /* what was stopped may give way to another that is to be stopped */
+
+/* The loan of somebody else that the function is in, its alternatives not counted. */
+static const struct loan *find_foreign(
+	const struct loans *loans, const struct loan_owner *owner, const char *address)
+{
+	const struct loan *found = NULL;
+
+	for (size_t i = 0; i < loans->count; i++) {
+		const struct loan *loan = &loans->items[i];
+		const struct loan_function *function = loan_find(loan, address);
+
+		if (!function || function->use == LOAN_ALTERNATIVE ||
+			loan_owner_equal(&loan->owner, owner))
+			continue;
+		/* a VM that borrowed it from a hand counts before the hand */
+		if (!found || loan->owner.kind == LOAN_OWNER_VM)
+			found = loan;
+	}
+	return found;
+}
+
+static bool is_gone(struct context *context, const struct loan *loan)
+{
+	return loan->owner.kind == LOAN_OWNER_VM && !loan_is_busy(&context->root, loan) &&
+		vm_is_gone(&context->root, &context->kernel, loan->owner.vmid);
+}
+
+/* One line for a card, not one for each of its functions. @told: the last one that had a line. */
+static bool is_told(const char *told, const char *address)
+{
+	return told && pci_same_card(told, address);
+}
+
+static bool is_borrowable(const struct loan *foreign, const struct plan_function *function)
+{
+	return foreign->owner.kind == LOAN_OWNER_HAND && function->loan.use == LOAN_BORROWED;
+}
+
+static int block_reserved(struct context *context, const struct take_request *request,
+	const struct loans *loans, const struct plan_function *function, const char **told,
+	struct plan *plan)
+{
+	const char *address = function->now.address;
+	const struct loan *foreign = find_foreign(loans, &request->owner, address);
+	char name[32];
+
+	if (is_told(*told, address) || function->loan.use == LOAN_ALTERNATIVE)
+		return 0;
+	if (!foreign || is_borrowable(foreign, function) || is_gone(context, foreign))
+		return 0;
+	*told = address;
+	loan_owner_format(&foreign->owner, name, sizeof(name));
+	if (loan_life_is_returning(context, foreign)) {
+		plan->is_returning = true;
+		return plan_block(plan, BLOCKER_RESERVED,
+			"%s was lent (%s) and is on its way home: a start waits for that", address,
+			name);
+	}
+	return plan_block(plan, BLOCKER_RESERVED, "%s is lent (%s, on %s) since %s: %s", address,
+		name, function->now.driver, foreign->since,
+		foreign->owner.kind == LOAN_OWNER_VM ? "stop that VM first"
+						     : "`gpu-ferry unbind` it first");
+}
+
+static int block_reservations(struct context *context, const struct take_request *request,
+	struct plan *plan, struct error *error)
+{
+	cleanup(reservations_done) struct reservations reservations = {0};
+	unsigned int own = request->owner.kind == LOAN_OWNER_VM ? request->owner.vmid : 0;
+	const char *told = NULL;
+	int r = reservations_read(&context->root, &reservations, error);
+
+	for (size_t i = 0; r == 0 && i < plan->function_count; i++) {
+		const char *address = plan->functions[i].now.address;
+		unsigned int vmid;
+
+		if (plan->functions[i].loan.use == LOAN_ALTERNATIVE || is_told(told, address))
+			continue;
+		vmid = reservation_owner(
+			&reservations, &context->root, address, own, time(NULL), NULL);
+		if (!vmid)
+			continue;
+		told = address;
+		if (plan_block(plan, BLOCKER_RESERVED,
+			    "%s is reserved by VM %u "
+			    "(/run/qemu-server/pci-id-reservations)",
+			    address, vmid) < 0)
+			r = error_set_errno(error, -ENOMEM, "plan the handover");
+	}
+	return r;
+}
+
+static bool is_on_target(const struct plan_function *function)
+{
+	return strcmp(function->now.driver, function->loan.target) == 0;
+}
+
+/* What their drivers have now is recorded: a driver that does not let go hides it. */
+static void record_nodes(struct plan *plan, const struct nodes *nodes)
+{
+	for (size_t i = 0; i < plan->function_count; i++) {
+		struct loan_function *function = &plan->functions[i].loan;
+
+		if (*function->address && !is_on_target(&plan->functions[i]))
+			nodes_format(
+				nodes, function->address, function->nodes, sizeof(function->nodes));
+	}
+}
+
+static int find_held(
+	struct context *context, const struct loans *loans, struct plan *plan, struct error *error)
+{
+	auto_free const char **addresses = calloc(plan->function_count + 1, sizeof(*addresses));
+	cleanup(nodes_done) struct nodes nodes = {0};
+	size_t count = 0;
+	int r;
+
+	if (!addresses)
+		return error_set_errno(error, -ENOMEM, "look for holders");
+	/* what stays where it is (static, borrowed, taken before) may be held by its own QEMU */
+	for (size_t i = 0; i < plan->function_count; i++) {
+		const struct plan_function *function = &plan->functions[i];
+
+		if (function->loan.use == LOAN_TAKEN && !is_on_target(function))
+			addresses[count++] = function->now.address;
+	}
+	holders_done(&plan->holders);
+	if (count == 0)
+		return 0;
+	r = holders_that_stay(
+		&context->kernel, loans, addresses, count, &nodes, &plan->holders, error);
+	if (r == 0)
+		record_nodes(plan, &nodes);
+	return r;
+}
+
+static bool is_allowed(const struct settings *settings, const char *address)
+{
+	for (size_t i = 0; i < settings->allow.count; i++) {
+		if (pci_device_has(settings->allow.names[i], address))
+			return true;
+	}
+	return false;
+}
+
+/* A module's count is a guess, a process is none: `allow` overrules the guess. */
+static void drop_allowed(const struct settings *settings, struct holders *holders)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < holders->count; i++) {
+		if (holders->items[i].kind != HOLDER_KERNEL ||
+			!is_allowed(settings, holders->items[i].address))
+			holders->items[kept++] = holders->items[i];
+	}
+	holders->count = kept;
+}
+
+static int add_held(struct context *context, const struct settings *settings,
+	const struct loans *loans, struct plan *plan, struct error *error)
+{
+	int r = find_held(context, loans, plan, error);
+
+	if (r < 0)
+		return r;
+	drop_allowed(settings, &plan->holders);
+	binding_accept_counts(&context->kernel, &plan->holders, &plan->steps);
+	r = make_room_plan(settings, plan);
+	return r < 0 ? error_set_errno(error, r, "plan the handover") : 0;
+}
+
+/* The settings' words for power and reset, as the lower floor takes them. */
+static struct attribute_wish *make_wishes(const struct device_settings *devices)
+{
+	struct attribute_wish *wishes = calloc(devices->count + 1, sizeof(*wishes));
+
+	for (size_t i = 0; wishes && i < devices->count; i++)
+		wishes[i] = (struct attribute_wish){
+			.address = devices->items[i].address,
+			.name = devices->items[i].attribute,
+			.value = devices->items[i].value,
+		};
+	return wishes;
+}
+
+int take_plan(struct context *context, const struct take_request *request,
+	const struct loans *loans, struct plan *plan, struct error *error)
+{
+	auto_free struct attribute_wish *wishes = make_wishes(&request->settings->devices);
+	const struct plan_request plan_request = {
+		.host = request->host,
+		.wants = request->wants,
+		.want_count = request->want_count,
+		.allow = (const char *const *)request->settings->allow.names,
+		.allow_count = request->settings->allow.count,
+		.refuse_boot_display = request->settings->boot_display == BOOT_DISPLAY_REFUSE,
+		.attributes = {.items = wishes, .count = request->settings->devices.count},
+		.own = loans_find_owner(loans, &request->owner),
+		.loans = loans,
+	};
+	const char *told = NULL;
+	int r;
+
+	if (!wishes)
+		return error_set_errno(error, -ENOMEM, "plan the handover");
+	r = plan_make(&context->kernel, &plan_request, plan, error);
+	if (r == 0 && request->windows)
+		r = windows_plan(context, request->settings->windows_blacklist, request->owner.vmid,
+			plan, error);
+	for (size_t i = 0; r == 0 && i < plan->function_count; i++) {
+		r = block_reserved(context, request, loans, &plan->functions[i], &told, plan);
+		if (r < 0)
+			error_set_errno(error, r, "plan the handover");
+	}
+	if (r == 0)
+		r = block_reservations(context, request, plan, error);
+	if (r == 0)
+		r = add_held(context, request->settings, loans, plan, error);
+	return r;
+}
+
+int take_refusal(const struct plan *plan, struct error *error)
+{
+	if (plan->blocker_count == 1)
+		return error_set(error, -EBUSY, "%s", plan->blockers[0].message);
+	return error_set(error, -EBUSY, "%s (and %zu more: gpu-ferry plan)",
+		plan->blockers[0].message, plan->blocker_count - 1);
+}
+
+static int lock_groups(struct context *context, const struct take_request *request,
+	struct locks *ret, struct error *error)
+{
+	auto_free long *groups = calloc(request->want_count + 1, sizeof(*groups));
+	size_t count = 0;
+
+	if (!groups)
+		return error_set_errno(error, -ENOMEM, "take the groups' locks");
+	for (size_t i = 0; i < request->want_count; i++) {
+		const struct pci_function *function =
+			pci_find(request->host, request->wants[i].address);
+
+		if (function && !request->wants[i].alternative &&
+			function->iommu_group != PCI_NO_GROUP)
+			groups[count++] = function->iommu_group;
+	}
+	return locks_take_groups(&context->root, groups, count, GROUP_LOCK_MS, ret, error);
+}
+
+/* Another's loan as it is under its lock. -EAGAIN when it is not what the plan was made with: a
+ * return was under way. */
+static int lock_lender(struct context *context, const struct loan *seen, int *ret_lock,
+	struct loan *ret, struct error *error)
+{
+	int r;
+
+	*ret_lock = loan_life_lock(context, &seen->owner, error);
+	if (*ret_lock < 0)
+		return *ret_lock;
+	r = loan_read(&context->root, &seen->owner, ret, error);
+	if (r == -ENOENT)
+		return -EAGAIN;
+	if (r == 0 &&
+		(ret->state != seen->state || strcmp(ret->since, seen->since) != 0 ||
+			ret->steps.count != seen->steps.count))
+		return -EAGAIN;
+	return r;
+}
+
+/* What @function of the plan is in a gone VM's loan; NULL when it is not to come from there. It may
+ * be in ours too: somebody died between the writing of the one and of the other. */
+static const struct loan_function *find_inherited(
+	const struct plan_function *function, const struct loan *from)
+{
+	const struct loan_function *found = loan_find(from, function->now.address);
+
+	return found && found->use != LOAN_ALTERNATIVE && function->loan.use != LOAN_ALTERNATIVE
+		? found
+		: NULL;
+}
+
+static bool has_inheritance(const struct plan *plan, const struct loan *from)
+{
+	for (size_t i = 0; i < plan->function_count; i++) {
+		if (find_inherited(&plan->functions[i], from))
+			return true;
+	}
+	return false;
+}
+
+/* Whole groups. What is written first is ours: a death in between loses nothing. */
+static int inherit_from(struct context *context, const struct loan *seen, const struct plan *plan,
+	struct loan *loan, struct error *error)
+{
+	cleanup(loan_done) struct loan from = {0};
+	auto_close int lock = -1;
+	int r = lock_lender(context, seen, &lock, &from, error);
+
+	for (size_t i = 0; r == 0 && i < plan->function_count; i++) {
+		const char *address = plan->functions[i].now.address;
+		const struct loan_function *function = find_inherited(&plan->functions[i], &from);
+
+		if (!function)
+			continue;
+		log_step(&context->log, LOG_INFO, address, NULL,
+			"%s and its group come straight from VM %u", address, from.owner.vmid);
+		if (loan_move_group(&from, loan, function->iommu_group) < 0)
+			r = error_set_errno(error, -ENOMEM, "take over %s", address);
+	}
+	if (r == 0)
+		r = loan_write(&context->root, loan, error);
+	if (r < 0)
+		return r;
+	return from.function_count ? loan_write(&context->root, &from, error)
+				   : loan_remove(&context->root, &from.owner, error);
+}
+
+/* The card of a gone VM that still owes its return goes straight over: the owner is rewritten, the
+ * homes are kept. That the VM is gone, the plan has seen. */
+static int inherit(struct context *context, const struct loans *loans, const struct plan *plan,
+	struct loan *loan, struct error *error)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < loans->count; i++) {
+		const struct loan *from = &loans->items[i];
+
+		if (from->owner.kind == LOAN_OWNER_VM &&
+			!loan_owner_equal(&from->owner, &loan->owner) &&
+			has_inheritance(plan, from))
+			r = inherit_from(context, from, plan, loan, error);
+	}
+	return r;
+}
+
+static bool is_wanted(const struct plan *plan, const struct loan_function *function)
+{
+	for (size_t i = 0; i < plan->function_count; i++) {
+		if (strcmp(plan->functions[i].now.address, function->address) == 0)
+			return plan->functions[i].loan.use != LOAN_ALTERNATIVE ||
+				function->use == LOAN_ALTERNATIVE;
+	}
+	return false;
+}
+
+/* What the standing loan has and this start does not ask for any more goes home. */
+static int drop_unwanted(struct context *context, const struct executor *executor,
+	const struct plan *plan, struct loan *loan, struct error *error)
+{
+	int first = 0;
+
+	for (size_t i = loan->function_count; i-- > 0;) {
+		char address[PCI_ADDRESS_SIZE];
+
+		if (is_wanted(plan, &loan->functions[i]))
+			continue;
+		strcpy(address, loan->functions[i].address);
+		log_step(&context->log, LOG_INFO, address, NULL,
+			"%s is not asked for any more: it goes home", address);
+		if (executor_undo(executor, loan, address, first ? NULL : error) < 0)
+			first = -EIO;
+		else
+			loan_drop_function(loan, address);
+	}
+	return first;
+}
+
+static int run_plan(
+	struct context *context, const struct plan *plan, struct loan *loan, struct error *error)
+{
+	struct executor executor = operations_executor(context);
+	struct error later = {0};
+	int r;
+
+	executor.stop = &stop_requested;
+	loan->state = LOAN_TAKING;
+	r = drop_unwanted(context, &executor, plan, loan, error);
+	if (r == 0)
+		r = windows_drop(&executor, plan, loan, error);
+	if (r == 0 && plan_record(plan, loan) < 0)
+		r = error_set_errno(error, -ENOMEM, "record the loan");
+	if (r == 0)
+		r = executor_apply(&executor, loan, error);
+	if (r == 0) {
+		loan->state = LOAN_LENT;
+		r = loan_write(&context->root, loan, error);
+	}
+	if (r == 0)
+		return 0;
+	if (return_steps(context, loan, &later) < 0)
+		log_write(&context->log, LOG_ERR, "still owed: %s", later.message);
+	return r;
+}
+
+static void tell_notices(struct context *context, const struct plan *plan)
+{
+	for (size_t i = 0; i < plan->notice_count; i++)
+		log_step(&context->log, LOG_NOTICE, plan->notices[i].address, NULL, "NOTICE: %s",
+			plan->notices[i].message);
+}
+
+/* What take_locked found to be done first: the plan begins with it. */
+#define MAKE_ROOM_FIRST 1
+
+static int take_locked(struct context *context, const struct take_request *request,
+	struct plan *plan, struct error *error)
+{
+	cleanup(loans_done) struct loans loans = {0};
+	cleanup(loan_done) struct loan loan = {0};
+	int r = loans_read(&context->root, &loans, error);
+
+	if (r == 0 && loans.unreadable.status < 0) {
+		*error = loans.unreadable;
+		r = loans.unreadable.status;
+	}
+	if (r == 0)
+		r = take_plan(context, request, &loans, plan, error);
+	if (r == 0 && plan->blocker_count)
+		r = take_refusal(plan, error);
+	if (r < 0)
+		return r;
+	if (make_room_is_needed(plan))
+		return MAKE_ROOM_FIRST;
+	r = loan_life_begin(context, &request->owner, request->settings, &loan, error);
+	if (r == 0)
+		r = inherit(context, &loans, plan, &loan, error);
+	if (r < 0)
+		return r;
+	tell_notices(context, plan);
+	make_room_sort(&loan.steps);
+	return run_plan(context, plan, &loan, error);
+}
+
+/* Who has the lock of a group for that long is in the loans: better than the lock's name. */
+static void refuse_by_name(
+	struct context *context, const struct take_request *request, struct error *error)
+{
+	cleanup(loans_done) struct loans loans = {0};
+	cleanup(plan_done) struct plan plan = {0};
+
+	if (loans_read(&context->root, &loans, NULL) == 0 &&
+		take_plan(context, request, &loans, &plan, NULL) == 0 && plan.blocker_count)
+		take_refusal(&plan, error);
+}
+
+/* One try, with the groups locked. */
+static int try_to_take(struct context *context, const struct take_request *request,
+	struct plan *plan, struct error *error)
+{
+	cleanup(locks_done) struct locks groups = {0};
+	int r = lock_groups(context, request, &groups, error);
+
+	if (r == -EBUSY)
+		refuse_by_name(context, request, error);
+	if (r < 0)
+		return r;
+	r = take_locked(context, request, plan, error);
+	if (r != -EAGAIN)
+		return r;
+	/* a gone VM's return was under way: it is over now */
+	plan_done(plan);
+	r = take_locked(context, request, plan, error);
+	return r == -EAGAIN ? error_set(error, -EBUSY,
+				      "the card is being returned by another process: try again")
+			    : r;
+}
+
+/* A taking that takes several tries: others are to end, to be stopped, or to bring home what they
+ * had, in between. */
+struct patience {
+	unsigned long long end, home_end;
+	bool has_waited, has_waited_for_home;
+	unsigned int room_count;
+};
+
+static bool may_wait(const struct take_request *request, const struct plan *plan, int r,
+	const struct patience *patience)
+{
+	return r == -EBUSY && plan->is_held && plan->blocker_count == 1 &&
+		request->settings->busy == BUSY_WAIT && clock_milliseconds() < patience->end;
+}
+
+static void wait_a_while(struct context *context, const struct take_request *request,
+	const struct plan *plan, struct patience *patience)
+{
+	char text[HOLDERS_TEXT_SIZE];
+
+	if (!patience->has_waited) {
+		holders_format(&plan->holders, text, sizeof(text));
+		log_write(&context->log, LOG_NOTICE,
+			"the card is in use by %s: waiting up to %u s for that to end", text,
+			request->settings->busy_wait_seconds);
+	}
+	patience->has_waited = true;
+	make_room_wait(&plan->holders);
+}
+
+/* A return comes to its end, or is overdue: that is no reason to wait any more. */
+static bool may_wait_for_home(const struct plan *plan, int r, const struct patience *patience)
+{
+	return r == -EBUSY && plan->is_returning && clock_milliseconds() < patience->home_end;
+}
+
+static void wait_for_home(
+	struct context *context, const struct error *error, struct patience *patience)
+{
+	if (!patience->has_waited_for_home)
+		log_write(&context->log, LOG_NOTICE, "%s", error->message);
+	patience->has_waited_for_home = true;
+	poll(NULL, 0, HOME_AGAIN_MS);
+}
+
+static int make_room(struct context *context, const struct take_request *request,
+	const struct plan *plan, struct patience *patience, struct error *error)
+{
+	char text[HOLDERS_TEXT_SIZE];
+
+	if (patience->room_count < MAKE_ROOM_TIMES) {
+		int r = make_room_run(context, &request->owner, request->settings, plan, error);
+
+		/* one that failed has been given back already */
+		patience->room_count += r == 0;
+		return r;
+	}
+	holders_format(&plan->holders, text, sizeof(text));
+	return error_set(error, -EBUSY,
+		"%s was stopped and uses the card again: find out what starts it", text);
+}
+
+/* Between two tries nothing but the VM's own loan is locked, and the host may change. */
+static int take_patiently(struct context *context, const struct take_request *request,
+	struct patience *patience, struct error *error)
+{
+	cleanup(pci_functions_done) struct pci_functions fresh = {0};
+	struct take_request now = *request;
+
+	for (;;) {
+		cleanup(plan_done) struct plan plan = {0};
+		int r = try_to_take(context, &now, &plan, error);
+
+		if (r == MAKE_ROOM_FIRST) {
+			r = make_room(context, &now, &plan, patience, error);
+			if (r < 0)
+				return r;
+		} else if (may_wait(&now, &plan, r, patience)) {
+			wait_a_while(context, &now, &plan, patience);
+		} else if (may_wait_for_home(&plan, r, patience)) {
+			wait_for_home(context, error, patience);
+		} else {
+			return r;
+		}
+		if (stop_requested)
+			return error_set(error, -EINTR, "stopped by a signal");
+		pci_functions_done(&fresh);
+		r = pci_scan(&context->kernel, &fresh, error);
+		if (r < 0)
+			return r;
+		now.host = &fresh;
+	}
+}
+
+int take_run(struct context *context, const struct take_request *request, struct error *error)
+{
+	const struct settings *settings = request->settings;
+	unsigned long long now = clock_milliseconds();
+	struct patience patience = {
+		.end = now + settings->busy_wait_seconds * 1000ull,
+		.home_end = now + settings->slow_write_deadline_seconds * 1000ull +
+			settings->write_deadline_seconds * 1000ull,
+	};
+	auto_close int lock = loan_life_lock(context, &request->owner, error);
+	struct error later = {0};
+	int r = lock < 0 ? lock : take_patiently(context, request, &patience, error);
+
+	if (r < 0 && patience.room_count && make_room_undo(context, &request->owner, &later) < 0)
+		log_write(&context->log, LOG_ERR, "still owed: %s", later.message);
+	return r;
+}

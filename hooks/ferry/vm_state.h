@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+#include "kmod-helper/kernel/kernel.h"
+#include <stdbool.h>
+
+/*
+ * Is a VM there? A VM is running while a live process is its QEMU: the pid in
+ * /run/qemu-server/VMID.pid (PVE/QemuServer/Helpers.pm, vm_running_locally), or anything but swtpm
+ * in qemu.slice/VMID.scope. It is gone when it is not running and nobody holds its config's lock,
+ * which Proxmox holds from before pre-start until after post-start, sometimes for minutes.
+ */
+bool vm_is_gone(const struct root *root, const struct kernel *kernel, unsigned int vmid);
+
+/* The pid of its QEMU; 0 when it is not running. */
+pid_t vm_pid(const struct root *root, const struct kernel *kernel, unsigned int vmid);

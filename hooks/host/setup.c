@@ -1,0 +1,581 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "setup.h"
+
+#include "conf/host/kernel_arguments.h"
+#include "conf/host/line_edit.h"
+#include "conf/text.h"
+#include "kmod-helper/base/cleanup.h"
+#include "setup_devices.h"
+#include <stdarg.h>
+#include <string.h>
+
+#define HEAD "# Written by `gpu-ferry setup`; `gpu-ferry undo` takes it back.\n"
+
+/* What is at work on one plan. */
+struct planning {
+	struct context *context;
+	const struct setup_wish *wish;
+	struct host_setup *setup;
+	struct names gpu_modules; /* drivers of any GPU of this host */
+	struct names arguments;	  /* of the kernel, to stand in our file */
+	struct error *error;
+};
+
+void host_setup_done(struct host_setup *setup)
+{
+	boot_command_line_done(&setup->line);
+	modprobe_files_done(&setup->modprobe);
+	manifest_done(&setup->manifest);
+	file_edits_done(&setup->edits);
+	names_done(&setup->notices);
+}
+
+unsigned int host_setup_refresh_of(const char *path)
+{
+	/* mkinitramfs copies all of /etc/modprobe.d */
+	if (strncmp(path, "etc/modprobe.d/", strlen("etc/modprobe.d/")) == 0 ||
+		strcmp(path, INITRAMFS_MODULES_PATH) == 0)
+		return REFRESH_INITRAMFS;
+	if (strncmp(path, GRUB_DEFAULTS_PATH, strlen(GRUB_DEFAULTS_PATH)) == 0 ||
+		strcmp(path, KERNEL_COMMAND_LINE_PATH) == 0)
+		return REFRESH_BOOT_LOADER;
+	return 0;
+}
+
+static int no_memory(const struct planning *planning)
+{
+	return error_set_errno(planning->error, -ENOMEM, "plan the host's set-up");
+}
+
+static int notice(const struct planning *planning, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+static int notice(const struct planning *planning, const char *format, ...)
+{
+	char text[512];
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(text, sizeof(text), format, arguments);
+	va_end(arguments);
+	return names_add(&planning->setup->notices, text) < 0 ? no_memory(planning) : 0;
+}
+
+static bool is_ours(const char *path)
+{
+	return strcmp(path, SETUP_GRUB_PATH) == 0 || strcmp(path, SETUP_MODULES_PATH) == 0 ||
+		strcmp(path, SETUP_OPTIONS_PATH) == 0 || strcmp(path, SETUP_BLACKLIST_PATH) == 0;
+}
+
+static int add_once(struct names *names, const char *name)
+{
+	return kernel_arguments_have(names, name) ? 0 : names_add(names, name);
+}
+
+/* ---- files of our own */
+
+static bool text_equal(const char *left, const char *right)
+{
+	return left && right ? strcmp(left, right) == 0 : left == right;
+}
+
+/* Only what we wrote, and nobody has touched since, is overwritten or deleted. */
+static int own_check(
+	const struct planning *planning, const struct file_edit *edit, const char *wanted)
+{
+	const struct manifest_edit *known = manifest_find(&planning->setup->manifest, edit->path);
+
+	if (!edit->before || text_equal(edit->before, wanted))
+		return 0;
+	if (!known)
+		return error_set(planning->error, -EEXIST,
+			"write /%s: a file that is not gpu-ferry's is there: move it away, then try "
+			"again",
+			edit->path);
+	if (!text_equal(edit->before, known->written) &&
+		!(known->has_previous && text_equal(edit->before, known->previous)))
+		return error_set(planning->error, -EEXIST,
+			"write /%s: somebody has changed it since gpu-ferry wrote it: move those lines "
+			"into a file of their own and put it back, or delete it, then try again",
+			edit->path);
+	return 0;
+}
+
+/* @text NULL: the file is not to be there. */
+static int own_set(const struct planning *planning, const char *path, const char *text)
+{
+	struct file_edit *edit = NULL;
+	int r = file_edits_open(
+		&planning->context->root, path, &planning->setup->edits, &edit, planning->error);
+
+	/* an own file that is not wanted, nor known to be ours, is somebody's: leave it */
+	if (r == 0 && !text && !manifest_find(&planning->setup->manifest, path))
+		return 0;
+	if (r == 0)
+		r = own_check(planning, edit, text);
+	if (r < 0)
+		return r;
+	return file_edit_set(edit, text) < 0 ? no_memory(planning) : 0;
+}
+
+/* @before, each of @names with @between in between, @after; or no file when there are none. */
+static int own_list(const struct planning *planning, const char *path, const char *before,
+	const struct names *names, const char *between, const char *after)
+{
+	auto_free char *text = NULL;
+	size_t size;
+	FILE *stream;
+
+	if (!names->count)
+		return own_set(planning, path, NULL);
+	stream = open_memstream(&text, &size);
+	if (!stream)
+		return no_memory(planning);
+	fputs(before, stream);
+	for (size_t i = 0; i < names->count; i++)
+		fprintf(stream, "%s%s", i ? between : "", names->names[i]);
+	fputs(after, stream);
+	if (fclose(stream) == EOF || !text)
+		return no_memory(planning);
+	return own_set(planning, path, text);
+}
+
+/* ---- other people's files */
+
+/* Replaces the edit's text by @text, which it owns; a file with nothing left in it goes. */
+static int edit_take(const struct planning *planning, struct file_edit *edit, char *text)
+{
+	if (!text)
+		return no_memory(planning);
+	free(edit->after);
+	edit->after = text;
+	if (text_is_blank(text))
+		return file_edit_set(edit, NULL);
+	return 0;
+}
+
+/* Where it cannot be edited, a notice says so: 0 then too. *@ret is NULL then. */
+static int edit_open(const struct planning *planning, const char *path, struct file_edit **ret)
+{
+	struct error why = {0};
+	int r = file_edits_open(&planning->context->root, path, &planning->setup->edits, ret, &why);
+
+	if (r == 0 && !(*ret)->after)
+		*ret = NULL;
+	if (r < 0 && r != -ENOMEM) {
+		*ret = NULL;
+		return notice(planning, "left alone: %s", why.message);
+	}
+	return r < 0 ? no_memory(planning) : 0;
+}
+
+static int remove_word(const struct planning *planning, const char *path, unsigned int line,
+	unsigned int count, const char *word)
+{
+	struct file_edit *edit = NULL;
+	char *text = NULL;
+	int r = edit_open(planning, path, &edit);
+
+	if (r < 0 || !edit)
+		return r;
+	r = line_edit_remove_word(edit->after, line, count, word, &text);
+	if (r == -ENOENT)
+		return notice(planning, "left alone: /%s:%u: cannot tell where %s is put there",
+			path, line, word);
+	return edit_take(planning, edit, text);
+}
+
+static int remove_lines(const struct planning *planning, const struct modprobe_line *line)
+{
+	struct file_edit *edit = NULL;
+	int r = edit_open(planning, line->path, &edit);
+
+	if (r < 0 || !edit)
+		return r;
+	return edit_take(
+		planning, edit, line_edit_remove(edit->after, line->line, line->line_count));
+}
+
+/* ---- the kernel's command line */
+
+/* All the modules of a "modprobe.blacklist=" list, or some, are drivers of GPUs. */
+static size_t count_gpu_modules(const struct planning *planning, const char *list, size_t *ret_all)
+{
+	auto_free char *copy = strdup(list);
+	size_t count = 0;
+	char *rest = copy;
+	char *name;
+
+	for (*ret_all = 0; copy && (name = strsep(&rest, ",")); (*ret_all)++)
+		count += kernel_arguments_have(&planning->gpu_modules, name);
+	return count;
+}
+
+/* The list of "modprobe.blacklist=" or the kernel's own "module_blacklist="; NULL: it is neither.
+ */
+static const char *blacklist_of(const char *argument)
+{
+	const char *list = kernel_argument_value(argument, "modprobe.blacklist");
+
+	return list ? list : kernel_argument_value(argument, "module_blacklist");
+}
+
+/* "nouveau.modeset=0" */
+static bool argument_is_modeset(const struct planning *planning, const char *argument)
+{
+	char name[128];
+
+	for (size_t i = 0; i < planning->gpu_modules.count; i++) {
+		snprintf(name, sizeof(name), "%s.modeset=0", planning->gpu_modules.names[i]);
+		if (strcmp(argument, name) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Where NVIDIA's driver is installed, keeping nouveau away is right. */
+static bool argument_is_a_choice(const struct planning *planning, const char *argument)
+{
+	const char *list = blacklist_of(argument);
+	const char *modules = list ? list : argument;
+
+	return strstr(modules, "nouveau") && !strstr(modules, "nvidia") &&
+		setup_nvidia_is_installed(planning->context);
+}
+
+/* True when setup decides about the argument: the guide's, and what keeps drivers from cards. */
+static bool argument_is_setups(const struct planning *planning, const char *argument)
+{
+	static const char *const guides[] = {"intel_iommu=on", "amd_iommu=on", "iommu=pt",
+		"intel_iommu=off", "amd_iommu=off", "iommu=off"};
+	const char *blacklist = blacklist_of(argument);
+	size_t all, gpus;
+
+	for (size_t i = 0; i < sizeof(guides) / sizeof(guides[0]); i++) {
+		if (strcmp(argument, guides[i]) == 0)
+			return true;
+	}
+	if (blacklist) {
+		gpus = count_gpu_modules(planning, blacklist, &all);
+		return gpus && gpus == all;
+	}
+	return kernel_argument_value(argument, "vfio-pci.ids") ||
+		argument_is_modeset(planning, argument);
+}
+
+/* amd_iommu knows no "on" (Documentation/admin-guide/kernel-parameters.txt); iommu=pt is a choice.
+ */
+static bool argument_is_wanted(const char *argument, const char *needed)
+{
+	return strcmp(argument, "iommu=pt") == 0 || (needed && strcmp(argument, needed) == 0);
+}
+
+/* A list that names other modules too is for a person to change; and there are hosts that do not
+ * come up without nomodeset. */
+static int note_kept_lines(const struct planning *planning, const struct boot_argument *argument)
+{
+	const char *blacklist = blacklist_of(argument->text);
+	size_t all;
+
+	if (strcmp(argument->text, "nomodeset") == 0)
+		return notice(planning,
+			"left alone: /%s:%u: nomodeset: with it most drivers take no GPU",
+			argument->path, argument->line);
+	if (!blacklist || !count_gpu_modules(planning, blacklist, &all))
+		return 0;
+	return notice(planning, "left alone: /%s:%u: %s: it names other modules too",
+		argument->path, argument->line, argument->text);
+}
+
+static int plan_argument(
+	struct planning *planning, const struct boot_argument *argument, const char *needed)
+{
+	bool systemd_boot = planning->setup->loader.kind == BOOT_LOADER_SYSTEMD_BOOT;
+	bool wanted = argument_is_wanted(argument->text, needed);
+
+	if (!argument_is_setups(planning, argument->text))
+		return note_kept_lines(planning, argument);
+	if (argument_is_a_choice(planning, argument->text))
+		return notice(planning, "left alone: /%s:%u: %s: NVIDIA's driver is installed",
+			argument->path, argument->line, argument->text);
+	if (wanted && add_once(&planning->arguments, argument->text) < 0)
+		return no_memory(planning);
+	/* with systemd-boot there is only one file: what is wanted can stay in it */
+	if (strcmp(argument->path, SETUP_GRUB_PATH) == 0 || (systemd_boot && wanted))
+		return 0;
+	return remove_word(
+		planning, argument->path, argument->line, argument->line_count, argument->text);
+}
+
+/* GRUB: a file of ours; systemd-boot: the one line. */
+static int put_arguments(const struct planning *planning, const char *needed)
+{
+	const struct host_setup *setup = planning->setup;
+	struct file_edit *edit = NULL;
+	int r;
+
+	if (setup->loader.kind == BOOT_LOADER_GRUB)
+		return own_list(planning, SETUP_GRUB_PATH,
+			HEAD "GRUB_CMDLINE_LINUX_DEFAULT=\"$GRUB_CMDLINE_LINUX_DEFAULT ",
+			&planning->arguments, " ", "\"\n");
+	if (!needed || kernel_arguments_have(&planning->arguments, needed))
+		return 0;
+	r = file_edits_open(&planning->context->root, KERNEL_COMMAND_LINE_PATH,
+		&planning->setup->edits, &edit, planning->error);
+	if (r < 0)
+		return r;
+	return edit_take(
+		planning, edit, line_edit_append_word(edit->after ? edit->after : "", needed));
+}
+
+/* Files change in the order in which they are opened here: what moves into ours stands there before
+ * it goes elsewhere, or a run that goes on where one was killed would not find it any more. */
+static int open_ours_first(const struct planning *planning)
+{
+	struct file_edit *edit = NULL;
+
+	if (planning->setup->loader.kind != BOOT_LOADER_GRUB)
+		return 0;
+	return file_edits_open(&planning->context->root, SETUP_GRUB_PATH, &planning->setup->edits,
+		&edit, planning->error);
+}
+
+/* Nothing is needed where an argument that is not setup's gives it: "intel_iommu=on,sm_on". */
+static const char *find_needed(const struct planning *planning)
+{
+	const char *needed = boot_iommu_argument(&planning->context->root);
+	const struct boot_argument *given =
+		needed ? boot_command_line_find(&planning->setup->line, needed) : NULL;
+
+	return given && strcmp(given->text, needed) != 0 ? NULL : needed;
+}
+
+static int tell_unknown(const struct planning *planning, const char *needed)
+{
+	const struct host_setup *setup = planning->setup;
+
+	/* what the running kernel was given, somebody has set by hand */
+	if (needed && setup->loader.kind != BOOT_LOADER_GRUB &&
+		!kernel_arguments_give(&setup->line.running, needed))
+		return error_set(planning->error, -ENOSYS,
+			"set %s, which this kernel needs: %s: put it on the kernel command line by "
+			"hand, reboot, then try again",
+			needed, setup->line.unknown.message);
+	return notice(planning, "the kernel command line that is set is not known: %s",
+		setup->line.unknown.message);
+}
+
+static int plan_command_line(struct planning *planning)
+{
+	const char *needed = find_needed(planning);
+	const struct host_setup *setup = planning->setup;
+	bool grub = setup->loader.kind == BOOT_LOADER_GRUB;
+	bool unknown = setup->line.unknown.status < 0;
+	int r = open_ours_first(planning);
+
+	if (r == 0 && unknown)
+		r = tell_unknown(planning, needed);
+	if (r < 0 || (unknown && !grub))
+		return r;
+	for (size_t i = 0; r == 0 && i < setup->line.configured_count; i++)
+		r = plan_argument(planning, &setup->line.configured[i], needed);
+	if (r == 0 && needed && grub && add_once(&planning->arguments, needed) < 0)
+		return no_memory(planning);
+	return r < 0 ? r : put_arguments(planning, needed);
+}
+
+/* ---- modprobe.d */
+
+static bool line_is_ids(const struct modprobe_line *line)
+{
+	auto_free char *ids = NULL;
+
+	if (line->kind != MODPROBE_OPTIONS || strcmp(line->module, "vfio_pci") != 0)
+		return false;
+	ids = modprobe_option_value(line->arguments, "ids");
+	return ids;
+}
+
+/* "blacklist nouveau", "install nouveau /bin/false", "options nouveau modeset=0" */
+static bool line_is_blacklist(const struct planning *planning, const struct modprobe_line *line)
+{
+	return kernel_arguments_have(&planning->gpu_modules, line->module) &&
+		modprobe_line_blocks(line);
+}
+
+static bool file_blacklists(const struct host_setup *setup, const char *path, const char *module)
+{
+	for (size_t i = 0; i < setup->modprobe.count; i++) {
+		const struct modprobe_line *line = &setup->modprobe.lines[i];
+
+		if (line->kind == MODPROBE_BLACKLIST && strcmp(line->path, path) == 0 &&
+			strcmp(line->module, module) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Where NVIDIA's driver is installed, its package keeps nouveau away: that is no guide's line. */
+static bool line_is_a_choice(const struct planning *planning, const struct modprobe_line *line)
+{
+	return strcmp(line->module, "nouveau") == 0 &&
+		setup_nvidia_is_installed(planning->context) &&
+		!file_blacklists(planning->setup, line->path, "nvidia");
+}
+
+/* Only @name goes; other options of the module stay. */
+static int remove_option(
+	const struct planning *planning, const struct modprobe_line *line, const char *name)
+{
+	cleanup(names_done) struct names words = {0};
+
+	if (kernel_arguments_split(line->arguments, &words) < 0)
+		return no_memory(planning);
+	if (words.count == 1)
+		return remove_lines(planning, line);
+	for (size_t i = 0; i < words.count; i++) {
+		int r = 0;
+
+		if (kernel_argument_value(words.names[i], name))
+			r = remove_word(
+				planning, line->path, line->line, line->line_count, words.names[i]);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int plan_line(const struct planning *planning, const struct modprobe_line *line)
+{
+	bool ids = line_is_ids(line);
+	bool blacklist = line_is_blacklist(planning, line);
+
+	if ((!ids && !blacklist) || is_ours(line->path))
+		return 0;
+	if (strncmp(line->path, "etc/", 4) != 0)
+		return notice(planning,
+			"left alone: /%s:%u: %s %s: a package's, or another program's", line->path,
+			line->line, modprobe_kind_name(line->kind), line->module);
+	if (ids)
+		return remove_option(planning, line, "ids");
+	if (line_is_a_choice(planning, line))
+		return notice(planning,
+			"left alone: /%s:%u: %s nouveau: NVIDIA's driver is installed", line->path,
+			line->line, modprobe_kind_name(line->kind));
+	if (line->kind == MODPROBE_OPTIONS)
+		return remove_option(planning, line, "modeset");
+	return remove_lines(planning, line);
+}
+
+static int put_options(const struct planning *planning)
+{
+	cleanup(names_done) struct names ids = {0};
+	cleanup(names_done) struct names modules = {0};
+	auto_free char *softdeps = NULL;
+	size_t size;
+	FILE *stream;
+	int r = setup_devices_ids(planning->wish, &ids);
+
+	if (r == 0)
+		r = setup_devices_modules(planning->context, planning->wish, &modules);
+	if (r < 0)
+		return no_memory(planning);
+	stream = open_memstream(&softdeps, &size);
+	if (!stream)
+		return no_memory(planning);
+	fputc('\n', stream);
+	for (size_t i = 0; i < modules.count; i++)
+		fprintf(stream, "softdep %s pre: vfio-pci\n", modules.names[i]);
+	if (fclose(stream) == EOF || !softdeps)
+		return no_memory(planning);
+	return own_list(
+		planning, SETUP_OPTIONS_PATH, HEAD "options vfio-pci ids=", &ids, ",", softdeps);
+}
+
+static int put_blacklist(const struct planning *planning)
+{
+	cleanup(names_done) struct names modules = {0};
+
+	if (planning->wish->windows &&
+		setup_devices_blacklist(planning->context, planning->wish, &modules) < 0)
+		return no_memory(planning);
+	return own_list(
+		planning, SETUP_BLACKLIST_PATH, HEAD "blacklist ", &modules, "\nblacklist ", "\n");
+}
+
+static int plan_modprobe(const struct planning *planning)
+{
+	const struct modprobe_files *files = &planning->setup->modprobe;
+	int r = 0;
+
+	/* from the last line on, so that the numbers of those before stay right */
+	for (size_t i = files->count; r == 0 && i-- > 0;)
+		r = plan_line(planning, &files->lines[i]);
+	for (size_t i = 0; r == 0 && i < files->unread.count; i++)
+		r = notice(planning, "%s", files->unread.names[i]);
+	if (r == 0)
+		r = put_options(planning);
+	return r < 0 ? r : put_blacklist(planning);
+}
+
+static int note_devices(const struct planning *planning)
+{
+	const struct setup_wish *wish = planning->wish;
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < wish->function_count; i++) {
+		if (wish->functions[i]->boot_display)
+			r = notice(planning,
+				"%s is the display that the host boots with: its console goes dark "
+				"when vfio-pci takes it",
+				wish->functions[i]->address);
+		if (r == 0 && setup_driver_is_built_in(planning->context, wish->functions[i]))
+			r = notice(planning,
+				"%s stays with its driver at boot: %s is built into the kernel, and "
+				"comes before vfio-pci; a start of the VM takes it all the same",
+				wish->functions[i]->address, wish->functions[i]->driver);
+	}
+	return r;
+}
+
+static int plan_all(struct planning *planning)
+{
+	struct host_setup *setup = planning->setup;
+	int r = plan_command_line(planning);
+
+	if (r == 0)
+		r = note_devices(planning);
+	if (r == 0)
+		r = own_set(
+			planning, SETUP_MODULES_PATH, HEAD "vfio\nvfio_iommu_type1\nvfio_pci\n");
+	if (r == 0)
+		r = plan_modprobe(planning);
+	for (size_t i = 0; i < setup->edits.count; i++) {
+		if (file_edit_is_change(&setup->edits.items[i]))
+			setup->refreshes |= host_setup_refresh_of(setup->edits.items[i].path);
+	}
+	return r;
+}
+
+int host_setup_find(struct context *context, const struct setup_wish *wish,
+	const struct pci_functions *host, struct host_setup *ret, struct error *error)
+{
+	struct planning planning = {.context = context, .wish = wish, .setup = ret, .error = error};
+	int r = setup_devices_check(context, wish, host, error);
+
+	if (r == 0)
+		r = manifest_read(&context->root, &ret->manifest, error);
+	if (r < 0)
+		return r;
+	boot_loader_find(&context->root, &ret->loader);
+	r = boot_command_line_read(&context->root, &ret->loader, &ret->line, error);
+	if (r == 0)
+		r = modprobe_files_read(&context->root, &ret->modprobe, error);
+	if (r == 0 && setup_gpu_modules(context, host, &planning.gpu_modules) < 0)
+		r = no_memory(&planning);
+	if (r == 0)
+		r = plan_all(&planning);
+	names_done(&planning.gpu_modules);
+	names_done(&planning.arguments);
+	return r;
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+#include "conf/host/boot_loader.h"
+#include "conf/host/edits.h"
+#include "conf/host/modprobe_files.h"
+#include "hooks/base/context.h"
+#include "setup_devices.h"
+
+/*
+ * What the host's set-up has to be for a mode, and the changes that lead there: files of our own,
+ * and lines that somebody has put into other files by hand, after a guide, moved into ours or taken
+ * out. Nothing is written here.
+ */
+
+#define SETUP_GRUB_PATH "etc/default/grub.d/gpu-ferry.cfg"
+#define SETUP_MODULES_PATH "etc/modules-load.d/gpu-ferry.conf"
+#define SETUP_OPTIONS_PATH "etc/modprobe.d/gpu-ferry.conf"
+#define SETUP_BLACKLIST_PATH "etc/modprobe.d/gpu-ferry-blacklist.conf"
+
+struct host_setup {
+	struct boot_loader loader;
+	struct boot_command_line line;
+	struct modprobe_files modprobe;
+	struct manifest manifest;
+	struct file_edits edits;
+	struct names notices;	/* what a person should know, one line each */
+	unsigned int refreshes; /* for these edits */
+};
+
+/* 0; -ENODEV, -EBUSY when a device of the wish cannot be dedicated; -EEXIST when a file of ours is
+ * there and not ours, or changed since; -ENOSYS when an argument is needed and the boot loader is
+ * unknown; the errors of manifest_read and file_edits_open. @ret must be zeroed; free with
+ * host_setup_done also on failure. */
+int host_setup_find(struct context *context, const struct setup_wish *wish,
+	const struct pci_functions *host, struct host_setup *ret, struct error *error);
+void host_setup_done(struct host_setup *setup);
+
+/* What changing @path asks for: REFRESH_… bits. */
+unsigned int host_setup_refresh_of(const char *path);

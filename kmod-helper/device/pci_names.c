@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "pci_names.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <pci/pci.h>
+#include <setjmp.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+struct device_names {
+	struct pci_access *access;
+};
+
+/*
+ * libpci takes a line of pci.ids that it cannot read for a reason to end the program. Its callback
+ * must not return and is given no context, so the way out is a jump to where the file was asked
+ * for.
+ */
+static _Thread_local jmp_buf load_failed;
+
+__attribute__((noreturn, format(printf, 1, 2))) static void error_jump(char *message, ...)
+{
+	(void)message;
+	longjmp(load_failed, 1);
+}
+
+__attribute__((format(printf, 1, 2))) static void warning_ignore(char *message, ...)
+{
+	(void)message;
+}
+
+/* What was read before a bad line stays known; libpci does not try again. */
+static void load_names(struct pci_access *access)
+{
+	if (setjmp(load_failed) == 0)
+		pci_load_name_list(access);
+}
+
+int device_names_open(struct device_names **ret, struct error *error)
+{
+	struct device_names *names = calloc(1, sizeof(*names));
+
+	if (!names)
+		return error_set_errno(error, -ENOMEM, "read the names of PCI devices");
+	/* no pci_init: it would look for a way to reach the devices, and end the program without */
+	names->access = pci_alloc();
+	names->access->error = error_jump;
+	names->access->warning = warning_ignore;
+	names->access->debug = warning_ignore;
+	/* no cache in a home folder, which is only for names asked of the network */
+	names->access->id_lookup_mode = 0;
+	load_names(names->access);
+	*ret = names;
+	return 0;
+}
+
+void device_names_close(struct device_names *names)
+{
+	if (!names)
+		return;
+	pci_cleanup(names->access);
+	free(names);
+}
+
+static int size_limited(size_t size)
+{
+	return size > INT_MAX ? INT_MAX : (int)size;
+}
+
+/* What it returns is the buffer, or a complaint that the buffer is small: then it holds a cut name.
+ */
+void device_name(struct device_names *names, uint16_t vendor_id, uint16_t device_id, char *buffer,
+	size_t size)
+{
+	pci_lookup_name(names->access, buffer, size_limited(size),
+		PCI_LOOKUP_VENDOR | PCI_LOOKUP_DEVICE | PCI_LOOKUP_NO_HWDB, vendor_id, device_id);
+}
+
+void device_class_name(struct device_names *names, uint16_t class_code, char *buffer, size_t size)
+{
+	pci_lookup_name(names->access, buffer, size_limited(size),
+		PCI_LOOKUP_CLASS | PCI_LOOKUP_NO_HWDB, class_code);
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+#include "kmod-helper/base/error.h"
+#include <stddef.h>
+#include <stdint.h>
+
+/* Names of vendors and devices from pci.ids through libpci; the only user of libpci. No function of
+ * libpci that touches a device is called (reading config space wakes a sleeping card). */
+
+struct device_names;
+
+/* 0 or -ENOMEM. A missing pci.ids is no error: names are then "Device 10de:2704". libpci's default
+ * error callback ends the process, so one of our own is set. */
+int device_names_open(struct device_names **ret, struct error *error);
+void device_names_close(struct device_names *names);
+
+/* "NVIDIA Corporation AD103 [GeForce RTX 4080]" into @buffer; always NUL-terminated. */
+void device_name(struct device_names *names, uint16_t vendor_id, uint16_t device_id, char *buffer,
+	size_t size);
+/* "VGA compatible controller" for class 0x0300; always NUL-terminated. */
+void device_class_name(struct device_names *names, uint16_t class_code, char *buffer, size_t size);

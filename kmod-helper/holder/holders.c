@@ -1,0 +1,481 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "holders.h"
+
+#include "kmod-helper/base/cleanup.h"
+#include "kmod-helper/base/parse.h"
+#include "kmod-helper/base/process.h"
+#include "kmod-helper/device/driver_use.h"
+#include <errno.h>
+#include <string.h>
+
+#define WAIT_STEP_MS 200
+#define UDEV_QUEUE "run/udev/queue"
+#define UDEV_UNIT "systemd-udevd.service"
+#define UDEV_STEP_MS 20
+#define UDEV_LOOKS 250
+
+/* The pass while it runs: what the process @pid was seen with. */
+struct search {
+	const struct kernel *kernel;
+	const struct nodes *nodes;
+	bool *hits; /* one for each node */
+	bool has_hits;
+	pid_t pid;
+	struct holders holders;
+};
+
+void holders_done(struct holders *holders)
+{
+	free(holders->items);
+	*holders = (struct holders){0};
+}
+
+int holders_add(struct holders *holders, const struct holder *holder)
+{
+	struct holder *grown = reallocarray(holders->items, holders->count + 1, sizeof(*grown));
+
+	if (!grown)
+		return -ENOMEM;
+	holders->items = grown;
+	grown[holders->count++] = *holder;
+	return 0;
+}
+
+void holders_drop_kernel(struct holders *holders)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < holders->count; i++) {
+		if (holders->items[i].kind != HOLDER_KERNEL)
+			holders->items[kept++] = holders->items[i];
+	}
+	holders->count = kept;
+}
+
+/* The number after @prefix in @text, followed by @end; 0 when there is none. */
+static unsigned int number_after(const char *text, const char *prefix, char end)
+{
+	const char *found = strstr(text, prefix);
+	unsigned long long number;
+	char digits[16];
+	size_t length;
+
+	if (!found)
+		return 0;
+	found += strlen(prefix);
+	length = strspn(found, "0123456789");
+	if (length >= sizeof(digits) || found[length] != end)
+		return 0;
+	memcpy(digits, found, length);
+	digits[length] = '\0';
+	return parse_unsigned(digits, 10, VMID_MAX, &number) < 0 ? 0 : (unsigned int)number;
+}
+
+/* "0::/system.slice/nvidia-persistenced.service": the outermost service, which is the system
+ * manager's own ("/user.slice/…/user@1000.service/app.slice/….service"). */
+static void read_unit(const char *text, char *ret, size_t size)
+{
+	static const char suffix[] = ".service";
+	const char *end = strstr(text, suffix);
+	const char *start = end;
+
+	if (!end || (end[strlen(suffix)] && !strchr("/\n", end[strlen(suffix)])))
+		return;
+	while (start > text && start[-1] != '/')
+		start--;
+	end += strlen(suffix);
+	if ((size_t)(end - start) < size) {
+		memcpy(ret, start, (size_t)(end - start));
+		ret[end - start] = '\0';
+	}
+}
+
+/* /proc/PID/cgroup: "0::/lxc/105/…", "0::/qemu.slice/104.scope" */
+static void read_cgroup(const struct kernel *kernel, struct holder *holder)
+{
+	char path[64], text[4096];
+
+	snprintf(path, sizeof(path), "proc/%d/cgroup", (int)holder->pid);
+	if (kernel_read(kernel, path, text, sizeof(text)) < 0)
+		return;
+	if ((holder->guest = number_after(text, "/lxc/", '/')) ||
+		(holder->guest = number_after(text, "/lxc/", '\n')) ||
+		(holder->guest = number_after(text, "/lxc/", '\0')))
+		holder->kind = HOLDER_CONTAINER;
+	else if ((holder->guest = number_after(text, "qemu.slice/", '.')))
+		holder->kind = HOLDER_VM;
+	else
+		read_unit(text, holder->unit, sizeof(holder->unit));
+}
+
+static int add_process(struct search *search, const struct node *node)
+{
+	struct holder holder = {.kind = HOLDER_PROCESS, .pid = search->pid};
+	char path[64];
+
+	snprintf(holder.node, sizeof(holder.node), "%s", node->name);
+	snprintf(holder.address, sizeof(holder.address), "%s", node->address);
+	snprintf(path, sizeof(path), "proc/%d/comm", (int)search->pid);
+	if (kernel_read(search->kernel, path, holder.command, sizeof(holder.command)) < 0)
+		strcpy(holder.command, "?");
+	/* a process may call itself what it likes */
+	text_make_line(holder.command);
+	read_cgroup(search->kernel, &holder);
+	return holders_add(&search->holders, &holder);
+}
+
+static bool is_known(const struct search *search, const struct node *node)
+{
+	for (size_t i = 0; i < search->holders.count; i++) {
+		const struct holder *holder = &search->holders.items[i];
+
+		if (holder->pid == search->pid && strcmp(holder->address, node->address) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Who has a card's own node, has the shared ones for that card. Who has none may have been given
+ * any card through them: nvidia's remove() waits for such a one, too. */
+static bool counts(const struct search *search, const struct node *node)
+{
+	if (node->kind == NODE_OTHER)
+		return false;
+	for (size_t i = 0; node->kind == NODE_SHARED && i < search->nodes->count; i++) {
+		enum node_kind kind = search->nodes->items[i].kind;
+
+		if (search->hits[i] && (kind == NODE_CARD || kind == NODE_OTHER))
+			return false;
+	}
+	return true;
+}
+
+/* All of one process has been seen. */
+static int finish_process(struct search *search)
+{
+	int r = 0;
+
+	for (size_t i = 0; search->has_hits && r == 0 && i < search->nodes->count; i++) {
+		const struct node *node = &search->nodes->items[i];
+
+		if (search->hits[i] && counts(search, node) && !is_known(search, node))
+			r = add_process(search, node);
+	}
+	if (search->has_hits)
+		memset(search->hits, 0, search->nodes->count * sizeof(*search->hits));
+	search->has_hits = false;
+	return r;
+}
+
+static int see_device(void *data, pid_t pid, dev_t device)
+{
+	struct search *search = data;
+
+	if (pid != search->pid) {
+		if (finish_process(search) < 0)
+			return -ENOMEM;
+		search->pid = pid;
+	}
+	for (size_t i = 0; i < search->nodes->count; i++) {
+		if (search->nodes->items[i].device == device)
+			search->hits[i] = search->has_hits = true;
+	}
+	return 0;
+}
+
+int holders_of_nodes(const struct kernel *kernel, const struct nodes *nodes, struct holders *ret,
+	struct error *error)
+{
+	auto_free bool *hits = calloc(nodes->count + 1, sizeof(*hits));
+	struct search search = {.kernel = kernel, .nodes = nodes, .hits = hits};
+	int r = hits ? 0 : -ENOMEM;
+
+	if (r == 0 && nodes->count)
+		r = kernel->ops->devices_in_use(kernel->context, see_device, &search);
+	if (r == 0)
+		r = finish_process(&search);
+	if (r < 0) {
+		holders_done(&search.holders);
+		return error_set_errno(error, r, "look for holders in /proc");
+	}
+	*ret = search.holders;
+	return 0;
+}
+
+static const struct loan *find_stuck_loan(const struct loans *loans, const char *address)
+{
+	for (size_t i = 0; loans && i < loans->count; i++) {
+		if (loan_find_stuck(&loans->items[i], address))
+			return &loans->items[i];
+	}
+	return NULL;
+}
+
+/* A driver on its way out has taken its nodes off the kernel's list already. */
+static int add_recorded(const struct kernel *kernel, const struct loan *loan, const char *address,
+	struct nodes *nodes)
+{
+	const struct loan_function *function = loan_find(loan, address);
+	int r;
+
+	if (!function)
+		return 0;
+	r = nodes_parse(function->nodes, address, nodes);
+	return r < 0 ? r : nodes_collect_group(kernel, function->iommu_group, address, nodes);
+}
+
+int holders_of_stuck(const struct kernel *kernel, const struct loan *loan, const char *address,
+	struct holders *ret, struct error *error)
+{
+	cleanup(nodes_done) struct nodes nodes = {0};
+
+	if (add_recorded(kernel, loan, address, &nodes) < 0)
+		return error_set_errno(error, -ENOMEM, "look for the nodes of %s", address);
+	return holders_of_nodes(kernel, &nodes, ret, error);
+}
+
+bool holders_have(const struct holders *holders, const char *address)
+{
+	for (size_t i = 0; i < holders->count; i++) {
+		if (strcmp(holders->items[i].address, address) == 0)
+			return true;
+	}
+	return false;
+}
+
+static bool is_leaving(const struct loan *loan, const char *address)
+{
+	for (size_t i = 0; i < loan->steps.count; i++) {
+		const struct step *step = &loan->steps.items[i];
+
+		if ((step->state == STEP_STARTED || step->state == STEP_STUCK) &&
+			strcmp(step->subject, address) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Whose driver is in remove(), or stuck there, is none of the driver's devices any more, but its
+ * users count in the module: they are nobody else's. */
+static bool is_leaving_elsewhere(
+	const struct kernel *kernel, const struct loans *loans, const char *address)
+{
+	char driver[PCI_DRIVER_SIZE];
+
+	if (!loans || pci_read_driver(kernel, address, driver, sizeof(driver)) < 0)
+		return false;
+	for (size_t i = 0; i < loans->count; i++) {
+		const struct loan *loan = &loans->items[i];
+
+		for (size_t k = 0; k < loan->function_count; k++) {
+			if (strcmp(loan->functions[k].home_driver, driver) == 0 &&
+				is_leaving(loan, loan->functions[k].address))
+				return true;
+		}
+	}
+	return false;
+}
+
+static int add_kernel_users(const struct kernel *kernel, const struct loans *loans,
+	const char *const *addresses, size_t count, struct holders *holders)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < count; i++) {
+		struct holder holder = {.kind = HOLDER_KERNEL};
+
+		if (holders_have(holders, addresses[i]) ||
+			is_leaving_elsewhere(kernel, loans, addresses[i]) ||
+			!driver_is_used(
+				kernel, addresses[i], holder.command, sizeof(holder.command)))
+			continue;
+		snprintf(holder.address, sizeof(holder.address), "%s", addresses[i]);
+		r = holders_add(holders, &holder);
+	}
+	return r;
+}
+
+/* Of all, and of those whose driver is well: the files of the others are not to be read. */
+static int collect(const struct kernel *kernel, const struct loans *loans,
+	const char *const *addresses, size_t count, const char **well, size_t *ret_well_count,
+	struct nodes *nodes)
+{
+	size_t well_count = 0;
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < count; i++) {
+		const struct loan *stuck = find_stuck_loan(loans, addresses[i]);
+
+		if (stuck)
+			r = add_recorded(kernel, stuck, addresses[i], nodes);
+		else
+			well[well_count++] = addresses[i];
+	}
+	*ret_well_count = well_count;
+	return r < 0 ? r : nodes_collect(kernel, well, well_count, nodes);
+}
+
+int holders_of_functions(const struct kernel *kernel, const struct loans *loans,
+	const char *const *addresses, size_t count, struct nodes *nodes, struct holders *ret,
+	struct error *error)
+{
+	auto_free const char **well = calloc(count + 1, sizeof(*well));
+	cleanup(nodes_done) struct nodes unwanted = {0};
+	struct holders holders = {0};
+	size_t well_count = 0;
+	int r = -ENOMEM;
+
+	nodes = nodes ? nodes : &unwanted;
+	if (well)
+		r = collect(kernel, loans, addresses, count, well, &well_count, nodes);
+	if (r < 0)
+		return error_set_errno(error, r, "look for the devices' nodes");
+	r = holders_of_nodes(kernel, nodes, &holders, error);
+	if (r == 0 && add_kernel_users(kernel, loans, well, well_count, &holders) < 0)
+		r = error_set_errno(error, -ENOMEM, "look for holders");
+	if (r < 0)
+		holders_done(&holders);
+	else
+		*ret = holders;
+	return r;
+}
+
+static bool udev_is_busy(const struct kernel *kernel)
+{
+	char nothing[2];
+
+	return kernel_read(kernel, UDEV_QUEUE, nothing, sizeof(nothing)) >= 0;
+}
+
+/* Somebody may have come or gone between the pass over /proc and the module's count. */
+static bool may_pass(const struct kernel *kernel, const struct holders *holders, unsigned int look)
+{
+	for (size_t i = 0; i < holders->count; i++) {
+		const struct holder *holder = &holders->items[i];
+
+		if (strcmp(holder->unit, UDEV_UNIT) == 0)
+			continue;
+		if (holder->kind != HOLDER_KERNEL || (look > 0 && !udev_is_busy(kernel)))
+			return false;
+	}
+	return holders->count > 0;
+}
+
+int holders_that_stay(const struct kernel *kernel, const struct loans *loans,
+	const char *const *addresses, size_t count, struct nodes *nodes, struct holders *ret,
+	struct error *error)
+{
+	for (unsigned int look = 0;; look++) {
+		int r = holders_of_functions(kernel, loans, addresses, count, nodes, ret, error);
+
+		if (r < 0 || look == UDEV_LOOKS || !may_pass(kernel, ret, look))
+			return r;
+		holders_done(ret);
+		if (nodes)
+			nodes_done(nodes);
+		kernel->ops->wait_close(kernel->context, UDEV_QUEUE, UDEV_STEP_MS);
+	}
+}
+
+int holders_of_group(
+	const struct kernel *kernel, long iommu_group, struct holders *ret, struct error *error)
+{
+	cleanup(nodes_done) struct nodes nodes = {0};
+
+	if (nodes_collect_group(kernel, iommu_group, "", &nodes) < 0)
+		return error_set_errno(
+			error, -ENOMEM, "look for users of /dev/vfio/%ld", iommu_group);
+	return holders_of_nodes(kernel, &nodes, ret, error);
+}
+
+int holders_await_group(const struct kernel *kernel, long iommu_group, unsigned int deadline_ms,
+	struct error *error)
+{
+	unsigned long long end = clock_milliseconds() + deadline_ms;
+	char path[64], text[HOLDERS_TEXT_SIZE];
+
+	snprintf(path, sizeof(path), "dev/vfio/%ld", iommu_group);
+	for (;;) {
+		cleanup(holders_done) struct holders holders = {0};
+		unsigned long long now;
+		int r = holders_of_group(kernel, iommu_group, &holders, error);
+
+		if (r < 0 || holders.count == 0)
+			return r;
+		now = clock_milliseconds();
+		if (now >= end) {
+			holders_format(&holders, text, sizeof(text));
+			return error_set(error, -EBUSY, "/%s is still open after %u s: %s", path,
+				(deadline_ms + 500) / 1000, text);
+		}
+		kernel->ops->wait_close(kernel->context, path,
+			end - now < WAIT_STEP_MS ? (unsigned int)(end - now) : WAIT_STEP_MS);
+	}
+}
+
+const char *holder_kind_name(enum holder_kind kind)
+{
+	static const char *const names[] = {
+		[HOLDER_PROCESS] = "process",
+		[HOLDER_CONTAINER] = "container",
+		[HOLDER_VM] = "vm",
+		[HOLDER_KERNEL] = "kernel",
+	};
+
+	return names[kind];
+}
+
+bool holder_is_repeated(const struct holders *holders, size_t index)
+{
+	for (size_t i = 0; i < index; i++) {
+		if (holders->items[index].pid && holders->items[i].pid == holders->items[index].pid)
+			return true;
+	}
+	return false;
+}
+
+static int format_one(const struct holder *holder, char *buffer, size_t size)
+{
+	switch (holder->kind) {
+	case HOLDER_CONTAINER:
+		return snprintf(buffer, size, "container %u (%s, PID %d)", holder->guest,
+			holder->command, (int)holder->pid);
+	case HOLDER_VM:
+		return snprintf(buffer, size, "VM %u (%s, PID %d)", holder->guest, holder->command,
+			(int)holder->pid);
+	case HOLDER_KERNEL:
+		return snprintf(
+			buffer, size, "the kernel (a user of the module %s)", holder->command);
+	case HOLDER_PROCESS:
+	default:
+		return snprintf(buffer, size, "%s (PID %d, %s)", holder->command, (int)holder->pid,
+			holder->node);
+	}
+}
+
+void holders_text_add(struct holders_text *text, const char *one)
+{
+	static const char and_more[] = ", and 1000000 more";
+	char *end = text->buffer + text->used;
+	size_t room = text->size - text->used;
+
+	if (text->left_out || strlen(", ") + strlen(one) + sizeof(and_more) > room)
+		snprintf(end, room, "%s%zu more", text->used ? ", and " : "", ++text->left_out);
+	else
+		text->used += (size_t)snprintf(end, room, "%s%s", text->used ? ", " : "", one);
+}
+
+void holders_format(const struct holders *holders, char *buffer, size_t size)
+{
+	struct holders_text text = {.buffer = buffer, .size = size};
+
+	buffer[0] = '\0';
+	for (size_t i = 0; i < holders->count; i++) {
+		char one[256];
+
+		if (holder_is_repeated(holders, i))
+			continue;
+		format_one(&holders->items[i], one, sizeof(one));
+		holders_text_add(&text, one);
+	}
+}

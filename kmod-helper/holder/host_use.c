@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "host_use.h"
+
+#include "kmod-helper/base/cleanup.h"
+#include "kmod-helper/base/parse.h"
+#include "kmod-helper/device/pci.h"
+#include <linux/input-event-codes.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/sysmacros.h>
+
+/* PCI function → USB controller → hubs → interface → host → target → block → partition */
+#define DEPTH_MAX 14
+
+#define PATH_SIZE 512 /* of a folder below a function */
+#define FILE_SIZE 1024
+
+/* One look below a function. */
+struct look {
+	const struct kernel *kernel;
+	char *mounts;	     /* /proc/self/mountinfo; read when there is a first disk */
+	char *swaps;	     /* /proc/swaps */
+	struct names *disks; /* their paths, a partition before its disk; NULL: nobody asks */
+	char *text;
+	size_t size;
+};
+
+static void scan_done(struct look *look)
+{
+	free(look->mounts);
+	free(look->swaps);
+}
+
+static bool interface_is_up(const struct kernel *kernel, const char *path)
+{
+	char file[1024], text[32];
+
+	snprintf(file, sizeof(file), "%s/flags", path);
+	return kernel_read(kernel, file, text, sizeof(text)) > 0 &&
+		(strtoul(text, NULL, 16) & IFF_UP);
+}
+
+static bool network_is_used(
+	const struct kernel *kernel, const char *folder, char *text, size_t size)
+{
+	cleanup(names_done) struct names names = {0};
+	char path[PATH_SIZE + 300], file[FILE_SIZE], master[256];
+
+	if (kernel_list(kernel, folder, &names) < 0)
+		return false;
+	for (size_t i = 0; i < names.count; i++) {
+		snprintf(path, sizeof(path), "%s/%s", folder, names.names[i]);
+		snprintf(file, sizeof(file), "%s/master", path);
+		if (kernel_link(kernel, file, master, sizeof(master)) == 0) {
+			snprintf(text, size, "network interface %s belongs to a bridge or bond",
+				names.names[i]);
+			return true;
+		}
+		if (interface_is_up(kernel, path)) {
+			snprintf(text, size, "network interface %s is up", names.names[i]);
+			return true;
+		}
+	}
+	return false;
+}
+
+/* "36 35 98:0 /mnt1 …": the third field of a line */
+static bool is_mounted(const char *mounts, const char *device)
+{
+	size_t length = strlen(device);
+
+	for (const char *line = mounts; line; line = strchr(line, '\n')) {
+		const char *field;
+
+		line += *line == '\n';
+		field = strchr(line, ' ');
+		field = field ? strchr(field + 1, ' ') : NULL;
+		if (field && strncmp(field + 1, device, length) == 0 && field[1 + length] == ' ')
+			return true;
+	}
+	return false;
+}
+
+/* "/dev/sda2   partition …": the first field of a line */
+static bool is_swap(const char *swaps, const char *name)
+{
+	char start[280];
+	size_t length = (size_t)snprintf(start, sizeof(start), "/dev/%s", name);
+
+	for (const char *line = swaps; line; line = strchr(line, '\n')) {
+		line += *line == '\n';
+		if (strncmp(line, start, length) == 0 && strchr(" \t", line[length]))
+			return true;
+	}
+	return false;
+}
+
+static bool has_holders(const struct kernel *kernel, const char *path)
+{
+	cleanup(names_done) struct names names = {0};
+	char folder[1024];
+
+	snprintf(folder, sizeof(folder), "%s/holders", path);
+	return kernel_list(kernel, folder, &names) == 0 && names.count;
+}
+
+/* "8:1" */
+static bool parse_device(const char *text, dev_t *ret)
+{
+	unsigned long long major_number, minor_number;
+
+	if (parse_leading(&text, 10, UINT32_MAX, &major_number) < 0 || *text++ != ':' ||
+		parse_leading(&text, 10, UINT32_MAX, &minor_number) < 0)
+		return false;
+	*ret = makedev((unsigned int)major_number, (unsigned int)minor_number);
+	return true;
+}
+
+/* What udev found on a disk, "zfs_member"; "" when it is not known. */
+static void read_content(const struct look *look, const char *device, char *ret, size_t size)
+{
+	auto_free char *text = NULL;
+	const char *type;
+	char path[64];
+
+	snprintf(path, sizeof(path), "run/udev/data/b%.20s", device);
+	text = kernel_read_text(look->kernel, path);
+	type = text ? strstr(text, "\nE:ID_FS_TYPE=") : NULL;
+	type = type ? strchr(type, '=') + 1 : "";
+	snprintf(ret, size, "%.*s", (int)strcspn(type, "\n"), type);
+}
+
+/* A path of a disk that shows no use: does the kernel have a claim on it? */
+static bool disk_is_claimed(const struct look *look, const char *path)
+{
+	const char *name = strrchr(path, '/') + 1;
+	char file[FILE_SIZE], device[32], content[32];
+	dev_t number;
+
+	snprintf(file, sizeof(file), "%s/dev", path);
+	if (kernel_read(look->kernel, file, device, sizeof(device)) <= 0 ||
+		!parse_device(device, &number))
+		return false;
+	snprintf(file, sizeof(file), "dev/%s", name);
+	/* sysfs writes "cciss!c0d0" for dev/cciss/c0d0 */
+	for (char *character = file; (character = strchr(character, '!'));)
+		*character = '/';
+	if (look->kernel->ops->block_is_claimed(look->kernel->context, file, number) != 1)
+		return false;
+	read_content(look, device, content, sizeof(content));
+	snprintf(look->text, look->size, "disk %s is in use by the kernel (%s)", name,
+		*content ? content : "mounted elsewhere, or part of a pool");
+	return true;
+}
+
+static void read_mounts(struct look *look)
+{
+	if (!look->mounts)
+		look->mounts = kernel_read_text(look->kernel, "proc/self/mountinfo");
+	if (!look->swaps)
+		look->swaps = kernel_read_text(look->kernel, "proc/swaps");
+}
+
+static bool disk_is_used(struct look *look, const char *path)
+{
+	const char *name = strrchr(path, '/') + 1;
+	char file[FILE_SIZE], device[32];
+
+	snprintf(file, sizeof(file), "%s/dev", path);
+	if (kernel_read(look->kernel, file, device, sizeof(device)) <= 0)
+		return false;
+	read_mounts(look);
+	if (look->mounts && is_mounted(look->mounts, device))
+		snprintf(look->text, look->size, "disk %s is mounted", name);
+	else if (look->swaps && is_swap(look->swaps, name))
+		snprintf(look->text, look->size, "disk %s is swapped to", name);
+	else if (has_holders(look->kernel, path))
+		snprintf(look->text, look->size, "disk %s is part of a volume (LVM, MD, multipath)",
+			name);
+	else if (look->disks && names_add(look->disks, path) < 0)
+		snprintf(look->text, look->size, "disk %s: out of memory", name);
+	else
+		return false;
+	return true;
+}
+
+static bool is_block(const struct look *look, const char *path)
+{
+	char file[FILE_SIZE], name[64];
+
+	snprintf(file, sizeof(file), "%s/subsystem", path);
+	return kernel_link(look->kernel, file, name, sizeof(name)) == 0 &&
+		strcmp(name, "block") == 0;
+}
+
+/* The bits of an input device's capabilities, as words of 64 bits, the highest first. */
+static bool has_bit(const char *words, unsigned int bit)
+{
+	const char *end = words + strlen(words);
+
+	for (unsigned int word = 0; end > words; word++) {
+		const char *start = end;
+
+		while (start > words && start[-1] != ' ')
+			start--;
+		if (word == bit / 64)
+			return strtoull(start, NULL, 16) >> bit % 64 & 1;
+		end = start > words ? start - 1 : words;
+	}
+	return false;
+}
+
+static bool read_capabilities(
+	const struct look *look, const char *path, const char *kind, char *ret, size_t size)
+{
+	char file[FILE_SIZE];
+
+	snprintf(file, sizeof(file), "%s/capabilities/%s", path, kind);
+	return kernel_read(look->kernel, file, ret, size) > 0;
+}
+
+/* udev's own test (udev-builtin-input_id.c): the keys from Escape to D; relative axes and a button.
+ */
+static bool input_is_used(const struct look *look, const char *path)
+{
+	char keys[256], axes[64], file[FILE_SIZE], name[64] = "unnamed";
+	bool keyboard = true, mouse;
+
+	if (!read_capabilities(look, path, "key", keys, sizeof(keys)))
+		return false;
+	for (unsigned int key = KEY_ESC; key <= KEY_D; key++)
+		keyboard = keyboard && has_bit(keys, key);
+	mouse = read_capabilities(look, path, "rel", axes, sizeof(axes)) && has_bit(axes, REL_X) &&
+		has_bit(axes, REL_Y) && has_bit(keys, BTN_LEFT);
+	if (!keyboard && !mouse)
+		return false;
+	snprintf(file, sizeof(file), "%s/name", path);
+	kernel_read(look->kernel, file, name, sizeof(name));
+	snprintf(look->text, look->size, "%s \"%s\" is plugged into it",
+		keyboard ? "keyboard" : "mouse", name);
+	return true;
+}
+
+static bool scan_folder(struct look *look, const char *path, unsigned int depth);
+
+/* A namespace that several controllers could reach is a disk of none of them in sysfs: nvme0c1n2 is
+ * a hidden path to nvme0n2. */
+static bool hidden_path_is_used(struct look *look, const char *name, unsigned int depth)
+{
+	char head[64], path[PATH_SIZE];
+	size_t before = strcspn(name, "c"), controller = before + strcspn(name + before, "n");
+
+	if (strncmp(name, "nvme", 4) != 0 || !name[before] || !name[controller])
+		return false;
+	snprintf(head, sizeof(head), "%.*s%s", (int)before, name, name + controller);
+	snprintf(path, sizeof(path), "sys/class/block/%s", head);
+	return scan_folder(look, path, depth + 1) || disk_is_used(look, path);
+}
+
+/* One folder below the function. */
+static bool child_is_used(struct look *look, const char *path, const char *name, unsigned int depth)
+{
+	/* each device has this one: nothing is in it */
+	if (strcmp(name, "power") == 0)
+		return false;
+	if (strcmp(name, "net") == 0)
+		return network_is_used(look->kernel, path, look->text, look->size);
+	/* audio functions have such, too, for their plugs: only what is behind USB is a person's */
+	if (strncmp(name, "input", 5) == 0 && strstr(path, "/usb") && input_is_used(look, path))
+		return true;
+	if (hidden_path_is_used(look, name, depth))
+		return true;
+	/* a partition before its disk, which the kernel claims with it */
+	return scan_folder(look, path, depth + 1) ||
+		(is_block(look, path) && disk_is_used(look, path));
+}
+
+static bool scan_folder(struct look *look, const char *path, unsigned int depth)
+{
+	cleanup(names_done) struct names names = {0};
+	char child[PATH_SIZE];
+
+	if (depth > DEPTH_MAX || kernel_list_folders(look->kernel, path, &names) < 0)
+		return false;
+	for (size_t i = 0; i < names.count; i++) {
+		if (snprintf(child, sizeof(child), "%s/%s", path, names.names[i]) <
+				(int)sizeof(child) &&
+			child_is_used(look, child, names.names[i], depth))
+			return true;
+	}
+	return false;
+}
+
+static bool scan_device(struct look *look, const char *address)
+{
+	char path[PCI_PATH_SIZE];
+
+	pci_path(address, NULL, path, sizeof(path));
+	return scan_folder(look, path, 0);
+}
+
+bool host_use_find(const struct kernel *kernel, const char *address, char *text, size_t size)
+{
+	cleanup(scan_done) struct look look = {.kernel = kernel, .text = text, .size = size};
+
+	return scan_device(&look, address);
+}
+
+bool host_use_find_claimed(
+	const struct kernel *kernel, const char *address, char *text, size_t size)
+{
+	cleanup(names_done) struct names disks = {0};
+	cleanup(scan_done) struct look look = {
+		.kernel = kernel, .text = text, .size = size, .disks = &disks};
+
+	if (scan_device(&look, address))
+		return true;
+	for (size_t i = 0; i < disks.count; i++) {
+		if (disk_is_claimed(&look, disks.names[i]))
+			return true;
+	}
+	return false;
+}

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+#include "kmod-helper/base/error.h"
+#include "kmod-helper/base/file.h"
+#include "open_devices.h"
+#include <stdbool.h>
+#include <sys/types.h>
+
+/*
+ * The one door to the kernel. Everything that kmod-helper reads from or writes to sysfs, procfs and
+ * the module loader goes through this table, so that the unit tests can put an in-process kernel
+ * behind it and --root a captured tree (which refuses every change).
+ *
+ * Paths have no leading slash ("sys/bus/pci/devices/0000:01:00.0/driver").
+ */
+struct kernel_ops {
+	/* As file_read_attribute(). */
+	ssize_t (*read)(void *context, const char *path, char *buffer, size_t size);
+	/* Writes an attribute in one write(2). It may block for as long as a driver likes. 0 or
+	 * -errno. */
+	int (*write)(void *context, const char *path, const char *value);
+	/* The last component of a link's target. 0 or -errno. */
+	int (*link)(void *context, const char *path, char *buffer, size_t size);
+	/* The whole target of a link. 0 or -errno. */
+	int (*target)(void *context, const char *path, char *buffer, size_t size);
+	/* The names in a folder, sorted. 0 or -errno. */
+	int (*list)(void *context, const char *path, struct names *ret);
+	/* The same, of folders only: no attributes, no links. */
+	int (*folders)(void *context, const char *path, struct names *ret);
+	/* The device number of a node in /dev. 0 or -errno; -ENODEV if the file is no device node.
+	 */
+	int (*device_number)(void *context, const char *path, dev_t *ret);
+	/* Loads a module by name with its dependencies, as modprobe does, the blacklist respected.
+	 * 0 (also when it is there already or built in), -EPERM when modprobe.d forbids it, -ENOENT
+	 * when there is none, or init's own error. */
+	int (*module_load)(void *context, const char *name, struct error *error);
+	/* Would module_load work? Its errors, nothing loaded; 0 too where it cannot be known. */
+	int (*module_check)(void *context, const char *name, struct error *error);
+	/* Loads a module that was there before: as `modprobe NAME` does, the blacklist does not
+	 * count, and an install line is run, by modprobe itself. */
+	int (*module_reload)(void *context, const char *name, struct error *error);
+	/* The modules that @alias resolves to, as module_lookup() in modules.h. */
+	int (*module_lookup)(
+		void *context, const char *alias, struct names *ret, struct error *error);
+	/* 0 (also when it is not loaded), -EBUSY when something uses it. */
+	int (*module_unload)(void *context, const char *name, struct error *error);
+	/* The options that modprobe.d and the kernel command line give a module; "" for none, and
+	 * under a captured tree. 0 or -errno. */
+	int (*module_options)(void *context, const char *name, char *buffer, size_t size);
+	/* Runs a program of the host (fixed path, no shell). -ENOENT when it is not installed, -EIO
+	 * when it fails, or -errno. */
+	int (*run)(void *context, const char *const *arguments, struct error *error);
+	/* Has the kernel itself a claim on the block device @device at @path: a mount in whatever
+	 * namespace, swap, a member of LVM, MD, ZFS or btrfs? Seen by an exclusive open for
+	 * reading, which changes nothing and is closed at once. 1, 0, or -errno (-ENODEV when
+	 * another device is there, and under a captured tree). */
+	int (*block_is_claimed)(void *context, const char *path, dev_t device);
+	/* Calls @visitor for each device node that a process has open, or mapped into its memory,
+	 * by the number behind it: nodes made anew in containers and deleted ones count. Kernel
+	 * threads and our own process are left out; first all descriptors, process by process, then
+	 * all mappings. 0, -errno, or the negative that the visitor returned to end it. A captured
+	 * tree has no processes. */
+	int (*devices_in_use)(void *context, device_visitor visitor, void *data);
+	/* Sleeps until the node at @path was closed by somebody, or until @milliseconds are over.
+	 */
+	void (*wait_close)(void *context, const char *path, unsigned int milliseconds);
+};
+
+struct kernel {
+	const struct kernel_ops *ops;
+	void *context;
+};
+
+ssize_t kernel_read(const struct kernel *kernel, const char *path, char *buffer, size_t size);
+/* A whole text file of procfs, however long; NULL when it cannot be read. To be freed. */
+char *kernel_read_text(const struct kernel *kernel, const char *path);
+int kernel_write(const struct kernel *kernel, const char *path, const char *value);
+int kernel_link(const struct kernel *kernel, const char *path, char *buffer, size_t size);
+int kernel_list(const struct kernel *kernel, const char *path, struct names *ret);
+int kernel_list_folders(const struct kernel *kernel, const char *path, struct names *ret);
+bool kernel_has_folder(const struct kernel *kernel, const char *path);
+
+/* The running kernel when @root is live, else a captured tree that answers every change with
+ * -EROFS.
+ * @root must outlive it. Returns 0 or -ENOMEM. Close with kernel_close. */
+int kernel_open(const struct root *root, struct kernel *ret, struct error *error);
+void kernel_close(struct kernel *kernel);

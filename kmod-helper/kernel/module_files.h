@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+#include "kmod-helper/base/error.h"
+#include "kmod-helper/base/file.h"
+#include <stdbool.h>
+
+/*
+ * Which modules a kernel has on disk, by the texts that depmod writes into /lib/modules/RELEASE
+ * (modules.dep, modules.builtin), which captured trees hold and which can be asked of kernels that
+ * do not run. For the running kernel's aliases, and for loading, see modules.h.
+ */
+
+struct module_files {
+	char *dependencies; /* modules.dep; NULL: the kernel has no such file */
+	char *builtin;	    /* modules.builtin */
+};
+
+/* 0, -ENOENT when the release has no modules folder, or -errno of the reading. */
+int module_files_read(const struct root *root, const char *release, struct module_files *ret,
+	struct error *error);
+void module_files_done(struct module_files *files);
+
+/* Is the module NAME.ko[.xz|.zst|.gz] there, or built in? - and _ are the same. */
+bool module_files_have(const struct module_files *files, const char *name);

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+#include "kmod-helper/base/error.h"
+#include "kmod-helper/base/file.h"
+#include <stdbool.h>
+
+/* Kernel modules through libkmod; the only user of libkmod. Names may be written with - or _. */
+
+struct modules;
+
+/* @root "/" live: the running kernel's modules and modprobe.d. Under a captured tree the modules
+ * folder and the modprobe.d folders of that tree (libkmod's own limits: /proc/modules and
+ * /sys/module are the live ones, so nothing is loaded there). Returns 0 or -errno. */
+int modules_open(const struct root *root, struct modules **ret, struct error *error);
+void modules_close(struct modules *modules);
+
+/* As kernel_ops.module_load / module_unload. A blacklisted name (KMOD_PROBE_APPLY_BLACKLIST_ALL on
+ * the module itself) or one that an `install` line replaces is -EPERM, with a message that says so
+ * and how to find the line; no shell is ever run. */
+int module_load(struct modules *modules, const char *name, struct error *error);
+int module_unload(struct modules *modules, const char *name, struct error *error);
+
+/* Loads a module that was loaded before, as `modprobe NAME` does: the blacklist does not count, and
+ * where an install line replaces it, modprobe itself runs that (Debian's package of nvidia's driver
+ * has such lines). 0 (also when it is there already), -ENODEV when the driver wants a device and
+ * finds none, or -errno. */
+int module_reload(struct modules *modules, const char *name, struct error *error);
+
+/* Would module_load work? 0, or the error that it would give (-EPERM, -ENOENT); loads nothing. */
+int module_check(struct modules *modules, const char *name, struct error *error);
+
+/* The names of the modules that @alias ("pci:v000010DE…", or a module's name) resolves to, the
+ * blacklist not applied. Empty when there are none. 0 or -errno. */
+int module_lookup(
+	struct modules *modules, const char *alias, struct names *ret, struct error *error);
+
+/* The options that modprobe.d and the kernel command line give a module ("ids=10de:2704 …"); ""
+ * when there are none. 0 or -errno (-ENAMETOOLONG: more than @size). */
+int module_options(
+	struct modules *modules, const char *name, char *buffer, size_t size, struct error *error);
+
+/* Who uses a loaded module: the modules that hold it, and its reference count beyond those.
+ * -ENOENT when it is not loaded. */
+int module_users(struct modules *modules, const char *name, struct names *ret_holders,
+	int *ret_references, struct error *error);

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+#include "kmod-helper/base/error.h"
+#include "kmod-helper/base/file.h"
+#include "kmod-helper/device/device_nodes.h"
+#include "kmod-helper/device/pci.h"
+#include "step.h"
+#include <stdbool.h>
+#include <sys/types.h>
+
+/*
+ * A loan: the record that a VM, or a person by hand, has these functions, with everything that is
+ * needed to give them back. JSON files in /run/gpu-ferry/loans, one for each VM ("vm-104.json") and
+ * one for each group lent by hand ("hand-15.json"); replaced whole, never edited in place. Fields
+ * that this version does not know are kept.
+ */
+
+#define LOAN_FOLDER "run/gpu-ferry/loans"
+#define LOAN_SCHEMA 1
+
+enum loan_owner_kind {
+	LOAN_OWNER_VM,
+	LOAN_OWNER_HAND,
+};
+
+struct loan_owner {
+	enum loan_owner_kind kind;
+	unsigned int vmid; /* LOAN_OWNER_VM */
+	long iommu_group;  /* LOAN_OWNER_HAND: names the file */
+};
+
+enum loan_state {
+	LOAN_TAKING, /* a handover is under way, or was killed */
+	LOAN_LENT,
+	LOAN_RETURNING, /* a return is under way, or was killed */
+	LOAN_OWED,	/* a return failed in part: what is left is still to be returned */
+	LOAN_OVERDUE,	/* a write into a driver has not come back */
+};
+
+enum loan_use {
+	LOAN_TAKEN,	  /* moved by us: goes home at return */
+	LOAN_ALTERNATIVE, /* recorded only: another choice of a mapping that Proxmox may make yet */
+	LOAN_BORROWED,	  /* lent by hand before; stays there */
+	LOAN_STATIC,	  /* was on its driver before we came (boot set-up); stays there */
+};
+
+struct loan_function {
+	char address[PCI_ADDRESS_SIZE];
+	long iommu_group;
+	char home_driver[PCI_DRIVER_SIZE];     /* "" none */
+	char home_module[PCI_DRIVER_SIZE];     /* the module it came from; "" built in or none */
+	char driver_override[PCI_DRIVER_SIZE]; /* as found; "" unset */
+	char target[PCI_DRIVER_SIZE];	       /* "vfio-pci", or a variant driver */
+	enum loan_use use;
+	/* its device nodes at home (nodes_format), to find who holds a driver that does not let go
+	 */
+	char nodes[NODES_TEXT_SIZE];
+	struct json_object *record;
+};
+
+struct loan {
+	struct loan_owner owner;
+	enum loan_state state;
+	char since[32]; /* RFC 3339, UTC */
+	struct loan_function *functions;
+	size_t function_count;
+	struct steps steps; /* in the order of the handover; a return undoes them backwards */
+	unsigned int write_deadline_ms, slow_write_deadline_ms, return_wait_ms;
+	pid_t child; /* the process that writes into drivers now; 0: none */
+	unsigned long long child_start_time;
+	struct json_object *record;
+};
+
+struct loans {
+	struct loan *items;
+	size_t count;
+	struct error unreadable; /* the first file that could not be read, if any */
+};
+
+/* Sets up an empty loan in the state LOAN_TAKING, since now. */
+void loan_init(struct loan *loan, const struct loan_owner *owner);
+void loan_done(struct loan *loan);
+
+struct loan_function *loan_find(const struct loan *loan, const char *address);
+
+/* Appends a copy. 0 or -ENOMEM. */
+int loan_add_function(struct loan *loan, const struct loan_function *function);
+
+/* Moves the function and its steps from one loan to another. 0 or -ENOMEM, then nothing has moved.
+ */
+int loan_move_function(struct loan *from, struct loan *to, const char *address);
+
+/* The same with every function of a group (a gone VM's card that goes straight over). With the last
+ * group that @from has taken go the steps that are no function's, as there is nobody left whose
+ * return would undo them. */
+int loan_move_group(struct loan *from, struct loan *to, long iommu_group);
+
+/* Removes the function and its steps. */
+void loan_drop_function(struct loan *loan, const char *address);
+
+/* Text of a loan to struct and back. -EPROTONOSUPPORT for a newer schema, -EBADMSG for what is no
+ * loan. The text is malloced. */
+int loan_parse(const char *text, struct loan *ret, struct error *error);
+int loan_format(const struct loan *loan, char **ret_text, struct error *error);
+
+/* Writes the file (making the folders), or removes it. 0 or -errno. */
+int loan_write(const struct root *root, const struct loan *loan, struct error *error);
+int loan_remove(const struct root *root, const struct loan_owner *owner, struct error *error);
+
+/* How long the write of @step may take; past it the loan is overdue. */
+unsigned int loan_deadline_ms(const struct loan *loan, const struct step *step);
+/* It has not come back: the loan's process is left to @step, which is one of the loan's. */
+void loan_set_overdue(struct loan *loan, struct step *step);
+
+/* -ENOENT when there is none; -EPERM when the file is not root's alone. On the live root an overdue
+ * loan whose write has come back is LOAN_OWED, and one whose write is past its deadline is
+ * LOAN_OVERDUE, whether or not somebody is left who waits for it. */
+int loan_read(const struct root *root, const struct loan_owner *owner, struct loan *ret,
+	struct error *error);
+
+/* The step of @address (any, when NULL) whose write has not come back; NULL when there is none. */
+const struct step *loan_find_stuck(const struct loan *loan, const char *address);
+
+/* True while the process of this loan's last handover or return lives: a killed hook's child
+ * finishes the write in hand. Stuck steps are not counted. */
+bool loan_is_busy(const struct root *root, const struct loan *loan);
+/* Waits for that process to end. 0 or -EBUSY past the deadline. */
+int loan_await(const struct root *root, const struct loan *loan, unsigned int deadline_ms);
+
+/* Every loan. A file that cannot be read is told in ret->unreadable; that is for the caller to
+ * judge. 0 (also when there is no folder) or -errno. */
+int loans_read(const struct root *root, struct loans *ret, struct error *error);
+void loans_done(struct loans *loans);
+
+/* The loan that has the function, alternatives not counted; NULL when none. What a VM borrowed is
+ * the hand's, whose files come first. */
+const struct loan *loans_find(const struct loans *loans, const char *address);
+
+/* The same, but a VM that borrowed the function counts before the hand that lent it. */
+const struct loan *loans_find_user(const struct loans *loans, const char *address);
+
+/* The loan of @owner; NULL when there is none. */
+const struct loan *loans_find_owner(const struct loans *loans, const struct loan_owner *owner);
+
+bool loan_owner_equal(const struct loan_owner *left, const struct loan_owner *right);
+/* "VM 104", "by hand". */
+void loan_owner_format(const struct loan_owner *owner, char *buffer, size_t size);
+const char *loan_state_name(enum loan_state state);

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+#include "kmod-helper/base/error.h"
+#include "kmod-helper/base/file.h"
+#include <stdbool.h>
+
+/*
+ * Locks of gpu-ferry's own, in /run/gpu-ferry/locks: flock(2), let go by the kernel when the holder
+ * ends. Taken in this order: the loan's VM ("vm-104"), groups by number ("group-15"). No lock is
+ * held while waiting for holders, units or containers.
+ */
+
+/* Held by the watch while it runs. */
+#define WATCH_LOCK "watch"
+
+/* Waits at most @deadline_ms. Returns a descriptor to close, -EBUSY past the deadline, or -errno.
+ */
+int lock_take(
+	const struct root *root, const char *name, unsigned int deadline_ms, struct error *error);
+
+/* True when somebody holds the lock. Never makes the folder or waits. */
+bool lock_is_held(const struct root *root, const char *name);
+
+/* Marks the lock held as @fd with the present time, best effort; and how many seconds ago that was:
+ * -ENOENT when there is no such lock. A lock never marked counts from when it was made. */
+void lock_mark(int fd);
+long long lock_age_seconds(const struct root *root, const char *name);
+
+struct locks {
+	int *fds;
+	size_t count;
+};
+
+/* Takes "group-N" for each of @groups, sorted and each once. All or none. */
+int locks_take_groups(const struct root *root, const long *groups, size_t count,
+	unsigned int deadline_ms, struct locks *ret, struct error *error);
+void locks_done(struct locks *locks);

@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "binding.h"
+
+#include "kmod-helper/base/cleanup.h"
+#include "kmod-helper/base/parse.h"
+#include "kmod-helper/device/driver_use.h"
+#include "kmod-helper/device/pci.h"
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#define DRIVERS_PROBE "sys/bus/pci/drivers_probe"
+#define BUSY_STEP_MS 100
+#define BUSY_TRIES 50
+
+static int read_driver(const struct kernel *kernel, const char *address, char *ret, size_t size,
+	struct error *error)
+{
+	int r = pci_read_driver(kernel, address, ret, size);
+
+	return r < 0 ? error_set_errno(error, r, "read the driver of %s", address) : 0;
+}
+
+static int write_driver_file(const struct kernel *kernel, const char *driver, const char *file,
+	const char *value, struct error *error)
+{
+	char path[PCI_PATH_SIZE];
+	int r;
+
+	snprintf(path, sizeof(path), "sys/bus/pci/drivers/%s/%s", driver, file);
+	r = kernel_write(kernel, path, value);
+	return r < 0 ? error_set_errno(error, r, "write %s to /%s", value, path) : 0;
+}
+
+static int set_override(
+	const struct kernel *kernel, const char *address, const char *driver, struct error *error)
+{
+	char path[PCI_PATH_SIZE], now[PCI_DRIVER_SIZE];
+	int r = pci_read_override(kernel, address, now, sizeof(now));
+
+	if (r == 0 && strcmp(now, driver) == 0)
+		return 0;
+	pci_path(address, "driver_override", path, sizeof(path));
+	/* a newline clears it; a zero-byte write would never reach the kernel */
+	r = kernel_write(kernel, path, *driver ? driver : "\n");
+	if (r < 0)
+		return error_set_errno(error, r, "write '%s' to /%s", driver, path);
+	r = pci_read_override(kernel, address, now, sizeof(now));
+	if (r < 0)
+		return error_set_errno(error, r, "read back /%s", path);
+	if (strcmp(now, driver) != 0)
+		return error_set(
+			error, -EIO, "read back /%s: it says '%s', not '%s'", path, now, driver);
+	return 0;
+}
+
+/* What drivers_probe answers says little: it succeeds even when nothing was bound. Only the link
+ * tells, and only the driver's own bind file says why not. */
+static int probe_once(
+	const struct kernel *kernel, const char *address, const char *driver, struct error *error)
+{
+	char now[PCI_DRIVER_SIZE];
+	int r;
+
+	(void)kernel_write(kernel, DRIVERS_PROBE, address);
+	r = read_driver(kernel, address, now, sizeof(now), error);
+	if (r < 0 || strcmp(now, driver) == 0)
+		return r;
+	if (*now)
+		return error_set(error, -EBUSY,
+			"bind %s to %s: %s took it instead: somebody else binds drivers here; try again",
+			address, driver, now);
+	r = write_driver_file(kernel, driver, "bind", address, error);
+	if (r == 0)
+		r = read_driver(kernel, address, now, sizeof(now), error);
+	if (r < 0 || strcmp(now, driver) == 0)
+		return r;
+	return error_set(error, -ENODEV,
+		"bind %s to %s: the driver did not take it: `dmesg` says why", address, driver);
+}
+
+/* A process that was killed has no descriptors in /proc any more while the kernel still closes them
+ * and unpins its guest's memory: until its VFIO group is free, no host driver may have the device
+ * (iommu_device_use_default_domain() in drivers/iommu/iommu.c), and that passes. */
+static int probe(
+	const struct kernel *kernel, const char *address, const char *driver, struct error *error)
+{
+	for (unsigned int i = 1;; i++) {
+		char now[PCI_DRIVER_SIZE];
+		int r = probe_once(kernel, address, driver, error);
+
+		if (r != -EBUSY || i == BUSY_TRIES ||
+			pci_read_driver(kernel, address, now, sizeof(now)) < 0 || *now)
+			return r;
+		kernel->ops->wait_close(kernel->context, DRIVERS_PROBE, BUSY_STEP_MS);
+	}
+}
+
+/* Leaves the function without a driver; fine when it has none, an error when @driver has it not. */
+static int release(
+	const struct kernel *kernel, const char *address, const char *driver, struct error *error)
+{
+	char now[PCI_DRIVER_SIZE];
+	struct error ignored;
+	int r = read_driver(kernel, address, now, sizeof(now), error);
+
+	if (r < 0 || !*now)
+		return r;
+	if (strcmp(now, driver) != 0)
+		return error_set(error, -EBUSY, "unbind %s from %s: it is bound to %s now", address,
+			driver, now);
+	r = write_driver_file(kernel, driver, "unbind", address, error);
+	if (r < 0) {
+		/* somebody else was faster: what counts is that it is free */
+		if (read_driver(kernel, address, now, sizeof(now), &ignored) == 0 && !*now)
+			return 0;
+		return r;
+	}
+	r = read_driver(kernel, address, now, sizeof(now), error);
+	if (r == 0 && *now)
+		return error_set(error, -EBUSY, "unbind %s from %s: it is bound to %s now", address,
+			driver, now);
+	return r;
+}
+
+/* A driver that is to come back was there before, whatever modprobe.d has against it by now. */
+static int require_driver(const struct kernel *kernel, const char *driver, const char *module,
+	bool again, struct error *error)
+{
+	int (*load)(void *, const char *, struct error *) =
+		again ? kernel->ops->module_reload : kernel->ops->module_load;
+	int r;
+
+	if (pci_driver_exists(kernel, driver))
+		return 0;
+	r = load(kernel->context, *module ? module : driver, error);
+	if (r < 0)
+		return error_wrap(error, r, "load the driver %s", driver);
+	if (!pci_driver_exists(kernel, driver))
+		return error_set(error, -ENOENT,
+			"load the driver %s: the module %s is in, and brings no such PCI driver",
+			driver, *module ? module : driver);
+	return 0;
+}
+
+static int apply_load(const struct kernel *kernel, const struct step *step, struct error *error)
+{
+	return require_driver(kernel, step->argument, step->subject, false, error);
+}
+
+static int apply_override(const struct kernel *kernel, const struct step *step, struct error *error)
+{
+	return set_override(kernel, step->subject, step->argument, error);
+}
+
+static int undo_override(const struct kernel *kernel, const struct step *step, struct error *error)
+{
+	return set_override(kernel, step->subject, step->original, error);
+}
+
+/* Who would keep the driver from letting go. A count alone is a guess: with @is_counted it was seen
+ * before, or is to strand nothing, and is no obstacle. */
+static int find_users(const struct kernel *kernel, const char *address, bool is_counted,
+	struct holders *ret, struct error *error)
+{
+	int r = holders_that_stay(kernel, NULL, &address, 1, NULL, ret, error);
+
+	if (is_counted)
+		holders_drop_kernel(ret);
+	return r;
+}
+
+/* The last look before a write that can sleep for as long as somebody has the device open. */
+static int refuse_held(const struct holders *holders, const char *address, struct error *error)
+{
+	char text[HOLDERS_TEXT_SIZE];
+
+	if (holders->count == 0)
+		return 0;
+	holders_format(holders, text, sizeof(text));
+	return error_set(
+		error, -EBUSY, "unbind %s: it is in use by %s: end that first", address, text);
+}
+
+static int unbind_unheld(
+	const struct kernel *kernel, const struct step *step, bool is_counted, struct error *error)
+{
+	cleanup(holders_done) struct holders holders = {0};
+	int r = 0;
+
+	if (driver_may_wait(kernel, step->subject))
+		r = find_users(kernel, step->subject, is_counted, &holders, error);
+	if (r == 0)
+		r = refuse_held(&holders, step->subject, error);
+	if (r < 0)
+		return r;
+	return release(kernel, step->subject, step->argument, error);
+}
+
+static int apply_unbind(const struct kernel *kernel, const struct step *step, struct error *error)
+{
+	return unbind_unheld(kernel, step, false, error);
+}
+
+static int apply_unbind_counted(
+	const struct kernel *kernel, const struct step *step, struct error *error)
+{
+	return unbind_unheld(kernel, step, true, error);
+}
+
+static int undo_unbind(const struct kernel *kernel, const struct step *step, struct error *error)
+{
+	char now[PCI_DRIVER_SIZE];
+	int r = read_driver(kernel, step->subject, now, sizeof(now), error);
+
+	if (r < 0 || strcmp(now, step->argument) == 0)
+		return r;
+	if (*now)
+		return error_set(error, -EBUSY, "bind %s to %s: it is bound to %s now",
+			step->subject, step->argument, now);
+	/* aimed before the module comes in: its own probe of the device is then the right one */
+	r = set_override(kernel, step->subject, step->argument, error);
+	if (r == 0)
+		r = require_driver(kernel, step->argument, step->original, true, error);
+	if (r == 0)
+		r = read_driver(kernel, step->subject, now, sizeof(now), error);
+	if (r < 0 || strcmp(now, step->argument) == 0)
+		return r;
+	return probe(kernel, step->subject, step->argument, error);
+}
+
+static int apply_bind(const struct kernel *kernel, const struct step *step, struct error *error)
+{
+	char now[PCI_DRIVER_SIZE];
+	int r = read_driver(kernel, step->subject, now, sizeof(now), error);
+
+	if (r == 0 && strcmp(now, step->argument) != 0)
+		r = probe(kernel, step->subject, step->argument, error);
+	if (r == 0 && pci_is_dead(kernel, step->subject))
+		return error_set(error, -EIO,
+			"%s does not answer any more (its configuration space reads ff): it fell off "
+			"the bus on the way to %s; power the host off and on",
+			step->subject, step->argument);
+	return r;
+}
+
+/* Torn off only from the driver that we bound it to: anything else is not our doing. */
+static int undo_bind(const struct kernel *kernel, const struct step *step, struct error *error)
+{
+	cleanup(holders_done) struct holders holders = {0};
+	char now[PCI_DRIVER_SIZE];
+	int r = read_driver(kernel, step->subject, now, sizeof(now), error);
+
+	if (r < 0 || strcmp(now, step->argument) != 0)
+		return r;
+	if (driver_may_wait(kernel, step->subject))
+		r = pci_driver_is_vfio(now)
+			? holders_of_group(
+				  kernel, pci_read_group(kernel, step->subject), &holders, error)
+			: find_users(kernel, step->subject, true, &holders, error);
+	if (r == 0)
+		r = refuse_held(&holders, step->subject, error);
+	if (r < 0)
+		return r;
+	return release(kernel, step->subject, step->argument, error);
+}
+
+static int undo_id(const struct kernel *kernel, const struct step *step, struct error *error)
+{
+	struct error why = {0};
+	int r = write_driver_file(kernel, "vfio-pci", "remove_id", step->argument, &why);
+
+	/* ENODEV: the id is not there any more, which is what we want */
+	if (r < 0 && r != -ENODEV && r != -ENOENT) {
+		if (error)
+			*error = why;
+		return r;
+	}
+	return 0;
+}
+
+void binding_accept_counts(
+	const struct kernel *kernel, const struct holders *holders, struct steps *steps)
+{
+	char module[PCI_DRIVER_SIZE];
+
+	for (size_t i = 0; i < steps->count; i++) {
+		struct step *step = &steps->items[i];
+
+		if (strcmp(step->operation, "unbind") == 0 &&
+			!holders_have(holders, step->subject) &&
+			driver_is_used(kernel, step->subject, module, sizeof(module)))
+			strcpy(step->operation, "unbind-counted");
+	}
+}
+
+/* vfio_pci_fill_ids() in drivers/vfio/pci/vfio_pci.c */
+bool binding_options_have_id(const char *options, unsigned int vendor, unsigned int device)
+{
+	for (const char *option = strstr(options, "ids="); option;
+		option = strstr(option + 1, "ids=")) {
+		option += strlen("ids=");
+		if (binding_list_has_id(option + (*option == '"'), vendor, device))
+			return true;
+	}
+	return false;
+}
+
+bool binding_list_has_id(const char *list, unsigned int vendor, unsigned int device)
+{
+	unsigned long long listed_vendor, listed_device;
+
+	for (;;) {
+		const char *id = list;
+
+		if (parse_leading(&id, 16, UINT32_MAX, &listed_vendor) == 0 && *id++ == ':' &&
+			parse_leading(&id, 16, UINT32_MAX, &listed_device) == 0 &&
+			listed_vendor == vendor && listed_device == device)
+			return true;
+		list += strcspn(list, ", ");
+		if (*list++ != ',')
+			return false;
+	}
+}
+
+/* With subsystem ids or without: remove_id takes the first that fits, and that is the boot's. What
+ * cannot be known is left as it is, too. */
+static bool id_is_from_boot(const struct kernel *kernel, unsigned int vendor, unsigned int device)
+{
+	char options[4096];
+
+	if (kernel->ops->module_options(kernel->context, "vfio-pci", options, sizeof(options)) < 0)
+		return true;
+	return binding_options_have_id(options, vendor, device);
+}
+
+static bool read_id(
+	const struct kernel *kernel, const char *address, const char *name, unsigned int *ret)
+{
+	char path[PCI_PATH_SIZE], text[16];
+	unsigned long long id;
+
+	pci_path(address, name, path, sizeof(path));
+	if (kernel_read(kernel, path, text, sizeof(text)) <= 0 || strncmp(text, "0x", 2) != 0 ||
+		parse_unsigned(text + 2, 16, UINT16_MAX, &id) < 0)
+		return false;
+	*ret = (unsigned int)id;
+	return true;
+}
+
+int binding_plan_id(const struct kernel *kernel, const char *address, struct steps *steps)
+{
+	struct step step = {.operation = "id", .state = STEP_DONE};
+	unsigned int vendor, device;
+
+	if (!read_id(kernel, address, "vendor", &vendor) ||
+		!read_id(kernel, address, "device", &device) ||
+		id_is_from_boot(kernel, vendor, device))
+		return 0;
+	snprintf(step.subject, sizeof(step.subject), "%s", address);
+	snprintf(step.argument, sizeof(step.argument), "%04x %04x", vendor, device);
+	return steps_add(steps, &step) ? 0 : -ENOMEM;
+}
+
+const struct operation binding_operations[] = {
+	{.name = "bind", .apply = apply_bind, .undo = undo_bind},
+	{.name = "id", .undo = undo_id},
+	{.name = "load", .apply = apply_load},
+	{.name = "override", .apply = apply_override, .undo = undo_override},
+	{.name = "unbind", .apply = apply_unbind, .undo = undo_unbind},
+	{.name = "unbind-counted", .apply = apply_unbind_counted, .undo = undo_unbind},
+	{.name = NULL},
+};

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+#include "kmod-helper/base/error.h"
+#include "kmod-helper/kernel/kernel.h"
+#include "kmod-helper/loan/loan.h"
+#include "kmod-helper/loan/step.h"
+
+/*
+ * What a step's name means. The executor is given tables of these: kmod-helper supplies the
+ * kernel's (binding.h), higher floors add theirs, so that this floor runs steps that it does not
+ * know.
+ *
+ * apply and undo must be idempotent and look at the state themselves: after a kill nobody knows
+ * whether a step took effect. They read back what they changed. Both run in the executor's child.
+ * undo is given the step as it stood: done, or started when nobody knows how far it came.
+ * Success with a message in @error is a remark for the person.
+ */
+struct operation {
+	const char *name; /* one word; it stands in loans, plans and the man page */
+	/* May it be done now? Optional; run for every step before the first one is applied. */
+	int (*check)(const struct kernel *kernel, const struct step *step, struct error *error);
+	/* NULL: there is nothing to do but to undo it. */
+	int (*apply)(const struct kernel *kernel, const struct step *step, struct error *error);
+	/* NULL: nothing to undo. */
+	int (*undo)(const struct kernel *kernel, const struct step *step, struct error *error);
+	/*
+	 * For what sleeps in no driver: how long it may take, whatever the loan says of writes.
+	 * Past that, or when the executor is told to stop, its process is killed, and the step has
+	 * failed; undo must then put it right. NULL: it is a write into a driver.
+	 */
+	unsigned int (*deadline_ms)(const struct step *step);
+};

@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "unload.h"
+
+#include "kmod-helper/base/cleanup.h"
+#include "kmod-helper/device/pci.h"
+#include <errno.h>
+#include <string.h>
+
+#define NVIDIA_MODPROBE "/usr/bin/nvidia-modprobe"
+
+static bool is_listed(const struct names *names, const char *name)
+{
+	for (size_t i = 0; i < names->count; i++) {
+		if (strcmp(names->names[i], name) == 0)
+			return true;
+	}
+	return false;
+}
+
+static int list_words(const char *text, struct names *ret)
+{
+	auto_free char *copy = strdup(text);
+	char *save = NULL;
+	int r = copy ? 0 : -ENOMEM;
+
+	for (char *word = copy ? strtok_r(copy, " ", &save) : NULL; r == 0 && word;
+		word = strtok_r(NULL, " ", &save))
+		r = names_add(ret, word);
+	return r;
+}
+
+/* Built-in ones have a folder there too, but no count of users. */
+static bool is_loaded(const struct kernel *kernel, const char *module)
+{
+	char path[PCI_PATH_SIZE], text[16];
+
+	snprintf(path, sizeof(path), "sys/module/%s/refcnt", module);
+	return kernel_read(kernel, path, text, sizeof(text)) > 0;
+}
+
+/* nvidia_drm is of nvidia's family; kvmgt, which uses i915, is somebody else's. */
+static bool is_family(const char *module, const char *user)
+{
+	size_t length = strlen(module);
+
+	return strncmp(user, module, length) == 0 && user[length] == '_';
+}
+
+/* Appends the users of @module, theirs before them, then itself. The kernel lets no two modules use
+ * each other. */
+static int add_with_users(const struct kernel *kernel, const char *family, const char *module,
+	struct names *names, struct error *error)
+{
+	cleanup(names_done) struct names users = {0};
+	char path[PCI_PATH_SIZE];
+	int r;
+
+	snprintf(path, sizeof(path), "sys/module/%s/holders", module);
+	r = kernel_list(kernel, path, &users);
+	if (r == -ENOENT)
+		r = 0;
+	for (size_t i = 0; r == 0 && i < users.count; i++) {
+		if (is_listed(names, users.names[i]))
+			continue;
+		if (!is_family(family, users.names[i]))
+			return error_set(
+				error, -EBUSY, "the module %s uses %s", users.names[i], module);
+		r = add_with_users(kernel, family, users.names[i], names, error);
+	}
+	if (r == 0)
+		r = names_add(names, module);
+	return r < 0 && r != -EBUSY
+		? error_set_errno(error, r, "look who uses the module %s", module)
+		: r;
+}
+
+static size_t text_length(const struct names *names)
+{
+	size_t length = 0;
+
+	for (size_t i = 0; i < names->count; i++)
+		length += strlen(names->names[i]) + 1;
+	return length;
+}
+
+int unload_find_modules(
+	const struct kernel *kernel, const char *module, struct names *ret, struct error *error)
+{
+	cleanup(names_done) struct names names = {0};
+	int r;
+
+	if (!is_loaded(kernel, module))
+		return error_set(error, -ENOENT, "the module %s is not loaded", module);
+	r = add_with_users(kernel, module, module, &names, error);
+	if (r < 0)
+		return r;
+	if (text_length(&names) > STEP_TEXT_SIZE)
+		return error_set(error, -E2BIG, "too many modules use %s", module);
+	*ret = names;
+	names = (struct names){0};
+	return 0;
+}
+
+/* "pci:nvidia": a driver, and where its devices are linked. */
+static bool find_bound(const struct kernel *kernel, const char *driver, const struct names *ignored,
+	char *ret, size_t size)
+{
+	cleanup(names_done) struct names names = {0};
+	const char *colon = strchr(driver, ':');
+	char folder[PCI_PATH_SIZE], path[2 * PCI_PATH_SIZE], target[256];
+
+	if (!colon)
+		return false;
+	snprintf(folder, sizeof(folder), "sys/bus/%.*s/drivers/%s", (int)(colon - driver), driver,
+		colon + 1);
+	if (kernel_list(kernel, folder, &names) < 0)
+		return false;
+	for (size_t i = 0; i < names.count; i++) {
+		const char *name = names.names[i];
+
+		snprintf(path, sizeof(path), "%s/%s", folder, name);
+		/* what is no link is one of the driver's own files */
+		if (strcmp(name, "module") == 0 || is_listed(ignored, name) ||
+			kernel_link(kernel, path, target, sizeof(target)) < 0)
+			continue;
+		snprintf(ret, size, "%s", name);
+		return true;
+	}
+	return false;
+}
+
+bool unload_find_device(const struct kernel *kernel, const char *module,
+	const struct names *ignored, char *ret, size_t size)
+{
+	cleanup(names_done) struct names drivers = {0};
+	char path[PCI_PATH_SIZE];
+
+	snprintf(path, sizeof(path), "sys/module/%s/drivers", module);
+	if (kernel_list(kernel, path, &drivers) < 0)
+		return false;
+	for (size_t i = 0; i < drivers.count; i++) {
+		if (find_bound(kernel, drivers.names[i], ignored, ret, size))
+			return true;
+	}
+	return false;
+}
+
+bool unload_is_reload(const struct step *step)
+{
+	return strcmp(step->operation, "reload") == 0;
+}
+
+int unload_add_step(struct steps *steps, const char *operation, const struct names *modules,
+	size_t count, const char *why)
+{
+	struct step step = {0};
+	size_t used = 0;
+
+	snprintf(step.operation, sizeof(step.operation), "%s", operation);
+	snprintf(step.subject, sizeof(step.subject), "%s", modules->names[modules->count - 1]);
+	for (size_t i = 0; i < count && used < sizeof(step.argument); i++)
+		used += (size_t)snprintf(step.argument + used, sizeof(step.argument) - used, "%s%s",
+			i ? " " : "", modules->names[i]);
+	snprintf(step.why, sizeof(step.why), "%s", why);
+	if (unload_is_reload(&step))
+		return steps_insert(steps, 0, &step) ? 0 : -ENOMEM;
+	return steps_add(steps, &step) ? 0 : -ENOMEM;
+}
+
+static struct step *find_reload(struct steps *steps, const char *subject)
+{
+	for (size_t i = 0; i < steps->count; i++) {
+		if (unload_is_reload(&steps->items[i]) &&
+			strcmp(steps->items[i].subject, subject) == 0)
+			return &steps->items[i];
+	}
+	return NULL;
+}
+
+/* Those that only @step has go before: they may use the others. */
+static int merge_words(struct step *step, const char *words)
+{
+	cleanup(names_done) struct names known = {0};
+	cleanup(names_done) struct names added = {0};
+	int r = list_words(step->argument, &known);
+
+	if (r == 0)
+		r = list_words(words, &added);
+	for (size_t i = added.count; r == 0 && i-- > 0;) {
+		char text[STEP_TEXT_SIZE];
+
+		if (is_listed(&known, added.names[i]))
+			continue;
+		if (snprintf(text, sizeof(text), "%s %s", added.names[i], step->argument) >=
+			(int)sizeof(text))
+			break;
+		memcpy(step->argument, text, sizeof(text));
+	}
+	return r;
+}
+
+int unload_record_reload(struct steps *steps, const struct step *reload)
+{
+	struct step *known = find_reload(steps, reload->subject);
+
+	if (known)
+		return merge_words(known, reload->argument);
+	return steps_insert(steps, 0, reload) ? 0 : -ENOMEM;
+}
+
+static int apply_unload(const struct kernel *kernel, const struct step *step, struct error *error)
+{
+	cleanup(names_done) struct names modules = {0};
+	int r = list_words(step->argument, &modules);
+
+	if (r < 0)
+		return error_set_errno(error, r, "unload %s", step->argument);
+	for (size_t i = 0; r == 0 && i < modules.count; i++)
+		r = kernel->ops->module_unload(kernel->context, modules.names[i], error);
+	return r;
+}
+
+/* 0 with a message is a remark. */
+static int unload_one_unused(const struct kernel *kernel, const char *module, struct error *error)
+{
+	const struct names none = {0};
+	struct error why = {0};
+	char device[64];
+	int r;
+
+	if (unload_find_device(kernel, module, &none, device, sizeof(device))) {
+		error_set(error, 0, "%s stays loaded: %s uses it", module, device);
+		return -EBUSY;
+	}
+	r = kernel->ops->module_unload(kernel->context, module, &why);
+	if (r < 0)
+		error_set(error, 0, "%s stays loaded: %s", module, why.message);
+	return r;
+}
+
+static int apply_unload_unused(
+	const struct kernel *kernel, const struct step *step, struct error *error)
+{
+	cleanup(names_done) struct names modules = {0};
+	int r = list_words(step->argument, &modules);
+
+	if (r < 0)
+		return error_set_errno(error, r, "unload %s", step->argument);
+	/* each is used by those before it */
+	for (size_t i = 0; i < modules.count; i++) {
+		if (unload_one_unused(kernel, modules.names[i], error) < 0)
+			break;
+	}
+	return 0;
+}
+
+/* The kernel makes no node for it, and its major number may be another one now. Without the program
+ * whoever needs the node makes it, as after a boot. */
+static int make_uvm_nodes(const struct kernel *kernel, struct error *error)
+{
+	static const char *const arguments[] = {NVIDIA_MODPROBE, "-u", "-c", "0", NULL};
+	struct error why = {0};
+
+	if (kernel->ops->run(kernel->context, arguments, &why) < 0 && why.status != -ENOENT)
+		error_set(error, 0, "make /dev/nvidia-uvm: %s", why.message);
+	return 0;
+}
+
+static int reload_one(const struct kernel *kernel, const char *module, struct error *error)
+{
+	int r = kernel->ops->module_reload(kernel->context, module, error);
+
+	/* a driver that wants a device, and has none at home yet: it comes with the next one */
+	if (r == -ENODEV)
+		return error_set(
+			error, 0, "%s is not loaded again: it found no device of its own", module);
+	return r;
+}
+
+static int undo_reload(const struct kernel *kernel, const struct step *step, struct error *error)
+{
+	cleanup(names_done) struct names modules = {0};
+	int r = list_words(step->argument, &modules), first = 0;
+
+	if (r < 0)
+		return error_set_errno(error, r, "load %s again", step->argument);
+	for (size_t i = modules.count; i-- > 0;) {
+		struct error why = {0};
+
+		r = reload_one(kernel, modules.names[i], &why);
+		if (first == 0 && *why.message)
+			*error = why;
+		first = first ? first : r;
+	}
+	if (first == 0 && is_listed(&modules, "nvidia_uvm"))
+		return make_uvm_nodes(kernel, error);
+	return first;
+}
+
+const struct operation unload_operations[] = {
+	{.name = "reload", .undo = undo_reload},
+	{.name = "unload", .apply = apply_unload},
+	{.name = "unload_unused", .apply = apply_unload_unused},
+	{.name = NULL},
+};

@@ -1,0 +1,474 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "executor.h"
+
+#include "kmod-helper/base/cleanup.h"
+#include "kmod-helper/base/process.h"
+#include "kmod-helper/holder/holders.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#define STOP_LOOK_MS 200u
+
+/* Proxmox's Stop sends KILL 5 s after TERM: a write that is not back by then is left to its child,
+ * and the other functions go home in what remains. */
+#define STOP_WRITE_MS 3000u
+
+enum direction {
+	APPLY,
+	UNDO,
+};
+
+struct request {
+	enum direction direction;
+	struct step step;
+};
+
+/* The child while it lives; fd -1: not started yet. */
+struct worker {
+	pid_t pid;
+	int fd;
+};
+
+static const struct operation *find_operation(const struct executor *executor, const char *name)
+{
+	for (size_t i = 0; executor->tables[i]; i++) {
+		for (const struct operation *operation = executor->tables[i]; operation->name;
+			operation++) {
+			if (strcmp(operation->name, name) == 0)
+				return operation;
+		}
+	}
+	return NULL;
+}
+
+static void serve_one(
+	const struct executor *executor, const struct request *request, struct error *reply)
+{
+	const struct step *step = &request->step;
+	const struct operation *operation = find_operation(executor, step->operation);
+	int (*run)(const struct kernel *, const struct step *, struct error *);
+
+	*reply = (struct error){0};
+	if (!operation) {
+		error_set(reply, -ENOSYS,
+			"the step '%s' of this loan is unknown to this version of gpu-ferry",
+			step->operation);
+		return;
+	}
+	run = request->direction == APPLY ? operation->apply : operation->undo;
+	if (run)
+		reply->status = run(executor->kernel, step, reply);
+}
+
+/* Leaves the caller's world: nothing of it may be held while a driver sleeps. */
+static int detach(const struct executor *executor, int fd)
+{
+	unsigned int low = (unsigned int)(fd < executor->root->fd ? fd : executor->root->fd);
+	unsigned int high = (unsigned int)(fd < executor->root->fd ? executor->root->fd : fd);
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	for (int standard = 0; null >= 0 && standard < 3; standard++) {
+		if (dup2(null, standard) < 0)
+			return -errno;
+	}
+	if (low > 3 && close_range(3, low - 1, 0) < 0)
+		return -errno;
+	if (high > low + 1 && close_range(low + 1, high - 1, 0) < 0)
+		return -errno;
+	if (close_range(high + 1, ~0U, 0) < 0)
+		return -errno;
+	signal(SIGPIPE, SIG_IGN);
+	/* Proxmox's Stop kills the whole process group: the write in hand must be seen through */
+	return setsid() < 0 ? -errno : 0;
+}
+
+static void serve(const struct executor *executor, int fd)
+{
+	struct request request;
+	struct error reply;
+
+	if (detach(executor, fd) < 0)
+		_exit(1);
+	while (recv(fd, &request, sizeof(request), 0) == (ssize_t)sizeof(request)) {
+		serve_one(executor, &request, &reply);
+		if (send(fd, &reply, sizeof(reply), 0) != (ssize_t)sizeof(reply))
+			break;
+	}
+	_exit(0);
+}
+
+static void worker_end(struct worker *worker)
+{
+	if (worker->fd < 0)
+		return;
+	close(worker->fd);
+	worker->fd = -1;
+	waitpid(worker->pid, NULL, 0);
+}
+
+static int worker_start(const struct executor *executor, struct worker *worker, struct loan *loan,
+	struct error *error)
+{
+	int pair[2];
+	pid_t pid;
+
+	if (worker->fd >= 0)
+		return 0;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return error_set_errno(error, -errno, "start the process that moves the devices");
+	pid = fork();
+	if (pid == 0) {
+		close(pair[0]);
+		serve(executor, pair[1]);
+	}
+	close(pair[1]);
+	if (pid < 0) {
+		close(pair[0]);
+		return error_set_errno(error, -errno, "start the process that moves the devices");
+	}
+	*worker = (struct worker){.pid = pid, .fd = pair[0]};
+	loan->child = pid;
+	if (process_start_time(executor->root, pid, &loan->child_start_time) < 0)
+		loan->child_start_time = 0;
+	return 0;
+}
+
+static bool is_stopped(const volatile sig_atomic_t *stop)
+{
+	return stop && *stop;
+}
+
+/* The child's answer, or -ETIMEDOUT past @deadline_ms, or -EPIPE when it died. When @stop is set it
+ * has @stop_ms more, then it is -EINTR: looked at again and again, for a signal may come just
+ * before the sleep. */
+static int worker_await(const struct worker *worker, unsigned int deadline_ms,
+	const volatile sig_atomic_t *stop, unsigned int stop_ms, struct error *reply)
+{
+	unsigned long long end = clock_milliseconds() + deadline_ms;
+	struct pollfd polled = {.fd = worker->fd, .events = POLLIN};
+	int late = -ETIMEDOUT;
+
+	for (;;) {
+		unsigned long long now = clock_milliseconds();
+		unsigned long long left;
+		int ready;
+
+		if (late != -EINTR && is_stopped(stop) && now + stop_ms < end) {
+			end = now + stop_ms;
+			late = -EINTR;
+		}
+		left = now < end ? end - now : 0;
+		ready = poll(&polled, 1, (int)(stop && left > STOP_LOOK_MS ? STOP_LOOK_MS : left));
+		if (ready == 0 && left == 0)
+			return late;
+		if (ready < 0 && errno != EINTR)
+			return -errno;
+		if (ready <= 0)
+			continue;
+		return recv(worker->fd, reply, sizeof(*reply), 0) == (ssize_t)sizeof(*reply)
+			? 0
+			: -EPIPE;
+	}
+}
+
+static bool is_bind(const struct step *step)
+{
+	return strcmp(step->operation, "bind") == 0;
+}
+
+static bool is_unbind(const struct step *step)
+{
+	return strcmp(step->operation, "unbind") == 0 ||
+		strcmp(step->operation, "unbind-counted") == 0;
+}
+
+/* As a person would say it: undoing an unbind is a bind. */
+static void describe(const struct step *step, enum direction direction, char *buffer, size_t size)
+{
+	bool applies = direction == APPLY;
+	const char *value = applies ? step->argument : step->original;
+
+	if (strcmp(step->operation, "override") == 0)
+		snprintf(buffer, size, "override %s: %s", step->subject, *value ? value : "none");
+	else if (applies ? is_unbind(step) : is_bind(step))
+		snprintf(buffer, size, "unbind %s from %s", step->subject, step->argument);
+	else if (applies ? is_bind(step) : is_unbind(step))
+		snprintf(buffer, size, "bind %s to %s", step->subject, step->argument);
+	else if (strcmp(step->operation, "framebuffer") == 0)
+		snprintf(buffer, size, "%s %.64s %s %s", applies ? "unbind" : "bind",
+			step->original, applies ? "from" : "to", step->argument);
+	else if (strcmp(step->operation, "set") == 0)
+		snprintf(buffer, size, "set %s: %s", step->subject, step->argument);
+	else if (strcmp(step->operation, "keep") == 0)
+		snprintf(buffer, size, "set %s: %.64s=%s", step->subject, step->argument, value);
+	else if (strncmp(step->operation, "stop-", 5) == 0)
+		snprintf(buffer, size, "%s %.16s %s", applies ? "stop" : "start",
+			step->operation + 5, step->subject);
+	else if (strncmp(step->operation, "unload", 6) == 0)
+		snprintf(buffer, size, "unload %s", step->argument);
+	else if (strcmp(step->operation, "blacklist") == 0)
+		snprintf(buffer, size, "%s %s", applies ? "blacklist" : "no longer blacklist",
+			step->argument);
+	else if (strcmp(step->operation, "reload") == 0)
+		snprintf(buffer, size, "load %s", step->argument);
+	else
+		snprintf(buffer, size, "%s%s %s", applies ? "" : "undo ", step->operation,
+			step->subject);
+}
+
+/* "sleep (PID 470, controlC1) still holds it", as far as it can be known. */
+static void name_holders(const struct executor *executor, const struct loan *loan,
+	const char *address, char *buffer, size_t size)
+{
+	cleanup(holders_done) struct holders holders = {0};
+	char text[HOLDERS_TEXT_SIZE];
+
+	snprintf(buffer, size, "who holds it cannot be seen");
+	if (holders_of_stuck(executor->kernel, loan, address, &holders, NULL) < 0 ||
+		holders.count == 0)
+		return;
+	holders_format(&holders, text, sizeof(text));
+	snprintf(buffer, size, "%s still %s it", text, holders.count > 1 ? "hold" : "holds");
+}
+
+static int overdue(const struct executor *executor, struct worker *worker, struct loan *loan,
+	struct step *step, const char *what, unsigned long long waited_ms, struct error *error)
+{
+	char held[HOLDERS_TEXT_SIZE + 32];
+
+	loan_set_overdue(loan, step);
+	/* it stays behind with its end of the socket; ours closes, so that it ends after the write
+	 */
+	close(worker->fd);
+	worker->fd = -1;
+	name_holders(executor, loan, step->subject, held, sizeof(held));
+	return error_set(error, -ETIMEDOUT,
+		"%s: the driver did not let go within %llu s: %s (process %d waits in the kernel); it "
+		"comes home by itself when that ends; until then an ordinary reboot may hang, `sync; "
+		"echo b > /proc/sysrq-trigger` does not",
+		what, waited_ms / 1000, held, (int)worker->pid);
+}
+
+/* Of an operation that sleeps in no driver. */
+static int give_up(struct worker *worker, const char *what, unsigned int deadline_ms, int why,
+	struct error *error)
+{
+	kill(worker->pid, SIGKILL);
+	/* the next step gets a new one */
+	worker_end(worker);
+	if (why == -EINTR)
+		return error_set(error, why, "%s: stopped by a signal", what);
+	return error_set(error, why, "%s: it did not end within %u s", what, deadline_ms / 1000);
+}
+
+/* An override is half a bind, and what is there to be undone only does nothing yet: told in full
+ * only to who asks. */
+static bool is_minor(const struct step *step, enum direction direction)
+{
+	return strcmp(step->operation, "override") == 0 ||
+		(direction == APPLY && strcmp(step->operation, "reload") == 0);
+}
+
+/* @was: the step's state before it was begun. */
+static int run_step(const struct executor *executor, struct worker *worker, struct loan *loan,
+	struct step *step, enum step_state was, enum direction direction, struct error *error)
+{
+	struct request request = {.direction = direction, .step = *step};
+	const struct operation *operation = find_operation(executor, step->operation);
+	bool may_end = operation && operation->deadline_ms;
+	unsigned int deadline_ms =
+		may_end ? operation->deadline_ms(step) : loan_deadline_ms(loan, step);
+	unsigned long long begin = clock_milliseconds();
+	struct error reply = {0};
+	char what[3 * STEP_TEXT_SIZE];
+	int r;
+
+	describe(step, direction, what, sizeof(what));
+	request.step.record = NULL;
+	request.step.state = was;
+	r = send(worker->fd, &request, sizeof(request), MSG_NOSIGNAL) < 0 ? -errno : 0;
+	if (r == 0)
+		r = worker_await(
+			worker, deadline_ms, executor->stop, may_end ? 0 : STOP_WRITE_MS, &reply);
+	if (may_end && (r == -ETIMEDOUT || r == -EINTR))
+		return give_up(worker, what, deadline_ms, r, error);
+	if (r == -ETIMEDOUT || r == -EINTR)
+		return overdue(executor, worker, loan, step, what,
+			r == -EINTR ? clock_milliseconds() - begin : deadline_ms, error);
+	if (r < 0) {
+		/* the next function's steps get a new one */
+		worker_end(worker);
+		return error_set(error, r, "%s: the process that does it ended unexpectedly", what);
+	}
+	if (reply.status < 0) {
+		if (error)
+			*error = reply;
+		return reply.status;
+	}
+	log_step(executor->log, is_minor(step, direction) ? LOG_DEBUG : LOG_INFO, step->subject,
+		step->operation, "%s (%llu ms)", what, clock_milliseconds() - begin);
+	if (*reply.message)
+		log_step(executor->log, LOG_NOTICE, step->subject, step->operation, "%s",
+			reply.message);
+	return 0;
+}
+
+/* How many of the loan's steps executor_apply is to look at. */
+static size_t step_count(const struct executor *executor, const struct loan *loan)
+{
+	return executor->limit && executor->limit < loan->steps.count ? executor->limit
+								      : loan->steps.count;
+}
+
+static int check_steps(
+	const struct executor *executor, const struct loan *loan, struct error *error)
+{
+	for (size_t i = 0; i < step_count(executor, loan); i++) {
+		const struct step *step = &loan->steps.items[i];
+		const struct operation *operation = find_operation(executor, step->operation);
+		int r = 0;
+
+		if (!operation)
+			return error_set(
+				error, -ENOSYS, "the step '%s' is unknown", step->operation);
+		if (step->state != STEP_DONE && operation->check)
+			r = operation->check(executor->kernel, step, error);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* Marks the first step that is not done as begun; NULL when all are done. */
+static struct step *begin_next(const struct executor *executor, struct loan *loan)
+{
+	for (size_t i = 0; i < step_count(executor, loan); i++) {
+		if (loan->steps.items[i].state != STEP_DONE) {
+			loan->steps.items[i].state = STEP_STARTED;
+			return &loan->steps.items[i];
+		}
+	}
+	return NULL;
+}
+
+static int apply_all(const struct executor *executor, struct worker *worker, struct loan *loan,
+	struct error *error)
+{
+	struct step *step = begin_next(executor, loan);
+	int r = loan_write(executor->root, loan, error);
+
+	while (r == 0 && step) {
+		if (is_stopped(executor->stop))
+			return error_set(error, -EINTR, "stopped by a signal");
+		r = run_step(executor, worker, loan, step, STEP_STARTED, APPLY, error);
+		if (r < 0)
+			return r;
+		step->state = STEP_DONE;
+		step = begin_next(executor, loan);
+		r = loan_write(executor->root, loan, error);
+	}
+	return r;
+}
+
+int executor_apply(const struct executor *executor, struct loan *loan, struct error *error)
+{
+	struct worker worker = {.fd = -1};
+	int r = check_steps(executor, loan, error);
+
+	if (r < 0 || !begin_next(executor, loan))
+		return r;
+	r = worker_start(executor, &worker, loan, error);
+	if (r == 0)
+		r = apply_all(executor, &worker, loan, error);
+	worker_end(&worker);
+	loan->child = 0;
+	return r;
+}
+
+static bool is_listed(const struct names *names, const char *name)
+{
+	for (size_t i = 0; i < names->count; i++) {
+		if (strcmp(names->names[i], name) == 0)
+			return true;
+	}
+	return false;
+}
+
+static int undo_step(const struct executor *executor, struct worker *worker, struct loan *loan,
+	size_t index, struct error *error)
+{
+	struct step *step = &loan->steps.items[index];
+	enum step_state was = step->state;
+	const struct operation *operation = find_operation(executor, step->operation);
+	int r;
+
+	/* what was only planned, or has nothing to undo, needs no child */
+	if (was != STEP_PLANNED && (!operation || operation->undo)) {
+		step->state = STEP_STARTED;
+		r = worker_start(executor, worker, loan, error);
+		if (r == 0)
+			r = loan_write(executor->root, loan, error);
+		if (r == 0)
+			r = run_step(executor, worker, loan, step, was, UNDO, error);
+		if (r < 0)
+			return r;
+	}
+	steps_remove(&loan->steps, index);
+	return 0;
+}
+
+static int stuck_error(const struct step *step, struct error *error)
+{
+	return error_set(error, -EBUSY,
+		"%s is owed: process %d still waits in its driver (gpu-ferry status %s)",
+		step->subject, (int)step->child, step->subject);
+}
+
+static int undo_all(const struct executor *executor, struct worker *worker, struct loan *loan,
+	const char *address, struct error *error)
+{
+	cleanup(names_done) struct names failed = {0};
+	int first = 0;
+
+	for (size_t i = loan->steps.count; i-- > 0;) {
+		struct error why = {0};
+		const char *subject = loan->steps.items[i].subject;
+		const struct step *stuck = loan_find_stuck(loan, subject);
+		int r;
+
+		if ((address && strcmp(subject, address) != 0) || is_listed(&failed, subject))
+			continue;
+		/* behind a write that sleeps in the kernel another one would only queue up */
+		if (stuck)
+			r = stuck_error(stuck, &why);
+		else
+			r = undo_step(executor, worker, loan, i, &why);
+		if (r == 0)
+			continue;
+		/* the first is the caller's to report */
+		if (first)
+			log_step(executor->log, LOG_ERR, subject, loan->steps.items[i].operation,
+				"%s", why.message);
+		if (names_add(&failed, subject) < 0)
+			return error_set_errno(error, -ENOMEM, "give the devices back");
+		if (first == 0 && error)
+			*error = why;
+		first = first ? first : r;
+	}
+	return first;
+}
+
+int executor_undo(const struct executor *executor, struct loan *loan, const char *address,
+	struct error *error)
+{
+	struct worker worker = {.fd = -1};
+	int r = undo_all(executor, &worker, loan, address, error);
+
+	worker_end(&worker);
+	loan->child = 0;
+	return r;
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+#include "kmod-helper/base/error.h"
+#include "kmod-helper/base/log.h"
+#include "kmod-helper/kernel/kernel.h"
+#include "kmod-helper/loan/loan.h"
+#include "kmod-helper/operation/operation.h"
+#include <signal.h>
+
+/*
+ * The one executor. It runs the steps of a loan in a child, one request at a time over a socket
+ * pair, and records the loan before the first step and after each one. A write into a driver can
+ * sleep for ever; the child then stays behind alone, with no descriptor of the caller's, no lock,
+ * in a session of its own, and the loan says so. When the caller dies, the child ends after the
+ * write in hand.
+ */
+struct executor {
+	const struct root *root;
+	const struct kernel *kernel;
+	const struct operation *const *tables; /* NULL-terminated list of tables */
+	const struct log *log;
+	/* Set by a signal handler: finish the step in hand, then give up. NULL: never. */
+	const volatile sig_atomic_t *stop;
+	/* executor_apply looks at so many of the loan's first steps. 0: at all. */
+	size_t limit;
+};
+
+/*
+ * Applies the steps that are not done yet, in order. Returns 0; -EINTR when stopped; -ETIMEDOUT
+ * when a write is past its deadline, or not back 3 s after the stop (the loan is LOAN_OVERDUE then
+ * and names the child); else the error of the step that failed. Undoes nothing: that is
+ * executor_undo's.
+ */
+int executor_apply(const struct executor *executor, struct loan *loan, struct error *error);
+
+/*
+ * Undoes the steps backwards, those of @address only unless it is NULL. A step that is undone is
+ * removed from the loan; after an error the other functions go on, and the failed one's remaining
+ * steps stay in the loan. Returns 0 when nothing is left of what was asked for, else the first
+ * error.
+ */
+int executor_undo(const struct executor *executor, struct loan *loan, const char *address,
+	struct error *error);

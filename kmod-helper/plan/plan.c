@@ -1,0 +1,684 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "plan.h"
+
+#include "kmod-helper/base/cleanup.h"
+#include "kmod-helper/holder/host_use.h"
+#include "kmod-helper/operation/binding.h"
+#include "kmod-helper/operation/nvidia.h"
+#include "kmod-helper/operation/unload.h"
+#include <errno.h>
+#include <stdarg.h>
+#include <string.h>
+
+static const char *const blocker_names[] = {
+	[BLOCKER_NO_IOMMU] = "no_iommu",
+	[BLOCKER_NO_DEVICE] = "no_device",
+	[BLOCKER_IDENTITY] = "identity",
+	[BLOCKER_FOREIGN_MEMBER] = "foreign_member",
+	[BLOCKER_RESERVED] = "reserved",
+	[BLOCKER_HELD] = "held",
+	[BLOCKER_BOOT_DISPLAY] = "boot_display",
+	[BLOCKER_DEAD] = "dead",
+	[BLOCKER_OVERDUE] = "overdue",
+	[BLOCKER_NO_DRIVER] = "no_driver",
+	[BLOCKER_CONFIG] = "config",
+	[BLOCKER_BACKUP] = "backup",
+};
+
+const char *blocker_name(enum blocker_code code)
+{
+	return blocker_names[code];
+}
+
+int plan_block(struct plan *plan, enum blocker_code code, const char *format, ...)
+{
+	struct blocker *grown =
+		reallocarray(plan->blockers, plan->blocker_count + 1, sizeof(*grown));
+	va_list arguments;
+
+	if (!grown)
+		return -ENOMEM;
+	plan->blockers = grown;
+	grown += plan->blocker_count++;
+	grown->code = code;
+	va_start(arguments, format);
+	vsnprintf(grown->message, sizeof(grown->message), format, arguments);
+	va_end(arguments);
+	return 0;
+}
+
+int plan_add_notice(struct plan *plan, const char *address, const char *format, ...)
+{
+	struct plan_notice *grown =
+		reallocarray(plan->notices, plan->notice_count + 1, sizeof(*grown));
+	va_list arguments;
+
+	if (!grown)
+		return -ENOMEM;
+	plan->notices = grown;
+	grown += plan->notice_count++;
+	snprintf(grown->address, sizeof(grown->address), "%s", address);
+	va_start(arguments, format);
+	vsnprintf(grown->message, sizeof(grown->message), format, arguments);
+	va_end(arguments);
+	return 0;
+}
+
+void plan_done(struct plan *plan)
+{
+	free(plan->functions);
+	steps_done(&plan->steps);
+	free(plan->blockers);
+	free(plan->notices);
+	holders_done(&plan->holders);
+	*plan = (struct plan){0};
+}
+
+static const struct plan_want *find_want(const struct plan_request *request, const char *address)
+{
+	for (size_t i = 0; i < request->want_count; i++) {
+		if (strcmp(request->wants[i].address, address) == 0)
+			return &request->wants[i];
+	}
+	return NULL;
+}
+
+static bool is_allowed(const struct plan_request *request, const char *address)
+{
+	for (size_t i = 0; i < request->allow_count; i++) {
+		if (pci_device_has(request->allow[i], address))
+			return true;
+	}
+	return false;
+}
+
+/* The want whose group the function is in: what brings a function along that nobody asked for; one
+ * that is no alternative counts first. */
+static const struct plan_want *find_group_want(
+	const struct plan_request *request, const struct pci_function *function, bool same_card)
+{
+	const struct plan_want *found = NULL;
+
+	for (size_t i = 0; i < request->want_count; i++) {
+		const struct plan_want *want = &request->wants[i];
+		const struct pci_function *wanted = pci_find(request->host, want->address);
+
+		if (!wanted || wanted->iommu_group != function->iommu_group)
+			continue;
+		if (same_card && !pci_same_card(want->address, function->address))
+			continue;
+		if (!want->alternative)
+			return want;
+		found = found ? found : want;
+	}
+	return found;
+}
+
+static bool is_hand_lent(const struct plan_request *request, const char *address)
+{
+	const struct loan *loan = request->loans ? loans_find(request->loans, address) : NULL;
+
+	return loan && loan->owner.kind == LOAN_OWNER_HAND &&
+		!(request->own && loan_owner_equal(&loan->owner, &request->own->owner));
+}
+
+/* The record of the function in the loans: the owner's own, else one that took it, else one that
+ * looked at it as an alternative while it was still at home. */
+static const struct loan_function *find_known(
+	const struct plan_request *request, const struct pci_function *now, const char *target)
+{
+	const struct loan_function *found =
+		request->own ? loan_find(request->own, now->address) : NULL;
+
+	if (found && found->use == LOAN_TAKEN)
+		return found;
+	for (size_t i = 0; request->loans && i < request->loans->count; i++) {
+		const struct loan_function *other =
+			loan_find(&request->loans->items[i], now->address);
+
+		if (other && other->use == LOAN_TAKEN)
+			return other;
+		found = found ? found : other;
+	}
+	/* on a driver of the host it is at home, whatever was recorded once */
+	return !*now->driver || strcmp(now->driver, target) == 0 ? found : NULL;
+}
+
+/* Where the function goes home to: what the loans say, else what is there now. */
+static int find_home(const struct kernel *kernel, const struct plan_request *request,
+	const struct pci_function *now, struct loan_function *ret)
+{
+	const struct loan_function *known = find_known(request, now, ret->target);
+	char target[PCI_DRIVER_SIZE];
+	int r;
+
+	if (known) {
+		memcpy(target, ret->target, sizeof(target));
+		*ret = *known;
+		ret->record = NULL;
+		memcpy(ret->target, target, sizeof(ret->target));
+		return 0;
+	}
+	snprintf(ret->address, sizeof(ret->address), "%s", now->address);
+	/* not the scan's word, where a link that could not be read looks like no driver: none would
+	 * be its home for good */
+	r = pci_read_driver(kernel, now->address, ret->home_driver, sizeof(ret->home_driver));
+	if (r < 0)
+		return r;
+	ret->iommu_group = now->iommu_group;
+	if (*ret->home_driver &&
+		pci_driver_module(
+			kernel, ret->home_driver, ret->home_module, sizeof(ret->home_module)) < 0)
+		ret->home_module[0] = '\0';
+	return pci_read_override(
+		kernel, now->address, ret->driver_override, sizeof(ret->driver_override));
+}
+
+static enum loan_use find_use(const struct plan_request *request, const struct plan_want *want,
+	const struct plan_function *function)
+{
+	if (want->alternative)
+		return LOAN_ALTERNATIVE;
+	/* on another driver by hand it is nothing for a VM: that is for the caller to refuse */
+	if (is_hand_lent(request, function->now.address) &&
+		strcmp(function->now.driver, function->loan.target) == 0)
+		return LOAN_BORROWED;
+	/* on its target before we came: Proxmox and its owner set it up like that at boot */
+	if (strcmp(function->loan.home_driver, function->loan.target) == 0)
+		return LOAN_STATIC;
+	return LOAN_TAKEN;
+}
+
+static bool is_overdue(const struct plan_request *request, const char *address)
+{
+	for (size_t i = 0; request->loans && i < request->loans->count; i++) {
+		if (loan_find_stuck(&request->loans->items[i], address))
+			return true;
+	}
+	return false;
+}
+
+static bool is_on_target(const struct plan_function *function)
+{
+	return strcmp(function->now.driver, function->loan.target) == 0;
+}
+
+/* No address: it is overdue, and nothing of it was read. */
+static bool is_moved(const struct plan_function *function)
+{
+	return *function->loan.address && function->loan.use == LOAN_TAKEN && !function->adopted &&
+		!is_on_target(function);
+}
+
+/* On its target, away from home, and in nobody's steps: Proxmox bound it for a start that failed.
+ */
+static bool is_left_behind(const struct plan_request *request, const struct plan_function *function)
+{
+	const struct loan_function *known =
+		find_known(request, &function->now, function->loan.target);
+
+	return function->loan.use == LOAN_TAKEN && is_on_target(function) && known &&
+		known->use != LOAN_TAKEN;
+}
+
+/* Two targets at once cannot be recorded, nor undone. */
+static int block_other_target(
+	const struct plan_request *request, const struct plan_function *function, struct plan *plan)
+{
+	const struct loan_function *own =
+		request->own ? loan_find(request->own, function->now.address) : NULL;
+
+	if (!own || own->use != LOAN_TAKEN || strcmp(own->target, function->loan.target) == 0)
+		return 0;
+	return plan_block(plan, BLOCKER_RESERVED,
+		"%s is lent already, to the driver %s: unbind it first", function->now.address,
+		own->target);
+}
+
+static int add_function(const struct kernel *kernel, const struct plan_request *request,
+	const struct pci_function *now, const struct plan_want *want, struct plan *plan)
+{
+	struct plan_function *grown =
+		reallocarray(plan->functions, plan->function_count + 1, sizeof(*grown));
+	struct plan_function *function;
+	const char *target = want->target;
+
+	if (!grown)
+		return -ENOMEM;
+	plan->functions = grown;
+	function = &grown[plan->function_count++];
+	*function = (struct plan_function){.now = *now};
+	if (want->keep && pci_driver_is_vfio(now->driver))
+		target = now->driver;
+	snprintf(function->loan.target, sizeof(function->loan.target), "%s", target);
+	if (is_overdue(request, now->address))
+		return plan_block(plan, BLOCKER_OVERDUE,
+			"%s: a write to its driver has not come back; `gpu-ferry status %s` says who "
+			"holds it and what frees it",
+			now->address, now->address);
+	if (find_home(kernel, request, now, &function->loan) < 0)
+		return plan_block(plan, BLOCKER_DEAD,
+			"%s: its driver and driver_override cannot be read", now->address);
+	function->loan.use = find_use(request, want, function);
+	function->adopted = is_left_behind(request, function);
+	return block_other_target(request, function, plan);
+}
+
+static int block_foreign(
+	const struct pci_function *member, const struct plan_want *want, struct plan *plan)
+{
+	return plan_block(plan, BLOCKER_FOREIGN_MEMBER,
+		"%s (class %04x, %s) shares IOMMU group %ld with %s and is no part of that card: it "
+		"would go to the VM too; put the card into another slot, or name it in `allow` in "
+		"/etc/gpu-ferry/gpu-ferry.conf",
+		member->address, member->class_code, *member->driver ? member->driver : "no driver",
+		member->iommu_group, want->address);
+}
+
+/* Every member of a group asked for, as Proxmox takes them: all but those with a bus behind them.
+ */
+static int add_members(
+	const struct kernel *kernel, const struct plan_request *request, struct plan *plan)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < request->host->count; i++) {
+		const struct pci_function *now = &request->host->items[i];
+		const struct plan_want *want = find_want(request, now->address);
+
+		/* another choice of a mapping, in the chosen one's group: it goes along */
+		if (want && want->alternative && now->iommu_group != PCI_NO_GROUP)
+			want = find_group_want(request, now, false);
+		if (!want && !now->bridge && now->iommu_group != PCI_NO_GROUP) {
+			want = find_group_want(request, now, true);
+			if (!want)
+				want = find_group_want(request, now, false);
+			if (want && !want->alternative && !is_allowed(request, now->address) &&
+				!pci_same_card(want->address, now->address) &&
+				!pci_driver_is_vfio(now->driver)) {
+				r = block_foreign(now, want, plan);
+				continue;
+			}
+		}
+		if (want)
+			r = add_function(kernel, request, now, want, plan);
+	}
+	return r;
+}
+
+static int check_function(const struct kernel *kernel, const struct plan_request *request,
+	const struct plan_function *function, struct plan *plan)
+{
+	const struct pci_function *now = &function->now;
+	const struct attribute_wish *missing;
+	char text[256];
+
+	if (function->loan.use == LOAN_ALTERNATIVE)
+		return 0;
+	if (now->bridge)
+		return plan_block(plan, BLOCKER_CONFIG, "%s is a PCI bridge: vfio-pci takes none",
+			now->address);
+	if (now->iommu_group == PCI_NO_GROUP)
+		return plan_block(plan, BLOCKER_NO_IOMMU,
+			"%s has no IOMMU group: switch the IOMMU on in the firmware (Intel VT-d, AMD "
+			"IOMMU) and, on Intel with a kernel before 6.8, with intel_iommu=on",
+			now->address);
+	/* a stuck driver's function is not touched; what is on vfio-pci already may sleep */
+	if (is_overdue(request, now->address) || function->loan.use != LOAN_TAKEN ||
+		strcmp(now->driver, function->loan.target) == 0)
+		return 0;
+	if (request->refuse_boot_display && now->boot_display)
+		return plan_block(plan, BLOCKER_BOOT_DISPLAY,
+			"%s is the display that this host booted with, and boot_display = \"refuse\" "
+			"is set",
+			now->address);
+	if (!is_allowed(request, now->address) &&
+		host_use_find_claimed(kernel, now->address, text, sizeof(text)))
+		return plan_block(plan, BLOCKER_HELD,
+			"%s is in use by the host: %s; if the VM is to have it all the same, name it in "
+			"`allow` in /etc/gpu-ferry/gpu-ferry.conf",
+			now->address, text);
+	if (pci_is_dead(kernel, now->address))
+		return plan_block(plan, BLOCKER_DEAD,
+			"%s does not answer (its configuration space reads ff): it fell off the bus; "
+			"power the host off and on",
+			now->address);
+	missing = attribute_find_missing(kernel, now->address, &request->attributes);
+	if (missing)
+		return plan_block(plan, BLOCKER_CONFIG,
+			"`devices` in /etc/gpu-ferry/gpu-ferry.conf sets %s of %s, which the device "
+			"does not have: take it out there",
+			missing->name, now->address);
+	return 0;
+}
+
+static int check_wants(const struct plan_request *request, struct plan *plan)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < request->want_count; i++) {
+		if (!pci_find(request->host, request->wants[i].address))
+			r = plan_block(plan, BLOCKER_NO_DEVICE,
+				"%s is not there (see `gpu-ferry list --all`)",
+				request->wants[i].address);
+	}
+	return r;
+}
+
+static int check_driver(const struct kernel *kernel, const char *driver, struct plan *plan)
+{
+	struct error error = {0};
+
+	if (pci_driver_exists(kernel, driver))
+		return 0;
+	if (kernel->ops->module_check(kernel->context, driver, &error) < 0)
+		return plan_block(plan, BLOCKER_NO_DRIVER, "the driver %s is not to be had: %s",
+			driver, error.message);
+	return 0;
+}
+
+static struct step make_step(const char *operation, const char *subject, const char *argument,
+	const char *original, enum step_state state)
+{
+	struct step step = {.state = state};
+
+	snprintf(step.operation, sizeof(step.operation), "%s", operation);
+	snprintf(step.subject, sizeof(step.subject), "%s", subject);
+	snprintf(step.argument, sizeof(step.argument), "%s", argument);
+	snprintf(step.original, sizeof(step.original), "%s", original);
+	return step;
+}
+
+static int add_step(struct steps *steps, struct step step, const char *why)
+{
+	snprintf(step.why, sizeof(step.why), "%s", why);
+	return steps_add(steps, &step) ? 0 : -ENOMEM;
+}
+
+/* The three steps that take one function. 0 or -ENOMEM. */
+static int plan_add_steps(
+	struct steps *steps, const struct loan_function *function, enum step_state state)
+{
+	const char *address = function->address;
+	char why[STEP_TEXT_SIZE];
+	int r;
+
+	snprintf(why, sizeof(why), "only %s may take it, whatever its id", function->target);
+	r = add_step(steps,
+		make_step("override", address, function->target, function->driver_override, state),
+		why);
+	if (r == 0 && *function->home_driver)
+		r = add_step(steps,
+			make_step("unbind", address, function->home_driver, function->home_module,
+				state),
+			"the host's driver lets it go");
+	if (r == 0)
+		r = add_step(steps, make_step("bind", address, function->target, "", state),
+			"ready for the VM");
+	return r;
+}
+
+int plan_adopt(
+	const struct kernel *kernel, const struct loan_function *function, struct steps *steps)
+{
+	int r = plan_add_steps(steps, function, STEP_DONE);
+
+	/* last in the order of things, so undone first: nothing may come back by the id */
+	return r < 0 ? r : binding_plan_id(kernel, function->address, steps);
+}
+
+/* The loan that knows what the function was like at home: the owner's own, else that of a gone VM
+ * whose return came half way. */
+static const struct loan *find_standing(const struct plan_request *request, const char *address)
+{
+	const struct loan_function *function =
+		request->own ? loan_find(request->own, address) : NULL;
+
+	if (function && function->use == LOAN_TAKEN)
+		return request->own;
+	for (size_t i = 0; request->loans && i < request->loans->count; i++) {
+		function = loan_find(&request->loans->items[i], address);
+		if (function && function->use == LOAN_TAKEN)
+			return &request->loans->items[i];
+	}
+	return request->own;
+}
+
+/* A function's steps, with what its power and reset need around them. */
+static int plan_one(const struct kernel *kernel, const struct plan_request *request,
+	const struct plan_function *function, struct steps *steps)
+{
+	const char *address = function->loan.address;
+	int r = attribute_plan_before(
+		kernel, address, &request->attributes, find_standing(request, address), steps);
+
+	if (r == 0)
+		r = console_plan_framebuffer(&function->console, address, steps);
+	if (r == 0)
+		r = plan_add_steps(steps, &function->loan, STEP_PLANNED);
+	if (r == 0)
+		r = attribute_plan_after(address, &request->attributes, steps);
+	return r == 0 ? console_plan_show(&function->console, address, steps) : r;
+}
+
+static int plan_function_steps(const struct kernel *kernel, const struct plan_request *request,
+	struct plan *plan, bool displays)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < plan->function_count; i++) {
+		const struct plan_function *function = &plan->functions[i];
+
+		if (pci_is_display(&function->now) != displays)
+			continue;
+		if (function->adopted)
+			r = plan_adopt(kernel, &function->loan, &plan->steps);
+		else if (is_moved(function))
+			r = plan_one(kernel, request, function, &plan->steps);
+	}
+	return r;
+}
+
+static bool is_planned(const struct plan *plan, const char *address)
+{
+	for (size_t i = 0; i < plan->function_count; i++) {
+		if (strcmp(plan->functions[i].now.address, address) == 0)
+			return true;
+	}
+	return false;
+}
+
+static bool leaves_no_display(const struct plan_request *request, const struct plan *plan)
+{
+	for (size_t i = 0; i < request->host->count; i++) {
+		const struct pci_function *function = &request->host->items[i];
+
+		if (pci_is_display(function) && !pci_driver_is_vfio(function->driver) &&
+			!is_planned(plan, function->address))
+			return false;
+	}
+	return true;
+}
+
+/* Of the screen that the host had until now. */
+static int add_display_notices(
+	const struct plan_request *request, struct plan *plan, const struct plan_function *function)
+{
+	const char *address = function->now.address;
+	bool last = leaves_no_display(request, plan);
+	int r = 0;
+
+	if (function->now.boot_display)
+		r = plan_add_notice(plan, address,
+			"%s is the display that this host booted with%s: while it is lent the "
+			"host's console is not seen there",
+			address, last ? ", and the last one that it has" : "");
+	else if (last)
+		r = plan_add_notice(plan, address,
+			"%s is the last display that this host has: while it is lent its console "
+			"is not seen",
+			address);
+	if (r == 0 && function->console.framebuffer_ends)
+		r = plan_add_notice(plan, address,
+			"%s has the console of the firmware (%s): it ends with the loan and comes "
+			"back with the host's next boot, or with a driver that draws its own",
+			address, function->console.framebuffer);
+	return r;
+}
+
+/* What the host's console does of the displays that are about to be moved; and what must be done
+ * for it before anything else. */
+static int plan_console(
+	const struct kernel *kernel, const struct plan_request *request, struct plan *plan)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < plan->function_count; i++) {
+		struct plan_function *function = &plan->functions[i];
+
+		if (!is_moved(function) || !pci_is_display(&function->now))
+			continue;
+		console_find_use(kernel, &function->now, function->loan.target,
+			find_standing(request, function->now.address), &function->console);
+		r = add_display_notices(request, plan, function);
+		if (r == 0)
+			r = console_plan_blank(
+				&function->console, function->now.address, &plan->steps);
+	}
+	return r;
+}
+
+/* The drivers to be loaded first: usually vfio-pci alone, or none. */
+static int plan_loads(const struct kernel *kernel, struct plan *plan)
+{
+	const char *last = "";
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < plan->function_count; i++) {
+		const struct plan_function *function = &plan->functions[i];
+		const char *target = function->loan.target;
+
+		if (function->loan.use != LOAN_TAKEN || is_on_target(function) ||
+			strcmp(target, last) == 0)
+			continue;
+		last = target;
+		r = check_driver(kernel, target, plan);
+		if (r == 0 && !pci_driver_exists(kernel, target))
+			r = add_step(&plan->steps,
+				make_step("load", target, target, "", STEP_PLANNED),
+				"the driver is not loaded yet");
+	}
+	return r;
+}
+
+/* The displays that are to leave nvidia, and what goes along with them. */
+static int find_nvidia(const struct plan *plan, struct names *ret)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < plan->function_count; i++) {
+		const struct plan_function *function = &plan->functions[i];
+
+		if (function->loan.use == LOAN_TAKEN && strcmp(function->now.driver, "nvidia") == 0)
+			r = names_add(ret, function->now.address);
+	}
+	return r;
+}
+
+static int plan_nvidia(const struct kernel *kernel, struct plan *plan)
+{
+	cleanup(names_done) struct names leaving = {0};
+	struct error why = {0};
+	int r = find_nvidia(plan, &leaving);
+
+	if (r == 0)
+		r = nvidia_plan(kernel, &leaving, &plan->steps, &why);
+	return r == -EBUSY ? plan_block(plan, BLOCKER_HELD, "%s", why.message) : r;
+}
+
+int plan_make(const struct kernel *kernel, const struct plan_request *request, struct plan *plan,
+	struct error *error)
+{
+	int r = check_wants(request, plan);
+
+	if (r == 0)
+		r = add_members(kernel, request, plan);
+	for (size_t i = 0; r == 0 && i < plan->function_count; i++)
+		r = check_function(kernel, request, &plan->functions[i], plan);
+	if (r == 0)
+		r = plan_console(kernel, request, plan);
+	if (r == 0)
+		r = plan_loads(kernel, plan);
+	/* audio, USB and UCSI functions depend on the display's power: they leave first */
+	if (r == 0)
+		r = plan_function_steps(kernel, request, plan, false);
+	if (r == 0)
+		r = plan_nvidia(kernel, plan);
+	if (r == 0)
+		r = plan_function_steps(kernel, request, plan, true);
+	return r < 0 ? error_set_errno(error, r, "plan the handover") : 0;
+}
+
+/* Of an earlier plan for the same subject: what was not begun is nothing to undo, nor to be done.
+ */
+static void forget_planned(struct loan *loan, const char *subject)
+{
+	for (size_t i = loan->steps.count; i-- > 0;) {
+		const struct step *step = &loan->steps.items[i];
+
+		if (step->state == STEP_PLANNED && strcmp(step->subject, subject) == 0 &&
+			!unload_is_reload(step))
+			steps_remove(&loan->steps, i);
+	}
+}
+
+static bool is_same_step(const struct step *left, const struct step *right)
+{
+	return strcmp(left->operation, right->operation) == 0 &&
+		strcmp(left->subject, right->subject) == 0 &&
+		strcmp(left->argument, right->argument) == 0;
+}
+
+/* A half-done handover, or return, of the same function is begun anew, with the home that was
+ * recorded. A step that was begun then may have to be undone before it is done again. */
+static int record_step(struct loan *loan, const struct step *step)
+{
+	struct step anew = *step;
+
+	if (unload_is_reload(step))
+		return unload_record_reload(&loan->steps, step);
+	for (size_t i = loan->steps.count; i-- > 0;) {
+		if (!is_same_step(&loan->steps.items[i], step))
+			continue;
+		if (anew.state == STEP_PLANNED && loan->steps.items[i].state != STEP_PLANNED)
+			anew.state = STEP_STARTED;
+		steps_remove(&loan->steps, i);
+	}
+	return steps_add(&loan->steps, &anew) ? 0 : -ENOMEM;
+}
+
+int plan_record(const struct plan *plan, struct loan *loan)
+{
+	for (size_t i = 0; i < plan->function_count; i++) {
+		const struct loan_function *function = &plan->functions[i].loan;
+		struct loan_function *known = loan_find(loan, function->address);
+
+		if (!*function->address)
+			continue;
+		/* what we moved stays ours: come straight from a gone VM's loan, it is on its
+		 * target already, which looks static */
+		if (known && (known->use != LOAN_TAKEN || function->use != LOAN_STATIC))
+			known->use = function->use;
+		if (known && *function->nodes)
+			memcpy(known->nodes, function->nodes, sizeof(known->nodes));
+		if (!known && loan_add_function(loan, function) < 0)
+			return -ENOMEM;
+	}
+	for (size_t i = 0; i < plan->steps.count; i++)
+		forget_planned(loan, plan->steps.items[i].subject);
+	for (size_t i = 0; i < plan->steps.count; i++) {
+		if (record_step(loan, &plan->steps.items[i]) < 0)
+			return -ENOMEM;
+	}
+	return 0;
+}
