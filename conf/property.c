@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Reads Proxmox's property strings, such as "01:00,pcie=1". */
+
 #include "property.h"
 
 #include "kmod-helper/base/cleanup.h"

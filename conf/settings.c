@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Reads and checks /etc/gpu-ferry/gpu-ferry.conf: one row of a table for each setting. */
+
 #include "settings.h"
 
 #include "kmod-helper/base/cleanup.h"

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Helpers for the texts of Proxmox's files: blanks, lines, words. */
+
 #include "text.h"
 
 #include "kmod-helper/base/parse.h"

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
+/* Helpers for the texts of Proxmox's files: blanks, lines, words. */
+
 #include <stdbool.h>
 #include <stdio.h>
 

@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/*
+ * Finds the boot loader that started this host and reads the kernel arguments that it is set to
+ * give.
+ */
+
 #include "boot_loader.h"
 
 #include "grub_defaults.h"

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Changes several files of the host's set-up together: all of them, or none. */
+
 #include "edits.h"
 
 #include "kmod-helper/base/cleanup.h"

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Reads the shell assignments of /etc/default/grub without running a shell. */
+
 #include "grub_defaults.h"
 
 #include "kmod-helper/base/cleanup.h"

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Splits kernel arguments as the kernel does, and compares them. */
+
 #include "kernel_arguments.h"
 
 #include "conf/text.h"

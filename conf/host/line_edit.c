@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Takes lines, or words of a line, out of a text and leaves every other byte as it was. */
+
 #include "line_edit.h"
 
 #include "conf/text.h"

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Reads and writes the record of the host's files that setup changed, with their originals. */
+
 #include "manifest.h"
 
 #include "conf/text.h"

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Reads the files of modprobe.d in the order in which modprobe reads them. */
+
 #include "modprobe_files.h"
 
 #include "kernel_arguments.h"

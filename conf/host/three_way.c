@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/*
+ * Compares texts by lines: shows a diff, and takes one change back from a text that changed
+ * since.
+ */
+
 #include "three_way.h"
 
 #include "kmod-helper/base/cleanup.h"

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Chooses the functions that Proxmox would pass to a VM now. */
+
 #include "choice.h"
 
 #include "kmod-helper/base/cleanup.h"

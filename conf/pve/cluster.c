@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Reads files below /etc/pve with a time limit, because pmxcfs may not answer. */
+
 #include "cluster.h"
 
 #include "kmod-helper/base/cleanup.h"

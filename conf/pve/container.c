@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Reads which device nodes the containers of this node are given. */
+
 #include "container.h"
 
 #include "cluster.h"

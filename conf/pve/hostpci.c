@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Reads one hostpciN entry of a VM's config. */
+
 #include "hostpci.h"
 
 #include "kmod-helper/base/cleanup.h"

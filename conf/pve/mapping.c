@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Reads resource mappings and finds the devices that one has on this node. */
+
 #include "mapping.h"
 
 #include "cluster.h"

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Finds the name that this node has in the cluster. */
+
 #include "node_name.h"
 
 #include "cluster.h"

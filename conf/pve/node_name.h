@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
+/* The name that this node has in the cluster. */
+
 #include "kmod-helper/base/error.h"
 #include "kmod-helper/base/file.h"
 #include <stdbool.h>

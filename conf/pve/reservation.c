@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Reads which VM has reserved a PCI device. */
+
 #include "reservation.h"
 
 #include "conf/property.h"

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Reads the lines of Proxmox's section files. */
+
 #include "section_config.h"
 
 #include "conf/text.h"

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Reads storage.cfg and finds the file behind a volume such as local:snippets/gpu-ferry. */
+
 #include "storage.h"
 
 #include "cluster.h"

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Reads a VM's config as Proxmox sees it at start. */
+
 #include "vm_config.h"
 
 #include "cluster.h"

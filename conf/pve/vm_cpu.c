@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Reads what a VM's config says about its processor. */
+
 #include "vm_cpu.h"
 
 #include "conf/text.h"

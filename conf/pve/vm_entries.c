@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* A list of the keys and values of a VM's config, each key once. */
+
 #include "vm_entries.h"
 
 #include "kmod-helper/base/parse.h"

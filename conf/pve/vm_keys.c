@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Checks the values of a VM's config as Proxmox does. */
+
 #include "vm_keys.h"
 
 #include "hostpci.h"

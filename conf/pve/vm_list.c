@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Lists the VMs of this node. */
+
 #include "vm_list.h"
 
 #include "cluster.h"

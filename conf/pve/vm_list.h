@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
+/* The VMs of this node. */
+
 #include "kmod-helper/base/error.h"
 #include "kmod-helper/base/file.h"
 #include <stddef.h>

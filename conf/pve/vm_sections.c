@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Reads what stands below a VM's config: pending changes and snapshots. */
+
 #include "vm_sections.h"
 
 #include "conf/property.h"

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Puts devices and the hookscript into a VM's config. */
+
 #include "attach.h"
 
 #include "attach_device.h"

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Finds the devices that `attach` was given, and a free hostpci entry for each. */
+
 #include "attach_device.h"
 
 #include "conf/pve/hostpci.h"

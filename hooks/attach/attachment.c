@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Reads and writes the record of what `attach` has done. */
+
 #include "attachment.h"
 
 #include "conf/host/manifest.h"

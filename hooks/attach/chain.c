@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Runs the hookscript that the VM had before ours. */
+
 #include "chain.h"
 
 #include "attachment.h"

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Plans changes of a VM's config and makes them with `qm set`. */
+
 #include "change.h"
 
 #include "conf/pve/cluster.h"

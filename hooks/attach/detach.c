@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Takes back from a VM's config what `attach` put there. */
+
 #include "attach.h"
 
 #include "hooks/base/program.h"

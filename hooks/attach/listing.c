@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Puts snippets into the content list of the storage `local`, and takes them out again. */
+
 #include "listing.h"
 
 #include "attachment.h"

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* The names and the path of our hookscript on its storage. */
+
 #include "snippet.h"
 
 #include "kmod-helper/base/cleanup.h"

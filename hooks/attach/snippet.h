@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
+/* The names of our hookscript and where its file is. */
+
 #include "conf/pve/storage.h"
 #include "hooks/base/context.h"
 #include <stdbool.h>

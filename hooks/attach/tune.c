@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Plans the settings that a guest with a GPU wants: processor, agent, firmware. */
+
 #include "tune.h"
 
 #include "conf/pve/vm_cpu.h"

@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/*
+ * Opens the host that a command works on, and sends what it logs to the task log and the
+ * journal.
+ */
+
 #include "context.h"
 
 #include <errno.h>

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
+/* The host that a command works on, and where its messages go. */
+
 #include "kmod-helper/base/error.h"
 #include "kmod-helper/base/file.h"
 #include "kmod-helper/base/log.h"

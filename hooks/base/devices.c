@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Finds the functions of this host that a DEVICE argument means. */
+
 #include "devices.h"
 
 #include "conf/pve/mapping.h"

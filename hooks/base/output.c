@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Prints tables and JSON to the standard output. */
+
 #include "output.h"
 
 #include "kmod-helper/base/cleanup.h"

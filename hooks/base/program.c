@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Runs Proxmox's own programs, and quotes their commands for messages. */
+
 #include "program.h"
 
 #include "kmod-helper/base/cleanup.h"

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* `gpu-ferry attach`: gives devices to a VM by changing its config. */
+
 #include "commands.h"
 
 #include "hooks/attach/attach.h"

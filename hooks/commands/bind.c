@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* `gpu-ferry bind`: lends devices by hand. */
+
 #include "commands.h"
 
 #include "hooks/base/devices.h"

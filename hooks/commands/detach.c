@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* `gpu-ferry detach`: takes back what attach did. */
+
 #include "commands.h"
 
 #include "hooks/attach/attach.h"

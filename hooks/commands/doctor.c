@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* `gpu-ferry doctor`: runs all checks and prints what they found. */
+
 #include "commands.h"
 
 #include "hooks/doctor/doctor.h"

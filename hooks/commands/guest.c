@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* `gpu-ferry guest`: asks the guest for its card and its driver. */
+
 #include "commands.h"
 
 #include "hooks/base/output.h"

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* `gpu-ferry hook`: what the hookscript calls in each phase of a VM. */
+
 #include "commands.h"
 
 #include "hooks/attach/chain.h"

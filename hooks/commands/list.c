@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* `gpu-ferry list`: shows GPUs, their drivers, and who has them. */
+
 #include "commands.h"
 
 #include "hooks/base/output.h"

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* `gpu-ferry plan`: shows what the start of a VM would do. */
+
 #include "commands.h"
 
 #include "hooks/base/output.h"

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* `gpu-ferry reconcile`: returns the cards of VMs that are no longer running. */
+
 #include "commands.h"
 
 #include "hooks/ferry/loan_life.h"

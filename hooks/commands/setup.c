@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* `gpu-ferry setup`: shows, or makes, the changes that the host's boot set-up needs. */
+
 #include "commands.h"
 
 #include "hooks/base/devices.h"

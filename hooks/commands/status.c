@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* `gpu-ferry status`: shows what is lent, owed or overdue. */
+
 #include "commands.h"
 
 #include "hooks/base/output.h"

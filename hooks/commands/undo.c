@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* `gpu-ferry undo`: takes back all that setup and attach changed. */
+
 #include "commands.h"
 
 #include "hooks/attach/attach.h"

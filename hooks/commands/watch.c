@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* `gpu-ferry watch`: waits for VMs to end and returns their cards. */
+
 #include "commands.h"
 
 #include "hooks/ferry/loan_life.h"

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Checks the boot loader and the kernel command line. */
+
 #include "doctor.h"
 
 #include "conf/host/kernel_arguments.h"

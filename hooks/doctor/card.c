@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Checks each card: its driver, group, loan, memory windows and health. */
+
 #include "doctor.h"
 
 #include "conf/pve/reservation.h"

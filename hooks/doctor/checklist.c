@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Collects the results of checks and prints them as text or JSON. */
+
 #include "checklist.h"
 
 #include "hooks/base/output.h"

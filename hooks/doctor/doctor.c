@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Reads what the checks look at, and runs them in order. */
+
 #include "doctor.h"
 
 #include "kmod-helper/base/cleanup.h"

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Checks the processor and the firmware: virtualization and the IOMMU. */
+
 #include "doctor.h"
 
 #include "conf/host/kernel_arguments.h"

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Checks a VM against the other VMs and containers of the node. */
+
 #include "patient.h"
 
 #include "conf/pve/container.h"

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Checks the modules of the host, and what keeps the host from its card. */
+
 #include "doctor.h"
 
 #include "conf/host/kernel_arguments.h"

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* What several checks of one VM ask about it. */
+
 #include "patient.h"
 
 const struct pci_function *patient_function(const struct patient *patient, const char *address)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
+/* One VM, as the checks of its config see it. */
+
 #include "doctor.h"
 #include "hooks/ferry/vm_plan.h"
 

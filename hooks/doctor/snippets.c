@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Checks a VM's hookscript and the storage that it is on. */
+
 #include "patient.h"
 
 #include "conf/pve/storage.h"

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Checks a VM's config: machine, firmware, hostpci entries, agent. */
+
 #include "patient.h"
 
 #include "conf/pve/node_name.h"

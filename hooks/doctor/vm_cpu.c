@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Checks the processor that a VM's config gives to its guest. */
+
 #include "patient.h"
 
 #include "conf/pve/vm_cpu.h"

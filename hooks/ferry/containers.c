@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* The step `stop-container`: stops a container with pct, and starts it again. */
+
 #include "containers.h"
 
 #include "kmod-helper/base/cleanup.h"

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* After the start: puts right what Proxmox chose differently from the plan. */
+
 #include "exchange.h"
 
 #include "conf/pve/reservation.h"

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Begins a loan, locks it among several processes, and says when its return is due. */
+
 #include "loan_life.h"
 
 #include "kmod-helper/base/cleanup.h"

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Stops the services and containers that use a card and that the settings name. */
+
 #include "make_room.h"
 
 #include "kmod-helper/base/cleanup.h"

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* The list of all operations that a step may name. */
+
 #include "operations.h"
 
 #include "containers.h"

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Prints a plan as text or JSON. */
+
 #include "plan_output.h"
 
 #include "hooks/base/output.h"

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Finds the functions of this host that a VM's config asks for. */
+
 #include "resolve.h"
 
 #include "conf/pve/cluster.h"

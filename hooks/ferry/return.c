@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Gives a loan's devices back to the host. */
+
 #include "return.h"
 #include "loan_life.h"
 

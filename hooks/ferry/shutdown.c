@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Asks whether the host shuts down now. */
+
 #include "shutdown.h"
 
 #include "kmod-helper/base/cleanup.h"

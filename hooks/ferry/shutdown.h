@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
+/* Whether the host shuts down now. */
+
 #include <stdbool.h>
 
 /*

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* The time limits of the steps that stop a service or a container. */
+
 #include "stop_step.h"
 
 #include "kmod-helper/base/parse.h"

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Takes devices from the host: locks, plans, waits for users, and runs the plan. */
+
 #include "take.h"
 
 #include "conf/pve/reservation.h"

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* The step `stop-unit`: stops a systemd service, and starts it again. */
+
 #include "units.h"
 
 #include "kmod-helper/base/cleanup.h"

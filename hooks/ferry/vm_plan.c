@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Makes the plan of a VM's start: its config, its devices, and what is in the way. */
+
 #include "vm_plan.h"
 
 #include "hooks/attach/attachment.h"

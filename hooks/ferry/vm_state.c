@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Finds out whether a VM is running, starting, or gone. */
+
 #include "vm_state.h"
 
 #include "conf/pve/reservation.h"

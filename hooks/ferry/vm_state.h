@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
+/* Whether a VM is running, starting, or gone. */
+
 #include "kmod-helper/kernel/kernel.h"
 #include <stdbool.h>
 

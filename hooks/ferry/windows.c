@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Keeps the host's display driver out of memory while a Windows guest has the card. */
+
 #include "windows.h"
 
 #include "conf/host/modprobe_files.h"

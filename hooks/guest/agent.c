@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Speaks with the QEMU guest agent of a VM. */
+
 #include "agent.h"
 
 #include "hooks/base/context.h"

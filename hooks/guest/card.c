@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Finds a VM's devices again on the PCI bus of its guest. */
+
 #include "card.h"
 
 #include "kmod-helper/base/parse.h"

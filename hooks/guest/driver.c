@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Installs NVIDIA's driver in a guest through its agent. */
+
 #include "driver.h"
 
 #include "hooks/ferry/vm_state.h"

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Reads a guest's system, its PCI bus and its driver through its agent. */
+
 #include "view.h"
 
 #include "kmod-helper/base/cleanup.h"

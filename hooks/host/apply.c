@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Writes a change of the host's set-up and runs update-initramfs and the boot loader's tool. */
+
 #include "apply.h"
 
 #include "kmod-helper/base/cleanup.h"

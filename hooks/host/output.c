@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Prints a change of the host's set-up as JSON. */
+
 #include "output.h"
 
 #include "hooks/base/output.h"

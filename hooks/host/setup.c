@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Plans what the host's boot set-up has to be, and the edits that lead there. */
+
 #include "setup.h"
 
 #include "conf/host/kernel_arguments.h"

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Finds the ids and the driver modules of the devices that setup is given. */
+
 #include "setup_devices.h"
 
 #include "conf/host/kernel_arguments.h"

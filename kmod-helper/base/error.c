@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Sets and wraps errors. */
+
 #include "error.h"
 
 #include <stdarg.h>

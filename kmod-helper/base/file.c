@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Reads, writes and replaces files below a root descriptor. */
+
 #include "file.h"
 
 #include "cleanup.h"

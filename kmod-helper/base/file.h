@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
+/* Files below a root descriptor: read, replaced, listed. */
+
 #include "error.h"
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Formats log entries and hands them to whoever prints them. */
+
 #include "log.h"
 
 #include "error.h"

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Parses numbers and cleans texts. */
+
 #include "parse.h"
 
 #include <errno.h>

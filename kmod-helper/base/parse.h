@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
+/* Numbers out of texts, and texts made fit for one line. */
+
 #include <stdbool.h>
 #include <stddef.h>
 

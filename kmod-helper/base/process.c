@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Runs programs and functions in child processes with a time limit. */
+
 #include "process.h"
 
 #include "cleanup.h"

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
+/* Child processes with a time limit, and the clock that limits use. */
+
 #include "error.h"
 #include "file.h"
 #include <stdbool.h>

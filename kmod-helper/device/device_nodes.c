@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Finds the device nodes of a function's driver. */
+
 #include "device_nodes.h"
 
 #include "kmod-helper/base/cleanup.h"

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Reads a driver module's use count and says what it means for a function. */
+
 #include "driver_use.h"
 
 #include "kmod-helper/base/cleanup.h"

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Reads PCI functions from sysfs. */
+
 #include "pci.h"
 
 #include "kmod-helper/base/cleanup.h"

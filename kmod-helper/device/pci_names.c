@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Looks up the names of vendors and devices with libpci. */
+
 #include "pci_names.h"
 
 #include <errno.h>

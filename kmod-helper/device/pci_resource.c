@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Reads a function's memory windows. */
+
 #include "pci_resource.h"
 
 #include "kmod-helper/base/parse.h"

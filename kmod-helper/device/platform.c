@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Reads what processor, firmware and kernel say about the IOMMU. */
+
 #include "platform.h"
 
 #include "kmod-helper/base/cleanup.h"

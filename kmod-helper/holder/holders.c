@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Finds who uses a function: processes, containers, VMs, and the kernel itself. */
+
 #include "holders.h"
 
 #include "kmod-helper/base/cleanup.h"

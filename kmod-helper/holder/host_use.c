@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Finds uses by the host that no process shows: disks, network, keyboards. */
+
 #include "host_use.h"
 
 #include "kmod-helper/base/cleanup.h"

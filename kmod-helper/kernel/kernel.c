@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* The running kernel, or a captured tree, behind one table of operations. */
+
 #include "kernel.h"
 
 #include "kmod-helper/base/cleanup.h"

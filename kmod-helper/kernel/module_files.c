@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Reads which modules a kernel has on disk. */
+
 #include "module_files.h"
 
 #include "kmod-helper/base/cleanup.h"

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Loads, unloads and looks up kernel modules with libkmod. */
+
 #include "modules.h"
 
 #include "kmod-helper/base/cleanup.h"

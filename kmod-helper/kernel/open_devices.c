@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Walks /proc once and reports each device that a process has open or mapped. */
+
 #include "open_devices.h"
 
 #include "kmod-helper/base/cleanup.h"

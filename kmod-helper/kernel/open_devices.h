@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
+/* Which devices the processes of this host have open or mapped. */
+
 #include <sys/types.h>
 
 /* Told of a process and a device that it uses. 0 to go on, negative to end it. */

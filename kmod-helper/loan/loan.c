@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Reads, writes and changes loans. */
+
 #include "loan.h"
 
 #include "kmod-helper/base/cleanup.h"

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Takes gpu-ferry's own locks in /run/gpu-ferry/locks. */
+
 #include "lock.h"
 
 #include "kmod-helper/base/cleanup.h"

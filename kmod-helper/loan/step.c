@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* A growing list of steps. */
+
 #include "step.h"
 
 #include <json-c/json.h>

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Operations: power and reset settings of a function while it is lent. */
+
 #include "attribute.h"
 
 #include "kmod-helper/device/pci.h"

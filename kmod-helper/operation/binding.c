@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Operations: load a driver, set driver_override, unbind and bind a function. */
+
 #include "binding.h"
 
 #include "kmod-helper/base/cleanup.h"

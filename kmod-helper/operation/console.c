@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Operations: move the host's text console off a card and back. */
+
 #include "console.h"
 
 #include "kmod-helper/base/cleanup.h"

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Plans the unloading of NVIDIA's modules where one card cannot leave alone. */
+
 #include "nvidia.h"
 
 #include "kmod-helper/base/cleanup.h"

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Operations: unload a driver's modules and load them again. */
+
 #include "unload.h"
 
 #include "kmod-helper/base/cleanup.h"

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Runs the steps of a loan in a child process, records each one, and undoes them. */
+
 #include "executor.h"
 
 #include "kmod-helper/base/cleanup.h"

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Plans a handover: whole groups, steps in order, and what is in the way. */
+
 #include "plan.h"
 
 #include "kmod-helper/base/cleanup.h"
