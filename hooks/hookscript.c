@@ -102,20 +102,29 @@ static int is_needed(unsigned int vmid, enum phase phase, struct error *error)
 	return phase == PRE_START ? wants_devices(vmid, error) : 0;
 }
 
-/* Beside us in a build folder, else where it was installed. */
-static void find_program(char *path, size_t size)
+/* The program beside us, in a build folder only: there we still have the name that we were built
+ * with. A copy of us on a storage may have gpu-ferry's own name, or stand beside another copy. */
+static bool find_sibling(char *path, size_t size)
 {
 	ssize_t length = readlink("/proc/self/exe", path, size - sizeof("gpu-ferry"));
-	char *slash;
+	char *name;
 
-	if (length > 0) {
-		path[length] = '\0';
-		slash = strrchr(path, '/');
-		strcpy(slash + 1, "gpu-ferry");
-		if (access(path, X_OK) == 0)
-			return;
-	}
-	snprintf(path, size, "%s", SBINDIR "/gpu-ferry");
+	if (length <= 0)
+		return false;
+	path[length] = '\0';
+	name = strrchr(path, '/');
+	if (!name || strcmp(++name, "hookscript") != 0)
+		return false;
+	strcpy(name, "gpu-ferry");
+	return access(path, X_OK) == 0;
+}
+
+static void find_program(char *path, size_t size)
+{
+	static const char installed[] = SBINDIR "/gpu-ferry";
+
+	if (access(installed, X_OK) == 0 || !find_sibling(path, size))
+		snprintf(path, size, "%s", installed);
 }
 
 int main(int count, char **arguments)

@@ -1904,6 +1904,34 @@ case_chained_hookscript_runs_in_every_phase_with_the_stand_in_qm() {
 	show $vm_conf
 }
 
+# As on a storage that all nodes share: a copy of the file, not a link. It must find the program that
+# is installed, and never take itself, or another copy beside it, for that.
+case_copied_hookscript_runs_the_installed_program() {
+	cannot_enter && return
+	installed
+	config 104 "hostpci0: 2b:00"
+	local folder name
+	for folder in usr usr/local; do
+		printf '#!/bin/sh\necho "the installed program: $*"\n' >"$tree/$folder/sbin/gpu-ferry"
+	done
+	mkdir -p "$tree/mnt/pve/shared/snippets" "$tree/usr/local/bin"
+	for name in gpu-ferry gpu-ferry-chain hookscript; do
+		cp "$work/bin/hookscript" "$tree/mnt/pve/shared/snippets/$name"
+	done
+	link mnt/pve/shared/snippets/linked /mnt/pve/shared/snippets/gpu-ferry
+	# where a program reads which file it is
+	export PROC=1
+	for name in gpu-ferry gpu-ferry-chain hookscript linked; do
+		live /mnt/pve/shared/snippets/$name 104 pre-start
+	done
+	echo "-- without the program"
+	rm "$tree"/usr/sbin/gpu-ferry "$tree"/usr/local/sbin/gpu-ferry
+	for name in gpu-ferry gpu-ferry-chain linked; do
+		live /mnt/pve/shared/snippets/$name 104 pre-start | sed 's|/usr/local/sbin|/usr/sbin|'
+	done
+	unset PROC
+}
+
 case_chained_hookscript_is_put_back_with_the_stand_in_qm() {
 	cannot_enter && return
 	installed
