@@ -103,8 +103,10 @@ ssize_t file_read_attribute(const struct root *root, const char *path, char *buf
 	length = read_full(fd, buffer, size);
 	if (length < 0)
 		return length;
-	if ((size_t)length == size)
+	if ((size_t)length == size) {
+		buffer[size - 1] = '\0';
 		return -EFBIG;
+	}
 	if (length > 0 && buffer[length - 1] == '\n')
 		length--;
 	buffer[length] = '\0';

@@ -33,8 +33,8 @@ int file_open(const struct root *root, const char *path, int flags);
 
 /* Reads a sysfs-like attribute of less than @size bytes; cuts one trailing newline and ends with
  * NUL. Returns the length or -errno; sets no message (absence is often no error). -EFBIG when it
- * did not fit: @buffer then holds its first @size bytes, unterminated (enough for a look at PCI
- * config space, whose reading costs by the byte). */
+ * did not fit: @buffer then holds its first @size - 1 bytes and a NUL (enough for a look at PCI
+ * config space, where each byte costs time). */
 ssize_t file_read_attribute(const struct root *root, const char *path, char *buffer, size_t size);
 
 /* Writes @value in one write(2) to an existing file, no truncation: sysfs and procfs. -EIO when the

@@ -282,7 +282,7 @@ static bool is_asleep(const struct kernel *kernel, const char *address)
 
 bool pci_is_dead(const struct kernel *kernel, const char *address)
 {
-	unsigned char id[4];
+	unsigned char id[4 + 1];
 	ssize_t length;
 
 	/* only a device in D3cold is woken by the reading (pci_config_pm_runtime_get) */

@@ -83,12 +83,11 @@ void platform_parse_processor(const char *text, struct platform *platform)
 
 static void read_processor(const struct kernel *kernel, struct platform *platform)
 {
-	char text[CPUINFO_BYTES + 1];
-	ssize_t length = kernel_read(kernel, "proc/cpuinfo", text, CPUINFO_BYTES);
+	char text[CPUINFO_BYTES];
+	ssize_t length = kernel_read(kernel, "proc/cpuinfo", text, sizeof(text));
 
 	if (length < 0 && length != -EFBIG)
 		return;
-	text[length < 0 ? CPUINFO_BYTES : length] = '\0';
 	platform_parse_processor(text, platform);
 }
 

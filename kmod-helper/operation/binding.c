@@ -301,7 +301,7 @@ void binding_accept_counts(
 bool binding_options_have_id(const char *options, unsigned int vendor, unsigned int device)
 {
 	for (const char *option = strstr(options, "ids="); option;
-		option = strstr(option + 1, "ids=")) {
+		option = strstr(option, "ids=")) {
 		option += strlen("ids=");
 		if (binding_list_has_id(option + (*option == '"'), vendor, device))
 			return true;

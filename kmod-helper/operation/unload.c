@@ -49,15 +49,22 @@ static bool is_family(const char *module, const char *user)
 	return strncmp(user, module, length) == 0 && user[length] == '_';
 }
 
-/* Appends the users of @module, theirs before them, then itself. The kernel lets no two modules use
- * each other. */
+/* Deeper than any family of modules. The kernel lets no two modules use each other, but a captured
+ * tree may say so. */
+#define USERS_DEPTH_MAX 16
+
+/* Appends the users of @module, theirs before them, then itself. */
 static int add_with_users(const struct kernel *kernel, const char *family, const char *module,
-	struct names *names, struct error *error)
+	unsigned int depth, struct names *names, struct error *error)
 {
 	cleanup(names_done) struct names users = {0};
 	char path[PCI_PATH_SIZE];
 	int r;
 
+	if (depth > USERS_DEPTH_MAX)
+		return error_set(error, -ELOOP,
+			"look for the modules that use %s: they use each other in a circle",
+			family);
 	snprintf(path, sizeof(path), "sys/module/%s/holders", module);
 	r = kernel_list(kernel, path, &users);
 	if (r == -ENOENT)
@@ -68,11 +75,11 @@ static int add_with_users(const struct kernel *kernel, const char *family, const
 		if (!is_family(family, users.names[i]))
 			return error_set(
 				error, -EBUSY, "the module %s uses %s", users.names[i], module);
-		r = add_with_users(kernel, family, users.names[i], names, error);
+		r = add_with_users(kernel, family, users.names[i], depth + 1, names, error);
 	}
 	if (r == 0)
 		r = names_add(names, module);
-	return r < 0 && r != -EBUSY
+	return r < 0 && r != -EBUSY && r != -ELOOP
 		? error_set_errno(error, r, "look who uses the module %s", module)
 		: r;
 }
@@ -94,7 +101,7 @@ int unload_find_modules(
 
 	if (!is_loaded(kernel, module))
 		return error_set(error, -ENOENT, "the module %s is not loaded", module);
-	r = add_with_users(kernel, module, module, &names, error);
+	r = add_with_users(kernel, module, module, 0, &names, error);
 	if (r < 0)
 		return r;
 	if (text_length(&names) > STEP_TEXT_SIZE)

@@ -654,7 +654,8 @@ static ssize_t fake_read(void *context, const char *path, char *buffer, size_t s
 	if (length < 0)
 		return end(fake, length);
 	if ((size_t)length >= size) {
-		memcpy(buffer, text, size);
+		memcpy(buffer, text, size - 1);
+		buffer[size - 1] = '\0';
 		return end(fake, -EFBIG);
 	}
 	memcpy(buffer, text, (size_t)length + 1);

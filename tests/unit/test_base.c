@@ -222,7 +222,10 @@ Test(file, attribute_that_does_not_fit_is_no_half_answer)
 
 	scratch_write(&scratch, "four", "abcd");
 	scratch_write(&scratch, "three", "abc");
+	memset(buffer, 'x', sizeof(buffer));
 	cr_assert_eq(file_read_attribute(&scratch.root, "four", buffer, 4), -EFBIG);
+	/* a caller that prints it all the same prints no more than it */
+	cr_assert_eq(memcmp(buffer, "abc", 4), 0);
 	cr_assert_eq(file_read_attribute(&scratch.root, "three", buffer, 4), 3);
 	cr_assert_eq(file_read_attribute(&scratch.root, "none", buffer, 4), -ENOENT);
 }

@@ -332,6 +332,15 @@ Test(binding, proxmoxs_id_is_removed_and_the_boots_own_never)
 	expect_id("ids=10de:22bbf", "10de 22bb");
 }
 
+/* Read past the end of the options, it would find what stands behind them in memory. */
+Test(binding, options_end_where_they_end)
+{
+	char options[32] = "ids=";
+
+	strcpy(options + 5, "ids=10de:22bb");
+	cr_expect_not(binding_options_have_id(options, 0x10de, 0x22bb));
+}
+
 Test(binding, an_id_whose_origin_cannot_be_known_stays)
 {
 	struct steps steps = {0};

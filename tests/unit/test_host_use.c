@@ -160,6 +160,19 @@ Test(host_use, a_keyboard_on_a_usb_controller_is_the_hosts)
 	expect_use(USB, "keyboard \"Logitech USB Keyboard\" is plugged into it");
 }
 
+/* The name is the device's own text, and a device may be made by anybody. */
+Test(host_use, a_long_name_of_a_keyboard_is_cut)
+{
+	char name[200], expected[200];
+
+	memset(name, 'n', sizeof(name) - 1);
+	name[sizeof(name) - 1] = '\0';
+	add_input(HUB "/3-1:1.0/0003:046D:C31C.0001/input/input7", name,
+		"1000000000007 ff9f207ac14057ff febeffdfffefffff fffffffffffffffe\n", "0\n");
+	snprintf(expected, sizeof(expected), "keyboard \"%.63s\" is plugged into it", name);
+	expect_use(USB, expected);
+}
+
 Test(host_use, a_mouse_on_a_usb_controller_is_the_hosts)
 {
 	add_input(HUB "/3-1:1.0/0003:046D:C077.0002/input/input8", "Logitech USB Optical Mouse\n",

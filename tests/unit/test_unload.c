@@ -289,3 +289,15 @@ Test(unload, reload_of_a_standing_loan_is_added_to)
 	cr_expect_str_eq(steps.items[0].argument, "nvidia_drm nvidia_uvm nvidia_modeset nvidia");
 	steps_done(&steps);
 }
+
+/* The kernel makes no such circle; a captured tree may hold one. */
+Test(unload, modules_that_use_each_other_are_an_error)
+{
+	cleanup(names_done) struct names names = {0};
+	struct error error = {0};
+
+	module("nvidia_drm")->users = "nvidia_modeset";
+	cr_expect_eq(unload_find_modules(&handover.kernel, "nvidia", &names, &error), -ELOOP);
+	cr_expect_str_eq(error.message,
+		"look for the modules that use nvidia: they use each other in a circle");
+}
