@@ -352,18 +352,6 @@ const struct boot_argument *boot_command_line_find(
 	return NULL;
 }
 
-static bool is_intel(const struct root *root)
-{
-	/* the vendor stands in the first lines, whatever follows */
-	char text[512];
-	ssize_t length = file_read_attribute(root, "proc/cpuinfo", text, sizeof(text));
-
-	if (length < 0 && length != -EFBIG)
-		return false;
-	return memmem(text, length < 0 ? sizeof(text) : (size_t)length, "GenuineIntel",
-		strlen("GenuineIntel"));
-}
-
 /* 1 on by default, 0 not, -ENOENT where the kernel's configuration is not there. */
 static int configuration_has_iommu(const struct root *root, const char *release)
 {
@@ -411,12 +399,12 @@ static bool iommu_came_by_itself(const struct root *root)
 	return is_on && !kernel_arguments_get(&running, "intel_iommu");
 }
 
-const char *boot_iommu_argument(const struct root *root)
+const char *boot_iommu_argument(const struct root *root, bool is_intel)
 {
 	char release[128] = "";
 	int configured;
 
-	if (!is_intel(root) || iommu_came_by_itself(root))
+	if (!is_intel || iommu_came_by_itself(root))
 		return NULL;
 	if (file_read_attribute(root, "proc/sys/kernel/osrelease", release, sizeof(release)) < 0)
 		release[0] = '\0';

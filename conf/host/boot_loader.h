@@ -64,9 +64,10 @@ void boot_command_line_done(struct boot_command_line *line);
 const struct boot_argument *boot_command_line_find(
 	const struct boot_command_line *line, const char *argument);
 
-/* The argument without which this maker's IOMMU stays off with the running kernel:
- * "intel_iommu=on" on Intel where the kernel does not switch it on by itself; else NULL. That it
- * does is seen where it runs without having been asked for; else its own configuration tells
- * (CONFIG_INTEL_IOMMU_DEFAULT_ON, or Debian's CONFIG_INTEL_IOMMU_DEFAULT_ON_INTGPU_OFF, in
- * /boot/config-RELEASE), and without that its version (Proxmox's from 6.8, Debian's from 5.3). */
-const char *boot_iommu_argument(const struct root *root);
+/* The argument without which the processor's IOMMU stays off with the running kernel:
+ * "intel_iommu=on" on Intel (@is_intel) where the kernel does not switch it on by itself; else
+ * NULL. That it does is seen where it runs without having been asked for; else its own
+ * configuration tells (CONFIG_INTEL_IOMMU_DEFAULT_ON, or Debian's
+ * CONFIG_INTEL_IOMMU_DEFAULT_ON_INTGPU_OFF, in /boot/config-RELEASE), and without that its version
+ * (Proxmox's from 6.8, Debian's from 5.3). */
+const char *boot_iommu_argument(const struct root *root, bool is_intel);

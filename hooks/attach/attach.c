@@ -52,7 +52,7 @@ static int plan_hookscript(struct context *context, struct attach_plan *plan, st
 	if (r == 0 && before)
 		r = storages_find_snippet(&plan->storages, before, path, sizeof(path), error);
 	if (r == 0 && before)
-		r = snippet_check(&context->root, before, path, error);
+		r = snippet_check(&context->kernel.root, before, path, error);
 	if (r < 0)
 		return r;
 	r = changes_add(
@@ -216,7 +216,7 @@ static int plan_make(struct context *context, unsigned int vmid, char **argument
 	if (r == 0 && vm_config_is_template(&plan->config.now))
 		r = error_set(error, -EINVAL, "VM %u is a template: it never starts", vmid);
 	if (r == 0)
-		r = storages_read(&context->root, &plan->storages, error);
+		r = storages_read(&context->kernel.root, &plan->storages, error);
 	if (r == 0)
 		r = plan_hookscript(context, plan, error);
 	if (r == 0)
@@ -255,7 +255,7 @@ static int record(struct context *context, const struct attach_plan *plan,
 	}
 	if (r < 0)
 		return error_set_errno(error, r, "record what is attached");
-	return attachment_write(&context->root, attachment, error);
+	return attachment_write(&context->kernel.root, attachment, error);
 }
 
 /* Writes down what qm has made of it, where that is another form of what was asked for. */
@@ -274,7 +274,7 @@ static int record_result(struct context *context, const struct changes *changes,
 				return error_set_errno(error, -ENOMEM, "record what is attached");
 		}
 	}
-	return same ? 0 : attachment_write(&context->root, attachment, error);
+	return same ? 0 : attachment_write(&context->kernel.root, attachment, error);
 }
 
 /* A fresh copy of the record, or an empty one; *@ret_stood: there was one. */
@@ -282,7 +282,7 @@ static int read_record(struct context *context, unsigned int vmid, struct attach
 	bool *ret_stood, struct error *error)
 {
 	struct attachment empty;
-	int r = attachment_read(&context->root, vmid, ret, error);
+	int r = attachment_read(&context->kernel.root, vmid, ret, error);
 
 	*ret_stood = r == 0;
 	attachment_init(&empty, vmid);
@@ -296,8 +296,8 @@ static int read_record(struct context *context, unsigned int vmid, struct attach
 static void restore_record(struct context *context, const struct attachment *old, bool stood)
 {
 	struct error error = {0};
-	int r = stood ? attachment_write(&context->root, old, &error)
-		      : attachment_remove(&context->root, old->vmid, &error);
+	int r = stood ? attachment_write(&context->kernel.root, old, &error)
+		      : attachment_remove(&context->kernel.root, old->vmid, &error);
 
 	if (r < 0)
 		log_write(&context->log, LOG_ERR, "%s", error.message);

@@ -108,10 +108,10 @@ static int read_mapping(struct context *context, const struct pci_functions *hos
 	cleanup(mappings_done) struct mappings mappings = {0};
 	struct hardware hardware = {.context = context, .host = host};
 	char node[NODE_NAME_SIZE];
-	int r = node_name(&context->root, node, sizeof(node), error);
+	int r = node_name(&context->kernel.root, node, sizeof(node), error);
 
 	if (r == 0)
-		r = mappings_read(&context->root, &mappings, error);
+		r = mappings_read(&context->kernel.root, &mappings, error);
 	if (r < 0)
 		return r;
 	*ret_mediated = is_mediated(&mappings, name);
@@ -441,7 +441,7 @@ int attach_devices_note_others(struct context *context, const struct attach_devi
 {
 	auto_free unsigned int *vmids = NULL;
 	size_t count = 0;
-	int r = vm_list_read(&context->root, &vmids, &count, error);
+	int r = vm_list_read(&context->kernel.root, &vmids, &count, error);
 
 	if (r < 0)
 		return r;

@@ -560,7 +560,7 @@ int attachment_lock(struct context *context, unsigned int vmid, struct error *er
 	char name[32];
 
 	if (context->dry_run)
-		return file_open(&context->root, ".", O_PATH | O_DIRECTORY);
+		return file_open(&context->kernel.root, ".", O_PATH | O_DIRECTORY);
 	snprintf(name, sizeof(name), "attach-%u", vmid);
-	return lock_take(&context->root, name, LOCK_MS, error);
+	return lock_take(&context->kernel.root, name, LOCK_MS, error);
 }

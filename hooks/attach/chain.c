@@ -19,12 +19,12 @@ static int find_script(
 {
 	cleanup(storages_done) struct storages storages = {0};
 	char found[PATH_MAX];
-	int r = storages_read(&context->root, &storages, error);
+	int r = storages_read(&context->kernel.root, &storages, error);
 
 	if (r == 0)
 		r = storages_find_snippet(&storages, volume, found, sizeof(found), error);
 	if (r == 0)
-		r = snippet_check(&context->root, volume, found, error);
+		r = snippet_check(&context->kernel.root, volume, found, error);
 	if (r < 0)
 		return r;
 	return snprintf(path, size, "/%s", found) < (int)size
@@ -79,7 +79,7 @@ int chain_run(struct context *context, unsigned int vmid, const char *phase, str
 {
 	cleanup(attachment_done) struct attachment attachment = {0};
 	const char *volume = NULL;
-	int r = attachment_read(&context->root, vmid, &attachment, error);
+	int r = attachment_read(&context->kernel.root, vmid, &attachment, error);
 
 	if (r < 0 && r != -ENOENT)
 		return r;

@@ -24,7 +24,7 @@ int guest_config_read(
 	cleanup(guest_config_done) struct guest_config config = {.vmid = vmid};
 	auto_free char *text = NULL;
 	size_t length = 0;
-	int r = vm_config_read_text(&context->root, &options, &text, &length, error);
+	int r = vm_config_read_text(&context->kernel.root, &options, &text, &length, error);
 
 	if (r == 0)
 		r = vm_config_parse(text, length, &config.now, error);

@@ -24,7 +24,7 @@ static int check_loan(struct context *context, unsigned int vmid, struct error *
 {
 	const struct loan_owner owner = {.kind = LOAN_OWNER_VM, .vmid = vmid};
 	cleanup(loan_done) struct loan loan = {0};
-	int r = loan_read(&context->root, &owner, &loan, error);
+	int r = loan_read(&context->kernel.root, &owner, &loan, error);
 
 	if (r == -ENOENT)
 		return 0;
@@ -44,9 +44,9 @@ static bool is_usable(struct context *context, const char *volume)
 	struct error ignored = {0};
 	char path[PATH_MAX];
 
-	return storages_read(&context->root, &storages, &ignored) < 0 ||
+	return storages_read(&context->kernel.root, &storages, &ignored) < 0 ||
 		(storages_find_snippet(&storages, volume, path, sizeof(path), &ignored) == 0 &&
-			snippet_check(&context->root, volume, path, &ignored) == 0);
+			snippet_check(&context->kernel.root, volume, path, &ignored) == 0);
 }
 
 static int plan_key(struct context *context, const struct guest_config *config,
@@ -127,7 +127,7 @@ static int forget(struct context *context, struct changes *changes, struct error
 			"VM %u itself is detached, but `local` still says that it holds snippets "
 			"(call detach again)",
 			changes->vmid);
-	return attachment_remove(&context->root, changes->vmid, error);
+	return attachment_remove(&context->kernel.root, changes->vmid, error);
 }
 
 static int apply(struct context *context, struct changes *changes, struct error *error)
@@ -202,7 +202,7 @@ int detach_guest(struct context *context, unsigned int vmid, struct error *error
 
 	if (lock < 0)
 		return lock;
-	r = attachment_read(&context->root, vmid, &attachment, error);
+	r = attachment_read(&context->kernel.root, vmid, &attachment, error);
 	if (r == -ENOENT)
 		return say_unrecorded(context, vmid, error);
 	if (r == 0)
@@ -218,7 +218,7 @@ int detach_all(struct context *context, size_t *ret_count, struct error *error)
 	auto_free unsigned int *vmids = NULL;
 	struct error one = {0};
 	size_t count = 0;
-	int first = attachments_list(&context->root, &vmids, &count, error);
+	int first = attachments_list(&context->kernel.root, &vmids, &count, error);
 
 	for (size_t i = 0; i < count; i++) {
 		int r = detach_guest(context, vmids[i], &one);

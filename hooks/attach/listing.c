@@ -19,7 +19,7 @@ static int read_content(struct context *context, char **ret, bool *ret_listed, s
 {
 	cleanup(storages_done) struct storages storages = {0};
 	const struct storage *local;
-	int r = storages_read(&context->root, &storages, error);
+	int r = storages_read(&context->kernel.root, &storages, error);
 
 	if (r < 0)
 		return r;
@@ -55,7 +55,7 @@ static void drop_unless_listed(struct context *context)
 	bool listed;
 
 	if (read_content(context, &now, &listed, &ignored) == 0 && !listed)
-		attachment_remove(&context->root, ATTACHMENT_STORAGE, &ignored);
+		attachment_remove(&context->kernel.root, ATTACHMENT_STORAGE, &ignored);
 }
 
 /* Recorded before it is done. */
@@ -68,7 +68,7 @@ static int enable(
 	attachment_init(&record, ATTACHMENT_STORAGE);
 	if (attachment_set_key(&record, KEY, before, after) < 0)
 		return error_set_errno(error, -ENOMEM, "record the content list of `local`");
-	r = attachment_write(&context->root, &record, error);
+	r = attachment_write(&context->kernel.root, &record, error);
 	if (r < 0)
 		return r;
 	r = set_content(context, after, error);
@@ -109,7 +109,7 @@ static int is_wanted(struct context *context, unsigned int vmid, struct error *e
 {
 	auto_free unsigned int *vmids = NULL;
 	size_t count = 0;
-	int r = attachments_list(&context->root, &vmids, &count, error);
+	int r = attachments_list(&context->kernel.root, &vmids, &count, error);
 
 	for (size_t i = 0; r == 0 && i < count; i++)
 		r = vmids[i] != vmid;
@@ -145,11 +145,11 @@ int listing_restore(struct context *context, struct changes *changes, struct err
 
 	if (r != 0)
 		return r < 0 ? r : 0;
-	r = attachment_read(&context->root, ATTACHMENT_STORAGE, &record, error);
+	r = attachment_read(&context->kernel.root, ATTACHMENT_STORAGE, &record, error);
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
 	key = attachment_find_key(&record, KEY);
 	if (key && key->before && key->after)
 		r = put_back(context, key, changes, error);
-	return r < 0 ? r : attachment_remove(&context->root, ATTACHMENT_STORAGE, error);
+	return r < 0 ? r : attachment_remove(&context->kernel.root, ATTACHMENT_STORAGE, error);
 }

@@ -77,14 +77,14 @@ int snippet_check_ours(const struct context *context, const struct storages *sto
 	int r = storages_find_snippet(storages, volume, path, sizeof(path), error);
 
 	if (r == 0)
-		r = snippet_check(&context->root, volume, path, error);
+		r = snippet_check(&context->kernel.root, volume, path, error);
 	if (r == -ENOENT)
 		return error_wrap(error, r,
 			"the hookscript (reinstall gpu-ferry, or link it there: ln -s " PROGRAM
 			")");
 	if (r < 0)
 		return r;
-	if (!is_this_version(&context->root, path))
+	if (!is_this_version(&context->kernel.root, path))
 		return error_set(error, -ESTALE,
 			"the hookscript %s (/%s) is not that of this gpu-ferry: ln -sf " PROGRAM
 			" /%s",

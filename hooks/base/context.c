@@ -26,7 +26,7 @@ static void write_entry(void *data, const struct log_entry *entry)
 				? STDERR_FILENO
 				: STDOUT_FILENO,
 			"gpu-ferry: %s\n", entry->text);
-	if (!context->root.live || entry->priority > LOG_INFO)
+	if (!context->kernel.root.live || entry->priority > LOG_INFO)
 		return;
 	if (context->vmid)
 		snprintf(vmid, sizeof(vmid), "%u", context->vmid);
@@ -38,21 +38,13 @@ static void write_entry(void *data, const struct log_entry *entry)
 
 int context_open(struct context *context, const char *root, struct error *error)
 {
-	int r = root_open(root, &context->root, error);
-
-	if (r < 0)
-		return r;
 	context->log = (struct log){.write = write_entry, .context = context};
-	r = kernel_open(&context->root, &context->kernel, error);
-	if (r < 0)
-		root_close(&context->root);
-	return r;
+	return kernel_open(root, &context->kernel, error);
 }
 
 void context_close(struct context *context)
 {
 	kernel_close(&context->kernel);
-	root_close(&context->root);
 }
 
 static void request_stop(int number)
@@ -82,7 +74,7 @@ void context_catch_signals(void)
 
 int context_require_live(const struct context *context, struct error *error)
 {
-	if (!context->root.live)
+	if (!context->kernel.root.live)
 		return error_set(error, -EROFS,
 			"%s changes the host: under --root it only works with --dry-run",
 			context->command);

@@ -25,8 +25,7 @@ enum output_format {
 };
 
 struct context {
-	struct root root;
-	struct kernel kernel;
+	struct kernel kernel; /* and the root that all files are below */
 	struct log log;
 	int log_level; /* the least urgent priority that is shown: LOG_WARNING with -q, LOG_DEBUG
 			  with -v */

@@ -102,10 +102,10 @@ static int add_mapping(
 	cleanup(mappings_done) struct mappings mappings = {0};
 	struct hardware hardware = {.context = context, .host = &devices->host};
 	char node[NODE_NAME_SIZE];
-	int r = node_name(&context->root, node, sizeof(node), error);
+	int r = node_name(&context->kernel.root, node, sizeof(node), error);
 
 	if (r == 0)
-		r = mappings_read(&context->root, &mappings, error);
+		r = mappings_read(&context->kernel.root, &mappings, error);
 	if (r == 0)
 		r = mapping_find(
 			&mappings, name, node, devices_look_up, &hardware, &alternatives, error);

@@ -125,7 +125,7 @@ void holders_format_short(
 
 bool holders_can_be_known(const struct context *context)
 {
-	return context->root.live && geteuid() == 0;
+	return context->kernel.root.live && geteuid() == 0;
 }
 
 int table_add(struct table *table, const char *format, ...)

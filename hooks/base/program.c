@@ -19,7 +19,7 @@
 
 int program_check(const struct context *context, const char *path, struct error *error)
 {
-	auto_close int fd = file_open(&context->root, path + 1, O_PATH);
+	auto_close int fd = file_open(&context->kernel.root, path + 1, O_PATH);
 
 	return fd < 0
 		? error_set(error, -ENOENT, "%s is not there: is this a Proxmox VE host?", path)

@@ -49,7 +49,7 @@ static int print_plan(
 	cleanup(loans_done) struct loans loans = {0};
 	cleanup(plan_done) struct plan plan = {0};
 	struct json_object *object;
-	int r = loans_read(&context->root, &loans, error);
+	int r = loans_read(&context->kernel.root, &loans, error);
 
 	if (r == 0)
 		r = take_plan(context, request, &loans, &plan, error);
@@ -108,7 +108,7 @@ static int bind_all(struct context *context, const struct devices *devices,
 		const struct loan_owner owner = {.kind = LOAN_OWNER_HAND,
 			.iommu_group = devices->functions[position]->iommu_group};
 		cleanup(loan_done) struct loan before = {0};
-		bool stood = loan_read(&context->root, &owner, &before, error) == 0;
+		bool stood = loan_read(&context->kernel.root, &owner, &before, error) == 0;
 
 		r = next_portion(context, devices, &position, &portion, error);
 		if (r == 0)
@@ -136,7 +136,7 @@ int command_bind(struct context *context, char **arguments, struct error *error)
 		return r;
 	r = context->dry_run ? 0 : context_require_live(context, error);
 	if (r == 0)
-		r = settings_read(&context->root, 0, &settings, error);
+		r = settings_read(&context->kernel.root, 0, &settings, error);
 	if (r < 0)
 		return r;
 	context_catch_signals();

@@ -90,9 +90,9 @@ static int open_agent(struct context *context, struct report *report, struct err
 	bool on = vm_config_has_agent(&report->plan.resolved.config);
 	int r;
 
-	if (!vm_pid(&context->root, &context->kernel, report->vmid))
+	if (!vm_pid(&context->kernel, report->vmid))
 		return refuse_agent(report, AGENT_VM_NOT_RUNNING, -ESRCH, error);
-	r = agent_open(&context->root, report->vmid, &report->agent, error);
+	r = agent_open(&context->kernel.root, report->vmid, &report->agent, error);
 	switch (r) {
 	case 0:
 		report->state = AGENT_ANSWERS;
@@ -430,7 +430,7 @@ static int check_rights(const struct context *context, struct error *error)
 {
 	if (!context->install_driver || context->dry_run)
 		return 0;
-	if (!context->root.live)
+	if (!context->kernel.root.live)
 		return error_set(error, -EROFS,
 			"--install-driver changes the guest: under --root it only works with "
 			"--dry-run");

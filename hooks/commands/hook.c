@@ -33,7 +33,8 @@ static void tell_notices(const struct context *context, const struct choice *cho
 /* gpu-ferry-watch.path is systemd's to start: in a chroot or a container nobody does. */
 static void tell_watch(const struct context *context)
 {
-	if (access("/run/systemd/system", F_OK) < 0 && !lock_is_held(&context->root, WATCH_LOCK))
+	if (access("/run/systemd/system", F_OK) < 0 &&
+		!lock_is_held(&context->kernel.root, WATCH_LOCK))
 		log_write(&context->log, LOG_NOTICE,
 			"no systemd, so nothing watches over this loan: if the start fails, run "
 			"`gpu-ferry reconcile`");
@@ -134,7 +135,7 @@ static int post_stop(struct context *context, unsigned int vmid, struct error *e
 	const struct loan_owner owner = {.kind = LOAN_OWNER_VM, .vmid = vmid};
 
 	/* should it not start after all, the watch brings home what it has: so not without one */
-	if (is_restarting(vmid) && lock_is_held(&context->root, WATCH_LOCK)) {
+	if (is_restarting(vmid) && lock_is_held(&context->kernel.root, WATCH_LOCK)) {
 		log_write(&context->log, LOG_INFO, "VM %u starts again: its devices stay with it",
 			vmid);
 		return 0;

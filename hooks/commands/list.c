@@ -206,7 +206,7 @@ int command_list(struct context *context, char **arguments, struct error *error)
 		return error_set(error, USAGE, "list takes no argument '%s'", arguments[0]);
 	r = pci_scan(&context->kernel, &listing.host, error);
 	if (r == 0)
-		r = loans_read(&context->root, &listing.loans, error);
+		r = loans_read(&context->kernel.root, &listing.loans, error);
 	if (r == 0)
 		r = device_names_open(&listing.names, error);
 	if (r == 0)

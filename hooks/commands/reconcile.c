@@ -11,7 +11,7 @@
 static int print_due(struct context *context, struct error *error)
 {
 	cleanup(loans_done) struct loans loans = {0};
-	int r = loans_read(&context->root, &loans, error);
+	int r = loans_read(&context->kernel.root, &loans, error);
 
 	for (size_t i = 0; r == 0 && i < loans.count; i++) {
 		char owner[32];

@@ -137,12 +137,12 @@ static int run(struct context *context, const struct setup_wish *wish,
 	struct host_change change = {.context = context,
 		.loader = &setup.loader,
 		.manifest = &setup.manifest,
-		.edits = &setup.edits,
-		.needed = boot_iommu_argument(&context->root)};
+		.edits = &setup.edits};
 	int r = host_setup_find(context, wish, host, &setup, error);
 
 	if (r < 0)
 		return r;
+	change.needed = setup.needed;
 	change.refreshes = setup.refreshes;
 	return context->output == OUTPUT_TEXT ? run_text(&setup, &change, error)
 					      : run_json(&setup, &change, error);

@@ -17,12 +17,12 @@ static enum loan_state current_state(const struct context *context, const struct
 {
 	bool gone;
 
-	if (!context->root.live || loan_is_busy(&context->root, loan) ||
+	if (!context->kernel.root.live || loan_is_busy(&context->kernel.root, loan) ||
 		loan_find_stuck(loan, NULL))
 		return loan->state;
 	if (loan->owner.kind == LOAN_OWNER_HAND)
 		return loan->state == LOAN_LENT ? LOAN_LENT : LOAN_OWED;
-	gone = vm_is_gone(&context->root, &context->kernel, loan->owner.vmid);
+	gone = vm_is_gone(&context->kernel, loan->owner.vmid);
 	return gone ? LOAN_OWED : loan->state;
 }
 
@@ -265,7 +265,7 @@ int command_status(struct context *context, char **arguments, struct error *erro
 		pci_device_parse(arguments[0], device, sizeof(device)) < 0)
 		return error_set(
 			error, USAGE, "'%s' is neither a VMID nor a PCI address", arguments[0]);
-	r = loans_read(&context->root, &overview.loans, error);
+	r = loans_read(&context->kernel.root, &overview.loans, error);
 	if (r == 0)
 		r = find_holders(&overview, error);
 	if (r < 0)

@@ -22,8 +22,7 @@ static int find_loan(struct context *context, const struct pci_function *functio
 			"%s is not lent%s%s: gpu-ferry knows no home driver to give it back to",
 			function->address, *function->driver ? "; it is on " : "",
 			function->driver);
-	if (loan->owner.kind == LOAN_OWNER_VM &&
-		!vm_is_gone(&context->root, &context->kernel, loan->owner.vmid))
+	if (loan->owner.kind == LOAN_OWNER_VM && !vm_is_gone(&context->kernel, loan->owner.vmid))
 		return error_set(error, -EBUSY, "%s is lent to VM %u, which is running: stop it",
 			function->address, loan->owner.vmid);
 	*ret = loan;
@@ -39,7 +38,7 @@ static int return_one(struct context *context, const struct loan *seen, struct e
 	if (seen->owner.kind == LOAN_OWNER_HAND)
 		return return_loan(context, &seen->owner, error);
 	r = return_if_due(context, &seen->owner, error);
-	if (r == 0 && loan_read(&context->root, &seen->owner, &loan, NULL) == 0)
+	if (r == 0 && loan_read(&context->kernel.root, &seen->owner, &loan, NULL) == 0)
 		r = error_set(error, -EBUSY, "VM %u has it again: stop that VM", seen->owner.vmid);
 	return r;
 }
@@ -87,7 +86,7 @@ int command_unbind(struct context *context, char **arguments, struct error *erro
 		return r;
 	r = context->dry_run ? 0 : context_require_live(context, error);
 	if (r == 0)
-		r = loans_read(&context->root, &loans, error);
+		r = loans_read(&context->kernel.root, &loans, error);
 	if (r < 0)
 		return r;
 	context_catch_signals();

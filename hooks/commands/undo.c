@@ -45,7 +45,7 @@ static int carry_out(const struct host_change *change, bool was_empty, struct er
 	fflush(stdout);
 	if (!was_empty)
 		return host_change_apply(change, error);
-	file_edits_sweep(&change->context->root);
+	file_edits_sweep(&change->context->kernel.root);
 	return 0;
 }
 
@@ -101,15 +101,15 @@ static int undo_host(struct context *context, struct error *error)
 	struct host_change change = {
 		.context = context, .loader = &loader, .manifest = &manifest, .edits = &edits};
 	bool was_empty;
-	int r = manifest_read(&context->root, &manifest, error);
+	int r = manifest_read(&context->kernel.root, &manifest, error);
 
 	if (r < 0)
 		return r;
 	was_empty = manifest_is_empty(&manifest);
-	r = file_edits_undo(&context->root, &manifest, &edits, &left, error);
+	r = file_edits_undo(&context->kernel.root, &manifest, &edits, &left, error);
 	if (r < 0)
 		return r;
-	boot_loader_find(&context->root, &loader);
+	boot_loader_find(&context->kernel.root, &loader);
 	change.refreshes = refreshes_of(&edits);
 	r = context->output == OUTPUT_TEXT ? change_text(&change, was_empty, error)
 					   : change_json(&change, was_empty, &left, error);
@@ -139,7 +139,7 @@ static int undo_all(struct context *context, struct error *error)
 	int second = undo_host(context, &later);
 
 	if (second == 0 && context->apply)
-		attachments_remove_folders(&context->root);
+		attachments_remove_folders(&context->kernel.root);
 	if (second == 0)
 		return r;
 	if (r < 0)

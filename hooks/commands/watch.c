@@ -81,8 +81,9 @@ static int sleep_of_living(struct watch *watch, const struct loan *loan, struct 
 	const struct step *stuck = loan_find_stuck(loan, NULL);
 	pid_t pid = stuck ? stuck->child : loan->child;
 
-	if (!stuck && loan->owner.kind == LOAN_OWNER_VM && !loan_is_busy(&context->root, loan))
-		pid = vm_pid(&context->root, &context->kernel, loan->owner.vmid);
+	if (!stuck && loan->owner.kind == LOAN_OWNER_VM &&
+		!loan_is_busy(&context->kernel.root, loan))
+		pid = vm_pid(&context->kernel, loan->owner.vmid);
 	if (!pid)
 		return loan->owner.kind == LOAN_OWNER_HAND ? -1 : STARTING_MS;
 	polled->fd = (int)syscall(SYS_pidfd_open, pid, 0);
@@ -141,7 +142,7 @@ static int watch_once(struct watch *watch, struct error *error)
 	cleanup(loans_done) struct loans loans = {0};
 	auto_free struct pollfd *polled = NULL;
 	int sleep_ms = -1;
-	int r = loans_read(&watch->context->root, &loans, error);
+	int r = loans_read(&watch->context->kernel.root, &loans, error);
 
 	if (r < 0)
 		return r;
@@ -187,10 +188,10 @@ int command_watch(struct context *context, char **arguments, struct error *error
 	if (r < 0)
 		return r;
 	context_catch_signals();
-	lock = lock_take(&context->root, WATCH_LOCK, 0, error);
+	lock = lock_take(&context->kernel.root, WATCH_LOCK, 0, error);
 	if (lock < 0)
 		return lock;
-	r = folder_make(&context->root, LOAN_FOLDER, 0755, error);
+	r = folder_make(&context->kernel.root, LOAN_FOLDER, 0755, error);
 	if (r < 0)
 		return r;
 	if (notify < 0 || inotify_add_watch(notify, "/" LOAN_FOLDER, IN_MOVED_TO | IN_DELETE) < 0)

@@ -16,9 +16,15 @@ static bool is_running(const struct doctor *doctor, const char *argument)
 	return kernel_arguments_give(&doctor->command_line.running, argument);
 }
 
+static const char *makers_argument(const struct doctor *doctor)
+{
+	return boot_iommu_argument(
+		&doctor->context->kernel.root, doctor->platform.maker == PROCESSOR_INTEL);
+}
+
 const char *boot_missing_argument(const struct doctor *doctor)
 {
-	const char *needed = boot_iommu_argument(&doctor->context->root);
+	const char *needed = makers_argument(doctor);
 
 	return needed && !is_running(doctor, needed) ? needed : NULL;
 }
@@ -145,7 +151,7 @@ static void check_argument(struct doctor *doctor, const struct argument_check *c
 
 static void check_makers_argument(struct doctor *doctor)
 {
-	const char *needed = boot_iommu_argument(&doctor->context->root);
+	const char *needed = makers_argument(doctor);
 
 	switch (doctor->platform.maker) {
 	case PROCESSOR_INTEL:
@@ -236,9 +242,9 @@ static void newest_find(const struct doctor *doctor, struct newest *newest)
 	*newest = (struct newest){0};
 	for (size_t i = 0; i < files->count; i++) {
 		if (strncmp(files->names[i], "etc/", 4) == 0)
-			newest_setting(&doctor->context->root, files->names[i], newest);
+			newest_setting(&doctor->context->kernel.root, files->names[i], newest);
 	}
-	newest_setting(&doctor->context->root, INITRAMFS_MODULES_PATH, newest);
+	newest_setting(&doctor->context->kernel.root, INITRAMFS_MODULES_PATH, newest);
 }
 
 static void check_image(struct doctor *doctor, const char *name, const struct newest *newest)
@@ -247,7 +253,7 @@ static void check_image(struct doctor *doctor, const char *name, const struct ne
 	struct timespec made;
 
 	snprintf(path, sizeof(path), "boot/%s", name);
-	if (!read_time(&doctor->context->root, path, &made))
+	if (!read_time(&doctor->context->kernel.root, path, &made))
 		return;
 	if (!is_newer(&newest->time, &made)) {
 		check_add(&doctor->list, CHECK_PASS, "initramfs",
@@ -266,7 +272,7 @@ static void check_initramfs(struct doctor *doctor)
 	size_t before = doctor->list.count;
 
 	newest_find(doctor, &newest);
-	(void)folder_list(&doctor->context->root, "boot", &names);
+	(void)folder_list(&doctor->context->kernel.root, "boot", &names);
 	for (size_t i = 0; newest.path[0] && i < names.count; i++) {
 		if (strncmp(names.names[i], "initrd.img-", strlen("initrd.img-")) == 0)
 			check_image(doctor, names.names[i], &newest);

@@ -97,7 +97,7 @@ static void check_unbound(struct doctor *doctor, const struct pci_function *func
 static unsigned int find_reserver(const struct doctor *doctor, const char *address)
 {
 	cleanup(reservations_done) struct reservations reservations = {0};
-	const struct root *root = &doctor->context->root;
+	const struct root *root = &doctor->context->kernel.root;
 
 	if (reservations_read(root, &reservations, NULL) < 0)
 		return 0;
@@ -246,7 +246,8 @@ static unsigned int count_setting_lines(const struct doctor *doctor, const char 
 	size_t length = strlen(name);
 	unsigned int count = 0;
 
-	if (file_read(&doctor->context->root, SETTINGS_PATH, &options, &text, NULL, NULL) < 0)
+	if (file_read(&doctor->context->kernel.root, SETTINGS_PATH, &options, &text, NULL, NULL) <
+		0)
 		return 0;
 	for (const char *line = text; *line; line += strcspn(line, "\n"), line += *line == '\n') {
 		const char *rest = line + length;
@@ -473,7 +474,7 @@ static bool has_driverctl(const struct doctor *doctor, const char *address)
 	char path[64 + PCI_ADDRESS_SIZE], driver[PCI_DRIVER_SIZE];
 
 	snprintf(path, sizeof(path), "etc/driverctl.d/pci-%s", address);
-	return file_read_attribute(&doctor->context->root, path, driver, sizeof(driver)) > 0;
+	return file_read_attribute(&doctor->context->kernel.root, path, driver, sizeof(driver)) > 0;
 }
 
 static void check_override(struct doctor *doctor, const struct pci_function *function)

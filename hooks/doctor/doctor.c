@@ -23,7 +23,7 @@ static bool settings_are_for_all(const struct doctor *doctor)
 {
 	cleanup(settings_done) struct settings all = {0};
 
-	return settings_read(&doctor->context->root, 0, &all, NULL) == 0 &&
+	return settings_read(&doctor->context->kernel.root, 0, &all, NULL) == 0 &&
 		names_equal(&all.allow, &doctor->settings.allow) &&
 		all.boot_display == doctor->settings.boot_display &&
 		all.windows_blacklist == doctor->settings.windows_blacklist;
@@ -33,7 +33,7 @@ static bool settings_are_for_all(const struct doctor *doctor)
 static int gather_settings(struct doctor *doctor, unsigned int vmid, struct error *error)
 {
 	struct error why = {0};
-	int r = settings_read(&doctor->context->root, vmid, &doctor->settings, &why);
+	int r = settings_read(&doctor->context->kernel.root, vmid, &doctor->settings, &why);
 
 	checklist_section(&doctor->list, "GPU-FERRY");
 	if (r == 0) {
@@ -54,7 +54,7 @@ static int gather_settings(struct doctor *doctor, unsigned int vmid, struct erro
 static void gather_modules(struct doctor *doctor)
 {
 	doctor->has_modules = *doctor->platform.release &&
-		module_files_read(&doctor->context->root, doctor->platform.release,
+		module_files_read(&doctor->context->kernel.root, doctor->platform.release,
 			&doctor->modules, NULL) == 0;
 }
 
@@ -66,13 +66,13 @@ int doctor_gather(struct doctor *doctor, unsigned int vmid, struct error *error)
 	if (r == 0)
 		r = pci_scan(&context->kernel, &doctor->host, error);
 	if (r == 0)
-		r = loans_read(&context->root, &doctor->loans, error);
+		r = loans_read(&context->kernel.root, &doctor->loans, error);
 	if (r == 0)
-		r = modprobe_files_read(&context->root, &doctor->modprobe, error);
-	boot_loader_find(&context->root, &doctor->loader);
+		r = modprobe_files_read(&context->kernel.root, &doctor->modprobe, error);
+	boot_loader_find(&context->kernel.root, &doctor->loader);
 	if (r == 0)
 		r = boot_command_line_read(
-			&context->root, &doctor->loader, &doctor->command_line, error);
+			&context->kernel.root, &doctor->loader, &doctor->command_line, error);
 	if (r == 0)
 		r = gather_settings(doctor, vmid, error);
 	if (r == 0)

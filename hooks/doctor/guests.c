@@ -108,7 +108,7 @@ static void check_vm(struct doctor *doctor, unsigned int vmid)
 static bool list_vms(struct doctor *doctor, unsigned int **ret, size_t *ret_count)
 {
 	struct error error = {0};
-	int r = vm_list_read(&doctor->context->root, ret, ret_count, &error);
+	int r = vm_list_read(&doctor->context->kernel.root, ret, ret_count, &error);
 
 	if (r < 0)
 		check_add(&doctor->list, CHECK_SKIP, "guests", "the VMs of this node: %s%s",
@@ -174,7 +174,7 @@ static void check_containers(struct doctor *doctor, const struct containers *con
 static bool list_containers(struct doctor *doctor, struct containers *ret)
 {
 	struct error error = {0};
-	int r = containers_read(&doctor->context->root, ret, &error);
+	int r = containers_read(&doctor->context->kernel.root, ret, &error);
 
 	if (r < 0)
 		check_add(&doctor->list, CHECK_SKIP, "guests", "the containers of this node: %s%s",

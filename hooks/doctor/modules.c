@@ -75,7 +75,7 @@ static void check_vfio_module(struct doctor *doctor)
 		check_add(list, CHECK_FAIL, "vfio_module",
 			"the running kernel (%s) has no module vfio-pci", doctor->platform.release);
 		fix_missing_module(doctor);
-	} else if (doctor->context->root.live) {
+	} else if (doctor->context->kernel.root.live) {
 		check_add(list, CHECK_FAIL, "vfio_module",
 			"/lib/modules/%s is gone: the running kernel was removed or replaced",
 			doctor->platform.release);
@@ -387,12 +387,13 @@ const char *display_module_left_behind(
 	cleanup(names_done) struct names releases = {0};
 	const char *found = NULL;
 
-	(void)folder_list(&doctor->context->root, "lib/modules", &releases);
+	(void)folder_list(&doctor->context->kernel.root, "lib/modules", &releases);
 	for (size_t i = 0; i < releases.count && !found && doctor->has_modules; i++) {
 		cleanup(module_files_done) struct module_files files = {0};
 		const char *module = NULL;
 
-		if (module_files_read(&doctor->context->root, releases.names[i], &files, NULL) < 0)
+		if (module_files_read(
+			    &doctor->context->kernel.root, releases.names[i], &files, NULL) < 0)
 			continue;
 		while (!found && (module = display_module_next(vendor, module))) {
 			if (module_files_have(&files, module) && !is_blocked(doctor, module) &&
@@ -630,7 +631,7 @@ static void check_boot_modules_file(struct doctor *doctor, const char *path)
 	unsigned int number = 0;
 	size_t length;
 
-	if (file_read(&doctor->context->root, path, &options, &text, &length, NULL) < 0)
+	if (file_read(&doctor->context->kernel.root, path, &options, &text, &length, NULL) < 0)
 		return;
 	rest = text;
 	while ((line = strsep(&rest, "\n"))) {
@@ -650,7 +651,7 @@ static void check_boot_modules(struct doctor *doctor)
 	char path[512];
 
 	check_boot_modules_file(doctor, "etc/modules");
-	(void)folder_list(&doctor->context->root, "etc/modules-load.d", &names);
+	(void)folder_list(&doctor->context->kernel.root, "etc/modules-load.d", &names);
 	for (size_t i = 0; i < names.count; i++) {
 		snprintf(path, sizeof(path), "etc/modules-load.d/%s", names.names[i]);
 		/* Debian's modules.conf is a link to /etc/modules */

@@ -50,7 +50,7 @@ static void check_snippet(struct doctor *doctor, const char *id, const char *vol
 	cleanup(storages_done) struct storages storages = {0};
 	struct error error = {0};
 	char path[PATH_MAX];
-	int r = storages_read(&doctor->context->root, &storages, &error);
+	int r = storages_read(&doctor->context->kernel.root, &storages, &error);
 
 	if (r < 0) {
 		check_add(&doctor->list, CHECK_SKIP, id, "%s%s", error.message,
@@ -73,7 +73,7 @@ static void check_chain(struct patient *patient)
 	cleanup(attachment_done) struct attachment attachment = {0};
 	struct error error = {0};
 	int r = attachment_read(
-		&patient->doctor->context->root, patient->vmid, &attachment, &error);
+		&patient->doctor->context->kernel.root, patient->vmid, &attachment, &error);
 
 	if (r == -EACCES) {
 		check_add(patient->list, CHECK_SKIP, "vm_chain",
@@ -120,7 +120,7 @@ void patient_check_hookscript(struct patient *patient)
 
 void doctor_check_snippet(struct doctor *doctor)
 {
-	auto_close int fd = file_open(&doctor->context->root, "etc/pve", O_PATH);
+	auto_close int fd = file_open(&doctor->context->kernel.root, "etc/pve", O_PATH);
 
 	if (fd < 0)
 		check_add(&doctor->list, CHECK_SKIP, "snippet",

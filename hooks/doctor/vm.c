@@ -270,7 +270,7 @@ static size_t count_nodes(const struct doctor *doctor)
 {
 	cleanup(names_done) struct names nodes = {0};
 
-	(void)folder_list(&doctor->context->root, "etc/pve/nodes", &nodes);
+	(void)folder_list(&doctor->context->kernel.root, "etc/pve/nodes", &nodes);
 	return nodes.count;
 }
 
@@ -283,7 +283,8 @@ static void fix_mapping(struct patient *patient, const struct choice_entry *entr
 		: NULL;
 	char node[NODE_NAME_SIZE];
 
-	if (!function || node_name(&patient->doctor->context->root, node, sizeof(node), NULL) < 0)
+	if (!function ||
+		node_name(&patient->doctor->context->kernel.root, node, sizeof(node), NULL) < 0)
 		return;
 	check_fix(patient->list,
 		"pvesh create /cluster/mapping/pci --id gpu --map "

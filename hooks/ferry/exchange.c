@@ -69,7 +69,7 @@ static int swap_open(struct swap *swap, struct error *error)
 {
 	cleanup(loans_done) struct loans before = {0};
 	struct context *context = swap->context;
-	int r = loans_read(&context->root, &before, error);
+	int r = loans_read(&context->kernel.root, &before, error);
 
 	if (r < 0)
 		return r;
@@ -89,14 +89,14 @@ static int swap_open(struct swap *swap, struct error *error)
 			return lock;
 		swap->locks[swap->lock_count++] = lock;
 	}
-	r = loans_read(&context->root, &swap->loans, error);
-	return r < 0 ? r : reservations_read(&context->root, &swap->reservations, error);
+	r = loans_read(&context->kernel.root, &swap->loans, error);
+	return r < 0 ? r : reservations_read(&context->kernel.root, &swap->reservations, error);
 }
 
 static unsigned int reserved_by(const struct swap *swap, const char *address)
 {
 	return reservation_owner(
-		&swap->reservations, &swap->context->root, address, 0, time(NULL), NULL);
+		&swap->reservations, &swap->context->kernel.root, address, 0, time(NULL), NULL);
 }
 
 /* Proxmox reserves the functions of the entry; the rest of their group goes with them. */
@@ -130,7 +130,7 @@ static struct loan *find_taker(struct swap *swap, const struct loan *except, con
 
 static int save(struct swap *swap, struct loan *loan, struct error *error)
 {
-	return loan_write(&swap->context->root, loan, error);
+	return loan_write(&swap->context->kernel.root, loan, error);
 }
 
 /* @to gets what @from prepared; @from keeps it as an alternative, with the home that was recorded.
@@ -271,7 +271,7 @@ int exchange_alternatives(struct context *context, unsigned int vmid, struct err
 	const struct loan_owner owner = {.kind = LOAN_OWNER_VM, .vmid = vmid};
 	cleanup(loan_done) struct loan loan = {0};
 	struct loan *own;
-	int r = loan_read(&context->root, &owner, &loan, error);
+	int r = loan_read(&context->kernel.root, &owner, &loan, error);
 
 	if (r == -ENOENT)
 		return 0;

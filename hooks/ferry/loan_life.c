@@ -18,7 +18,7 @@ static bool is_returning(const struct loan *loan)
 
 bool loan_life_is_returning(struct context *context, const struct loan *loan)
 {
-	return is_returning(loan) && loan_is_busy(&context->root, loan);
+	return is_returning(loan) && loan_is_busy(&context->kernel.root, loan);
 }
 
 /* Whoever has the lock is at work on that. */
@@ -26,7 +26,7 @@ static bool is_locked_returning(struct context *context, const struct loan_owner
 {
 	cleanup(loan_done) struct loan loan = {0};
 
-	return loan_read(&context->root, owner, &loan, NULL) == 0 && is_returning(&loan);
+	return loan_read(&context->kernel.root, owner, &loan, NULL) == 0 && is_returning(&loan);
 }
 
 int loan_life_lock(struct context *context, const struct loan_owner *owner, struct error *error)
@@ -40,7 +40,7 @@ int loan_life_lock(struct context *context, const struct loan_owner *owner, stru
 	else
 		snprintf(name, sizeof(name), "hand-%ld", owner->iommu_group);
 	loan_owner_format(owner, text, sizeof(text));
-	while ((fd = lock_take(&context->root, name, deadline_ms, error)) == -EBUSY &&
+	while ((fd = lock_take(&context->kernel.root, name, deadline_ms, error)) == -EBUSY &&
 		is_locked_returning(context, owner)) {
 		if (stop_requested)
 			return error_set(error, -EINTR, "stopped by a signal");
@@ -72,7 +72,7 @@ int loan_life_settle(struct context *context, struct loan *loan, struct error *e
 			"%s is overdue: process %d still waits in its driver (gpu-ferry status %s)",
 			stuck->subject, (int)stuck->child, stuck->subject);
 	if (loan->child != getpid() &&
-		loan_await(&context->root, loan, loan->write_deadline_ms) < 0)
+		loan_await(&context->kernel.root, loan, loan->write_deadline_ms) < 0)
 		return error_set(error, -EBUSY,
 			"process %d, left by a hook that was killed, is still at work: try again when "
 			"it has ended",
@@ -84,7 +84,7 @@ int loan_life_settle(struct context *context, struct loan *loan, struct error *e
 int loan_life_begin(struct context *context, const struct loan_owner *owner,
 	const struct settings *settings, struct loan *ret, struct error *error)
 {
-	int r = loan_read(&context->root, owner, ret, error);
+	int r = loan_read(&context->kernel.root, owner, ret, error);
 
 	if (r == -ENOENT) {
 		loan_init(ret, owner);
@@ -112,14 +112,16 @@ static const struct loan_function *find_borrowed(const struct loan *lent, const 
 int loan_life_check_borrowers(struct context *context, const struct loan *lent, struct error *error)
 {
 	cleanup(loans_done) struct loans loans = {0};
-	int r = lent->owner.kind == LOAN_OWNER_HAND ? loans_read(&context->root, &loans, error) : 0;
+	int r = lent->owner.kind == LOAN_OWNER_HAND
+		? loans_read(&context->kernel.root, &loans, error)
+		: 0;
 
 	for (size_t i = 0; r == 0 && i < loans.count; i++) {
 		const struct loan *loan = &loans.items[i];
 		const struct loan_function *function = find_borrowed(lent, loan);
 
 		if (function && loan->owner.kind == LOAN_OWNER_VM &&
-			!vm_is_gone(&context->root, &context->kernel, loan->owner.vmid))
+			!vm_is_gone(&context->kernel, loan->owner.vmid))
 			return error_set(error, -EBUSY,
 				"%s was lent by hand and VM %u has it now: stop it",
 				function->address, loan->owner.vmid);
@@ -129,10 +131,10 @@ int loan_life_check_borrowers(struct context *context, const struct loan *lent, 
 
 bool loan_life_is_due(struct context *context, const struct loan *loan)
 {
-	if (loan_is_busy(&context->root, loan) || loan_find_stuck(loan, NULL))
+	if (loan_is_busy(&context->kernel.root, loan) || loan_find_stuck(loan, NULL))
 		return false;
 	if (loan->owner.kind == LOAN_OWNER_HAND)
 		return loan->state != LOAN_LENT &&
 			loan_life_check_borrowers(context, loan, NULL) == 0;
-	return vm_is_gone(&context->root, &context->kernel, loan->owner.vmid);
+	return vm_is_gone(&context->kernel, loan->owner.vmid);
 }

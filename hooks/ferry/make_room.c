@@ -156,8 +156,8 @@ bool make_room_is_needed(const struct plan *plan)
 static int save(struct context *context, struct loan *loan, struct error *error)
 {
 	if (loan->steps.count == 0 && loan->function_count == 0)
-		return loan_remove(&context->root, &loan->owner, error);
-	return loan_write(&context->root, loan, error);
+		return loan_remove(&context->kernel.root, &loan->owner, error);
+	return loan_write(&context->kernel.root, loan, error);
 }
 
 int make_room_undo(struct context *context, const struct loan_owner *owner, struct error *error)
@@ -165,7 +165,7 @@ int make_room_undo(struct context *context, const struct loan_owner *owner, stru
 	const struct executor executor = operations_executor(context);
 	cleanup(names_done) struct names subjects = {0};
 	cleanup(loan_done) struct loan loan = {0};
-	int r = loan_read(&context->root, owner, &loan, error);
+	int r = loan_read(&context->kernel.root, owner, &loan, error);
 	int saved;
 
 	if (r < 0)
@@ -189,9 +189,9 @@ int make_room_undo(struct context *context, const struct loan_owner *owner, stru
 static int mark_ours(struct context *context, struct loan *loan, struct error *error)
 {
 	loan->child = getpid();
-	if (process_start_time(&context->root, loan->child, &loan->child_start_time) < 0)
+	if (process_start_time(&context->kernel.root, loan->child, &loan->child_start_time) < 0)
 		loan->child = 0;
-	return loan_write(&context->root, loan, error);
+	return loan_write(&context->kernel.root, loan, error);
 }
 
 int make_room_run(struct context *context, const struct loan_owner *owner,
@@ -214,7 +214,7 @@ int make_room_run(struct context *context, const struct loan_owner *owner,
 	if (r == 0)
 		r = mark_ours(context, &loan, error);
 	/* as far as they came, for what is done next goes by the file */
-	else if (loan_write(&context->root, &loan, &later) < 0)
+	else if (loan_write(&context->kernel.root, &loan, &later) < 0)
 		log_write(&context->log, LOG_ERR, "%s", later.message);
 	if (r < 0 && make_room_undo(context, owner, &later) < 0)
 		log_write(&context->log, LOG_ERR, "still owed: %s", later.message);

@@ -19,7 +19,6 @@ static const struct operation *const tables[] = {attribute_operations, binding_o
 struct executor operations_executor(const struct context *context)
 {
 	return (struct executor){
-		.root = &context->root,
 		.kernel = &context->kernel,
 		.tables = tables,
 		.log = &context->log,

@@ -47,20 +47,20 @@ static int check_free(void *data, const char *address, struct error *error)
 			continue;
 		/* one that is on its way home is free by the time that Proxmox looks */
 		if (!loan_life_is_returning(context, loan) &&
-			(loan_is_busy(&context->root, loan) ||
-				!vm_is_gone(&context->root, &context->kernel, loan->owner.vmid)))
+			(loan_is_busy(&context->kernel.root, loan) ||
+				!vm_is_gone(&context->kernel, loan->owner.vmid)))
 			return error_set(error, -EBUSY, "%s is lent (VM %u) since %s", address,
 				loan->owner.vmid, loan->since);
 	}
-	return reservation_check(
-		&around->reservations, &context->root, address, around->vmid, time(NULL), error);
+	return reservation_check(&around->reservations, &context->kernel.root, address,
+		around->vmid, time(NULL), error);
 }
 
 /* Mappings, and the node's name that they are looked up with, are read only where one is named. */
 static int read_mappings(
 	const struct vm_config *config, struct surroundings *around, struct error *error)
 {
-	const struct root *root = &around->hardware.context->root;
+	const struct root *root = &around->hardware.context->kernel.root;
 	bool named = false;
 	int r;
 
@@ -163,10 +163,10 @@ int resolve_vm(struct context *context, unsigned int vmid, const char *migrated_
 	cleanup(surroundings_done) struct surroundings around = {
 		.hardware = {context, host}, .vmid = vmid, .loans = loans};
 	cleanup(resolved_done) struct resolved resolved = {0};
-	int r = vm_config_read(&context->root, &options, &resolved.config, error);
+	int r = vm_config_read(&context->kernel.root, &options, &resolved.config, error);
 
 	if (r == 0)
-		r = reservations_read(&context->root, &around.reservations, error);
+		r = reservations_read(&context->kernel.root, &around.reservations, error);
 	if (r == 0)
 		r = read_mappings(&resolved.config, &around, error);
 	if (r == 0)

@@ -26,8 +26,8 @@ static int claim_alternatives(struct context *context, struct loan *loan)
 	struct error ignored;
 	int r = 0;
 
-	if (loans_read(&context->root, &loans, &ignored) < 0 ||
-		reservations_read(&context->root, &reservations, &ignored) < 0)
+	if (loans_read(&context->kernel.root, &loans, &ignored) < 0 ||
+		reservations_read(&context->kernel.root, &reservations, &ignored) < 0)
 		return 0;
 	for (size_t i = 0; r == 0 && i < loan->function_count; i++) {
 		struct loan_function *function = &loan->functions[i];
@@ -35,7 +35,7 @@ static int claim_alternatives(struct context *context, struct loan *loan)
 
 		if (function->use != LOAN_ALTERNATIVE || loans_find(&loans, function->address) ||
 			strcmp(function->home_driver, function->target) == 0 ||
-			reservation_owner(&reservations, &context->root, function->address,
+			reservation_owner(&reservations, &context->kernel.root, function->address,
 				loan->owner.vmid, time(NULL), NULL) ||
 			pci_read_driver(&context->kernel, function->address, now, sizeof(now)) <
 				0 ||
@@ -132,10 +132,10 @@ int return_steps(struct context *context, struct loan *loan, struct error *error
 	r = executor_undo(&executor, loan, NULL, error);
 	tell_dead(context, loan);
 	if (r == 0 && loan->steps.count == 0)
-		return loan_remove(&context->root, &loan->owner, error);
+		return loan_remove(&context->kernel.root, &loan->owner, error);
 	if (loan->state != LOAN_OVERDUE)
 		loan->state = LOAN_OWED;
-	if (loan_write(&context->root, loan, &later) < 0)
+	if (loan_write(&context->kernel.root, loan, &later) < 0)
 		log_write(&context->log, LOG_ERR, "%s", later.message);
 	return r;
 }
@@ -161,7 +161,7 @@ static int return_locked(
 	struct context *context, const struct loan_owner *owner, bool if_due, struct error *error)
 {
 	cleanup(loan_done) struct loan loan = {0};
-	int r = loan_read(&context->root, owner, &loan, error);
+	int r = loan_read(&context->kernel.root, owner, &loan, error);
 
 	if (r == -ENOENT)
 		return 0;
@@ -183,7 +183,7 @@ static int return_locked(
 static int await_users(struct context *context, const struct loan_owner *owner, struct error *error)
 {
 	cleanup(loan_done) struct loan loan = {0};
-	int r = loan_read(&context->root, owner, &loan, error);
+	int r = loan_read(&context->kernel.root, owner, &loan, error);
 
 	if (r == 0)
 		r = loan_life_check_borrowers(context, &loan, error);
@@ -203,7 +203,7 @@ static int lock_hand_group(struct context *context, const struct loan_owner *own
 {
 	return owner->kind == LOAN_OWNER_HAND
 		? locks_take_groups(
-			  &context->root, &owner->iommu_group, 1, LOAN_LOCK_MS, ret, error)
+			  &context->kernel.root, &owner->iommu_group, 1, LOAN_LOCK_MS, ret, error)
 		: 0;
 }
 
@@ -245,7 +245,7 @@ int return_gone(struct context *context, const struct loan_owner *except, unsign
 {
 	cleanup(loans_done) struct loans loans = {0};
 	unsigned int count = 0;
-	int first = loans_read(&context->root, &loans, error);
+	int first = loans_read(&context->kernel.root, &loans, error);
 
 	if (first < 0)
 		return first;

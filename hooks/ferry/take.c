@@ -47,8 +47,8 @@ static const struct loan *find_foreign(
 
 static bool is_gone(struct context *context, const struct loan *loan)
 {
-	return loan->owner.kind == LOAN_OWNER_VM && !loan_is_busy(&context->root, loan) &&
-		vm_is_gone(&context->root, &context->kernel, loan->owner.vmid);
+	return loan->owner.kind == LOAN_OWNER_VM && !loan_is_busy(&context->kernel.root, loan) &&
+		vm_is_gone(&context->kernel, loan->owner.vmid);
 }
 
 /* One line for a card, not one for each of its functions. @told: the last one that had a line. */
@@ -94,7 +94,7 @@ static int block_reservations(struct context *context, const struct take_request
 	cleanup(reservations_done) struct reservations reservations = {0};
 	unsigned int own = request->owner.kind == LOAN_OWNER_VM ? request->owner.vmid : 0;
 	const char *told = NULL;
-	int r = reservations_read(&context->root, &reservations, error);
+	int r = reservations_read(&context->kernel.root, &reservations, error);
 
 	for (size_t i = 0; r == 0 && i < plan->function_count; i++) {
 		const char *address = plan->functions[i].now.address;
@@ -103,7 +103,7 @@ static int block_reservations(struct context *context, const struct take_request
 		if (plan->functions[i].loan.use == LOAN_ALTERNATIVE || is_told(told, address))
 			continue;
 		vmid = reservation_owner(
-			&reservations, &context->root, address, own, time(NULL), NULL);
+			&reservations, &context->kernel.root, address, own, time(NULL), NULL);
 		if (!vmid)
 			continue;
 		told = address;
@@ -269,7 +269,7 @@ static int lock_groups(struct context *context, const struct take_request *reque
 			function->iommu_group != PCI_NO_GROUP)
 			groups[count++] = function->iommu_group;
 	}
-	return locks_take_groups(&context->root, groups, count, GROUP_LOCK_MS, ret, error);
+	return locks_take_groups(&context->kernel.root, groups, count, GROUP_LOCK_MS, ret, error);
 }
 
 /* Another's loan as it is under its lock. -EAGAIN when it is not what the plan was made with: a
@@ -282,7 +282,7 @@ static int lock_lender(struct context *context, const struct loan *seen, int *re
 	*ret_lock = loan_life_lock(context, &seen->owner, error);
 	if (*ret_lock < 0)
 		return *ret_lock;
-	r = loan_read(&context->root, &seen->owner, ret, error);
+	r = loan_read(&context->kernel.root, &seen->owner, ret, error);
 	if (r == -ENOENT)
 		return -EAGAIN;
 	if (r == 0 &&
@@ -333,11 +333,11 @@ static int inherit_from(struct context *context, const struct loan *seen, const 
 			r = error_set_errno(error, -ENOMEM, "take over %s", address);
 	}
 	if (r == 0)
-		r = loan_write(&context->root, loan, error);
+		r = loan_write(&context->kernel.root, loan, error);
 	if (r < 0)
 		return r;
-	return from.function_count ? loan_write(&context->root, &from, error)
-				   : loan_remove(&context->root, &from.owner, error);
+	return from.function_count ? loan_write(&context->kernel.root, &from, error)
+				   : loan_remove(&context->kernel.root, &from.owner, error);
 }
 
 /* The card of a gone VM that still owes its return goes straight over: the owner is rewritten, the
@@ -408,7 +408,7 @@ static int run_plan(
 		r = executor_apply(&executor, loan, error);
 	if (r == 0) {
 		loan->state = LOAN_LENT;
-		r = loan_write(&context->root, loan, error);
+		r = loan_write(&context->kernel.root, loan, error);
 	}
 	if (r == 0)
 		return 0;
@@ -432,7 +432,7 @@ static int take_locked(struct context *context, const struct take_request *reque
 {
 	cleanup(loans_done) struct loans loans = {0};
 	cleanup(loan_done) struct loan loan = {0};
-	int r = loans_read(&context->root, &loans, error);
+	int r = loans_read(&context->kernel.root, &loans, error);
 
 	if (r == 0 && loans.unreadable.status < 0) {
 		*error = loans.unreadable;
@@ -463,7 +463,7 @@ static void refuse_by_name(
 	cleanup(loans_done) struct loans loans = {0};
 	cleanup(plan_done) struct plan plan = {0};
 
-	if (loans_read(&context->root, &loans, NULL) == 0 &&
+	if (loans_read(&context->kernel.root, &loans, NULL) == 0 &&
 		take_plan(context, request, &loans, &plan, NULL) == 0 && plan.blocker_count)
 		take_refusal(&plan, error);
 }

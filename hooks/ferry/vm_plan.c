@@ -48,7 +48,7 @@ static int block_identity(struct context *context, unsigned int vmid, struct vm_
 	cleanup(attachment_done) struct attachment attachment = {0};
 	struct error why = {0};
 	int r = guest->resolved.want_count
-		? attachment_read(&context->root, vmid, &attachment, &why)
+		? attachment_read(&context->kernel.root, vmid, &attachment, &why)
 		: -ENOENT;
 
 	if (r == -ENOENT)
@@ -63,7 +63,7 @@ int vm_plan_resolve(struct context *context, unsigned int vmid, const char *migr
 	int r = pci_scan(&context->kernel, &ret->host, error);
 
 	if (r == 0)
-		r = loans_read(&context->root, &ret->loans, error);
+		r = loans_read(&context->kernel.root, &ret->loans, error);
 	if (r == 0)
 		r = resolve_vm(context, vmid, migrated_from, &ret->host, &ret->loans,
 			&ret->resolved, error);
@@ -97,7 +97,7 @@ static bool ran_just_now(
 	if (loans_find_owner(loans, &owner))
 		return true;
 	snprintf(name, sizeof(name), "vm-%u", vmid);
-	age = lock_age_seconds(&context->root, name);
+	age = lock_age_seconds(&context->kernel.root, name);
 	return age >= 0 && age < JUST_NOW_SECONDS;
 }
 
@@ -118,7 +118,7 @@ int vm_plan_settings(
 
 	if (!guest->resolved.want_count)
 		return 0;
-	r = settings_read(&context->root, vmid, &guest->settings, error);
+	r = settings_read(&context->kernel.root, vmid, &guest->settings, error);
 	if (r == 0 && block_backup(context, vmid, guest) < 0)
 		return error_set_errno(error, -ENOMEM, "plan the handover");
 	return r;

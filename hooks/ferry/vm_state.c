@@ -7,24 +7,12 @@
 #include "conf/pve/reservation.h"
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/base/parse.h"
+#include "kmod-helper/base/process.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/file.h>
-
-static bool is_zombie(const struct kernel *kernel, pid_t pid)
-{
-	char path[64], text[1024];
-	const char *state;
-
-	snprintf(path, sizeof(path), "proc/%d/stat", (int)pid);
-	if (kernel_read(kernel, path, text, sizeof(text)) < 0)
-		return true;
-	/* the command stands in brackets and may hold brackets itself */
-	state = strrchr(text, ')');
-	return !state || state[1] != ' ' || state[2] == 'Z' || state[2] == 'X';
-}
 
 static bool is_swtpm(const struct kernel *kernel, pid_t pid)
 {
@@ -46,15 +34,16 @@ static pid_t pid_of_scope(const struct kernel *kernel, unsigned int vmid)
 		unsigned long long pid;
 
 		if (parse_unsigned(line, 10, INT32_MAX, &pid) == 0 && pid != 0 &&
-			!is_zombie(kernel, (pid_t)pid) && !is_swtpm(kernel, (pid_t)pid))
+			process_is_running(&kernel->root, (pid_t)pid) &&
+			!is_swtpm(kernel, (pid_t)pid))
 			return (pid_t)pid;
 	}
 	return 0;
 }
 
-pid_t vm_pid(const struct root *root, const struct kernel *kernel, unsigned int vmid)
+pid_t vm_pid(const struct kernel *kernel, unsigned int vmid)
 {
-	pid_t pid = reservation_vm_pid(root, vmid);
+	pid_t pid = reservation_vm_pid(&kernel->root, vmid);
 
 	return pid ? pid : pid_of_scope(kernel, vmid);
 }
@@ -73,8 +62,8 @@ static bool is_locked(const struct root *root, unsigned int vmid)
 	return fd < 0 || flock(fd, LOCK_SH | LOCK_NB) < 0;
 }
 
-bool vm_is_gone(const struct root *root, const struct kernel *kernel, unsigned int vmid)
+bool vm_is_gone(const struct kernel *kernel, unsigned int vmid)
 {
 	/* the lock first: a start that ends between the two looks is then seen running */
-	return !is_locked(root, vmid) && vm_pid(root, kernel, vmid) == 0;
+	return !is_locked(&kernel->root, vmid) && vm_pid(kernel, vmid) == 0;
 }

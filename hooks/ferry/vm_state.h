@@ -12,7 +12,7 @@
  * in qemu.slice/VMID.scope. It is gone when it is not running and nobody holds its config's lock,
  * which Proxmox holds from before pre-start until after post-start, sometimes for minutes.
  */
-bool vm_is_gone(const struct root *root, const struct kernel *kernel, unsigned int vmid);
+bool vm_is_gone(const struct kernel *kernel, unsigned int vmid);
 
 /* The pid of its QEMU; 0 when it is not running. */
-pid_t vm_pid(const struct root *root, const struct kernel *kernel, unsigned int vmid);
+pid_t vm_pid(const struct kernel *kernel, unsigned int vmid);

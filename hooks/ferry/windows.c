@@ -200,7 +200,7 @@ static bool has_line(const struct modprobe_files *files, const char *module)
 static int check_permanent(struct eviction *eviction, struct error *error)
 {
 	cleanup(modprobe_files_done) struct modprobe_files files = {0};
-	int r = modprobe_files_read(&eviction->context->root, &files, error);
+	int r = modprobe_files_read(&eviction->context->kernel.root, &files, error);
 
 	for (size_t i = 0; r == 0 && i < eviction->modules.count; i++) {
 		if (has_line(&files, eviction->modules.names[i]))
@@ -270,10 +270,10 @@ static void touch_known_folder(const struct root *root)
 		(void)futimens(fd, NULL);
 }
 
-static int tell_udev(const struct kernel *kernel, const struct root *root, struct error *error)
+static int tell_udev(const struct kernel *kernel, struct error *error)
 {
 	static const char *const arguments[] = {UDEVADM, "control", "--reload", NULL};
-	auto_close int control = file_open(root, "run/udev/control", O_PATH);
+	auto_close int control = file_open(&kernel->root, "run/udev/control", O_PATH);
 	struct error why = {0};
 
 	if (control < 0)
@@ -318,31 +318,26 @@ static int write_lines(
 static int apply_blacklist(
 	const struct kernel *kernel, const struct step *step, struct error *error)
 {
-	cleanup(root_close) struct root root = ROOT_NONE;
 	auto_free char *text = NULL;
-	int r = root_open("/", &root, error);
+	int r;
 
-	if (r == 0 && format_lines(step->argument, &text) < 0)
-		r = error_set_errno(error, -ENOMEM, "write %s", step->subject);
-	if (r == 0)
-		r = write_lines(&root, step, text, error);
-	return r < 0 ? r : tell_udev(kernel, &root, error);
+	if (format_lines(step->argument, &text) < 0)
+		return error_set_errno(error, -ENOMEM, "write %s", step->subject);
+	r = write_lines(&kernel->root, step, text, error);
+	return r < 0 ? r : tell_udev(kernel, error);
 }
 
 static int undo_blacklist(const struct kernel *kernel, const struct step *step, struct error *error)
 {
-	cleanup(root_close) struct root root = ROOT_NONE;
 	struct error why = {0};
-	int r = root_open("/", &root, error);
+	int r = file_remove(&kernel->root, step->subject + 1, &why);
 
-	if (r == 0)
-		r = file_remove(&root, step->subject + 1, &why);
 	/* the folder could not be made: then there is no file in it */
-	if (r == -ENOTDIR)
-		r = 0;
-	else if (r < 0 && *why.message)
+	if (r < 0 && r != -ENOTDIR) {
 		*error = why;
-	return r < 0 ? r : tell_udev(kernel, &root, error);
+		return r;
+	}
+	return tell_udev(kernel, error);
 }
 
 const struct operation windows_operations[] = {

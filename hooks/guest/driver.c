@@ -317,7 +317,7 @@ static bool has_rebooted(struct installation *work, const char *before, struct e
 	char now[64];
 
 	agent_close(work->agent);
-	return agent_open(&work->context->root, work->vmid, work->agent, error) == 0 &&
+	return agent_open(&work->context->kernel.root, work->vmid, work->agent, error) == 0 &&
 		read_boot_id(work->agent, now, sizeof(now), error) == 0 && strcmp(now, before) != 0;
 }
 
@@ -331,7 +331,7 @@ static int reboot(struct installation *work, struct error *error)
 	if (r == 0)
 		r = ask_for_reboot(work->agent, error);
 	while (r == 0 && !has_rebooted(work, before, error)) {
-		if (!vm_pid(&context->root, &context->kernel, work->vmid))
+		if (!vm_pid(&context->kernel, work->vmid))
 			return error_set(error, -ESRCH,
 				"the VM has ended instead: start it (qm start %u), and ask again",
 				work->vmid);

@@ -37,7 +37,7 @@ int host_change_begin(struct context *context, int *ret_lock, struct error *erro
 	if (r < 0)
 		return r;
 	context_catch_signals();
-	r = lock_take(&context->root, "setup", LOCK_DEADLINE_MS, error);
+	r = lock_take(&context->kernel.root, "setup", LOCK_DEADLINE_MS, error);
 	if (r < 0)
 		return r;
 	*ret_lock = r;
@@ -85,7 +85,7 @@ int host_change_check(const struct host_change *change, struct error *error)
 				"change the boot loader's configuration: neither GRUB "
 				"(/etc/default/grub) nor systemd-boot with proxmox-boot-tool boots "
 				"this host: nothing was changed");
-		if (!is_executable(&change->context->root, program[0]))
+		if (!is_executable(&change->context->kernel.root, program[0]))
 			return error_set(error, -ENOENT,
 				"run %s: it is missing: nothing was changed; install it, then try "
 				"again",
@@ -153,7 +153,7 @@ bool host_change_needs_reboot(const struct host_change *change)
 
 static void boot_id_read(const struct context *context, char *buffer, size_t size)
 {
-	if (file_read_attribute(&context->root, BOOT_ID, buffer, size) < 0)
+	if (file_read_attribute(&context->kernel.root, BOOT_ID, buffer, size) < 0)
 		buffer[0] = '\0';
 }
 
@@ -207,7 +207,7 @@ static int verify(void *data, struct error *error)
 {
 	const struct host_change *change = data;
 	cleanup(boot_command_line_done) struct boot_command_line line = {0};
-	int r = boot_command_line_read(&change->context->root, change->loader, &line, error);
+	int r = boot_command_line_read(&change->context->kernel.root, change->loader, &line, error);
 
 	if (r < 0 || !change->needed || line.unknown.status < 0 ||
 		boot_command_line_find(&line, change->needed))
@@ -238,7 +238,7 @@ int host_change_apply(const struct host_change *change, struct error *error)
 	/* the table's context has no const: nothing is changed through it */
 	struct host_change copy = *change;
 	struct edit_job job = {
-		.root = &change->context->root,
+		.root = &change->context->kernel.root,
 		.ops = &ops,
 		.context = &copy,
 		.refreshes = change->refreshes,

@@ -8,6 +8,7 @@
 #include "conf/host/line_edit.h"
 #include "conf/text.h"
 #include "kmod-helper/base/cleanup.h"
+#include "kmod-helper/device/platform.h"
 #include "setup_devices.h"
 #include <stdarg.h>
 #include <string.h>
@@ -108,8 +109,8 @@ static int own_check(
 static int own_set(const struct planning *planning, const char *path, const char *text)
 {
 	struct file_edit *edit = NULL;
-	int r = file_edits_open(
-		&planning->context->root, path, &planning->setup->edits, &edit, planning->error);
+	int r = file_edits_open(&planning->context->kernel.root, path, &planning->setup->edits,
+		&edit, planning->error);
 
 	/* an own file that is not wanted, nor known to be ours, is somebody's: leave it */
 	if (r == 0 && !text && !manifest_find(&planning->setup->manifest, path))
@@ -161,7 +162,8 @@ static int edit_take(const struct planning *planning, struct file_edit *edit, ch
 static int edit_open(const struct planning *planning, const char *path, struct file_edit **ret)
 {
 	struct error why = {0};
-	int r = file_edits_open(&planning->context->root, path, &planning->setup->edits, ret, &why);
+	int r = file_edits_open(
+		&planning->context->kernel.root, path, &planning->setup->edits, ret, &why);
 
 	if (r == 0 && !(*ret)->after)
 		*ret = NULL;
@@ -323,7 +325,7 @@ static int put_arguments(const struct planning *planning, const char *needed)
 			&planning->arguments, " ", "\"\n");
 	if (!needed || kernel_arguments_have(&planning->arguments, needed))
 		return 0;
-	r = file_edits_open(&planning->context->root, KERNEL_COMMAND_LINE_PATH,
+	r = file_edits_open(&planning->context->kernel.root, KERNEL_COMMAND_LINE_PATH,
 		&planning->setup->edits, &edit, planning->error);
 	if (r < 0)
 		return r;
@@ -339,14 +341,14 @@ static int open_ours_first(const struct planning *planning)
 
 	if (planning->setup->loader.kind != BOOT_LOADER_GRUB)
 		return 0;
-	return file_edits_open(&planning->context->root, SETUP_GRUB_PATH, &planning->setup->edits,
-		&edit, planning->error);
+	return file_edits_open(&planning->context->kernel.root, SETUP_GRUB_PATH,
+		&planning->setup->edits, &edit, planning->error);
 }
 
 /* Nothing is needed where an argument that is not setup's gives it: "intel_iommu=on,sm_on". */
 static const char *find_needed(const struct planning *planning)
 {
-	const char *needed = boot_iommu_argument(&planning->context->root);
+	const char *needed = planning->setup->needed;
 	const struct boot_argument *given =
 		needed ? boot_command_line_find(&planning->setup->line, needed) : NULL;
 
@@ -564,16 +566,19 @@ int host_setup_find(struct context *context, const struct setup_wish *wish,
 	const struct pci_functions *host, struct host_setup *ret, struct error *error)
 {
 	struct planning planning = {.context = context, .wish = wish, .setup = ret, .error = error};
+	const struct root *root = &context->kernel.root;
 	int r = setup_devices_check(context, wish, host, error);
 
 	if (r == 0)
-		r = manifest_read(&context->root, &ret->manifest, error);
+		r = manifest_read(root, &ret->manifest, error);
 	if (r < 0)
 		return r;
-	boot_loader_find(&context->root, &ret->loader);
-	r = boot_command_line_read(&context->root, &ret->loader, &ret->line, error);
+	boot_loader_find(root, &ret->loader);
+	ret->needed = boot_iommu_argument(
+		root, processor_maker_read(&context->kernel) == PROCESSOR_INTEL);
+	r = boot_command_line_read(root, &ret->loader, &ret->line, error);
 	if (r == 0)
-		r = modprobe_files_read(&context->root, &ret->modprobe, error);
+		r = modprobe_files_read(root, &ret->modprobe, error);
 	if (r == 0 && setup_gpu_modules(context, host, &planning.gpu_modules) < 0)
 		r = no_memory(&planning);
 	if (r == 0)

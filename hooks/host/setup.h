@@ -21,6 +21,7 @@
 struct host_setup {
 	struct boot_loader loader;
 	struct boot_command_line line;
+	const char *needed; /* as boot_iommu_argument() */
 	struct modprobe_files modprobe;
 	struct manifest manifest;
 	struct file_edits edits;

@@ -8,7 +8,6 @@
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/holder/host_use.h"
 #include "kmod-helper/kernel/module_files.h"
-#include "kmod-helper/kernel/modules.h"
 #include <string.h>
 
 /* What a guide blacklists for a maker's GPUs, installed or not. nvidiafb and the like are not among
@@ -53,33 +52,29 @@ static int add_current(
 	return add_module(ret, module);
 }
 
-static int add_aliases(const struct context *context, struct modules *modules,
-	const struct pci_function *function, struct names *ret)
+static int add_aliases(
+	const struct context *context, const struct pci_function *function, struct names *ret)
 {
+	const struct kernel *kernel = &context->kernel;
 	cleanup(names_done) struct names found = {0};
 	char path[PCI_PATH_SIZE], alias[256];
 	int r = 0;
 
 	pci_path(function->address, "modalias", path, sizeof(path));
-	if (kernel_read(&context->kernel, path, alias, sizeof(alias)) <= 0 ||
-		module_lookup(modules, alias, &found, NULL) < 0)
+	if (kernel_read(kernel, path, alias, sizeof(alias)) <= 0 ||
+		kernel->ops->module_lookup(kernel->context, alias, &found, NULL) < 0)
 		return 0;
 	for (size_t i = 0; r == 0 && i < found.count; i++)
 		r = add_module(ret, found.names[i]);
 	return r;
 }
 
-static int add_modules(const struct context *context, struct modules *modules,
-	const struct pci_function *function, struct names *ret)
+static int add_modules(
+	const struct context *context, const struct pci_function *function, struct names *ret)
 {
-	int r = add_aliases(context, modules, function, ret);
+	int r = add_aliases(context, function, ret);
 
 	return r < 0 ? r : add_current(context, function, ret);
-}
-
-static void modules_cleanup(struct modules **modules)
-{
-	modules_close(*modules);
 }
 
 static int add_makers(uint16_t vendor_id, struct names *ret)
@@ -97,24 +92,22 @@ static int add_makers(uint16_t vendor_id, struct names *ret)
 int setup_devices_modules(
 	const struct context *context, const struct setup_wish *wish, struct names *ret)
 {
-	cleanup(modules_cleanup) struct modules *modules = NULL;
-	int r = modules_open(&context->root, &modules, NULL);
+	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < wish->function_count; i++)
-		r = add_modules(context, modules, wish->functions[i], ret);
+		r = add_modules(context, wish->functions[i], ret);
 	return r;
 }
 
 int setup_devices_blacklist(
 	const struct context *context, const struct setup_wish *wish, struct names *ret)
 {
-	cleanup(modules_cleanup) struct modules *modules = NULL;
-	int r = modules_open(&context->root, &modules, NULL);
+	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < wish->function_count; i++) {
 		if (!pci_is_display(wish->functions[i]))
 			continue;
-		r = add_modules(context, modules, wish->functions[i], ret);
+		r = add_modules(context, wish->functions[i], ret);
 		/* another maker's second driver is for other cards, which may be the host's */
 		if (r == 0 && wish->functions[i]->vendor_id == 0x10de)
 			r = add_makers(0x10de, ret);
@@ -125,13 +118,12 @@ int setup_devices_blacklist(
 int setup_gpu_modules(
 	const struct context *context, const struct pci_functions *host, struct names *ret)
 {
-	cleanup(modules_cleanup) struct modules *modules = NULL;
-	int r = modules_open(&context->root, &modules, NULL);
+	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < host->count; i++) {
 		if (!pci_is_display(&host->items[i]))
 			continue;
-		r = add_modules(context, modules, &host->items[i], ret);
+		r = add_modules(context, &host->items[i], ret);
 		if (r == 0)
 			r = add_makers(host->items[i].vendor_id, ret);
 	}
@@ -162,9 +154,9 @@ bool setup_nvidia_is_installed(const struct context *context)
 	cleanup(names_done) struct names releases = {0};
 	bool found = false;
 
-	(void)folder_list(&context->root, "lib/modules", &releases);
+	(void)folder_list(&context->kernel.root, "lib/modules", &releases);
 	for (size_t i = 0; i < releases.count && !found; i++)
-		found = release_has_nvidia(&context->root, releases.names[i]);
+		found = release_has_nvidia(&context->kernel.root, releases.names[i]);
 	return found;
 }
 

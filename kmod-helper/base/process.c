@@ -86,14 +86,27 @@ int process_start_time(const struct root *root, pid_t pid, unsigned long long *r
 	return stat_read(root, pid, &state, ret);
 }
 
+/* As process_start_time(), but -ESRCH for a zombie too. */
+static int running_start_time(const struct root *root, pid_t pid, unsigned long long *ret)
+{
+	char state;
+	int r = stat_read(root, pid, &state, ret);
+
+	return r == 0 && (state == 'Z' || state == 'X') ? -ESRCH : r;
+}
+
+bool process_is_running(const struct root *root, pid_t pid)
+{
+	unsigned long long start_time;
+
+	return running_start_time(root, pid, &start_time) == 0;
+}
+
 bool process_is_alive(const struct root *root, pid_t pid, unsigned long long start_time)
 {
 	unsigned long long found;
-	char state;
 
-	if (stat_read(root, pid, &state, &found) < 0)
-		return false;
-	return found == start_time && state != 'Z' && state != 'X';
+	return running_start_time(root, pid, &found) == 0 && found == start_time;
 }
 
 /*

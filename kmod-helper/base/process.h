@@ -15,6 +15,9 @@ unsigned long long clock_milliseconds(void);
  * names one process for ever. 0 or -errno (-ESRCH when it is gone). */
 int process_start_time(const struct root *root, pid_t pid, unsigned long long *ret);
 
+/* True while a process with this pid lives and is no zombie. */
+bool process_is_running(const struct root *root, pid_t pid);
+
 /* True while the very process (@pid, @start_time) lives and is no zombie. */
 bool process_is_alive(const struct root *root, pid_t pid, unsigned long long start_time);
 

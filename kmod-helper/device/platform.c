@@ -91,6 +91,14 @@ static void read_processor(const struct kernel *kernel, struct platform *platfor
 	platform_parse_processor(text, platform);
 }
 
+enum processor_maker processor_maker_read(const struct kernel *kernel)
+{
+	struct platform platform = {0};
+
+	read_processor(kernel, &platform);
+	return platform.maker;
+}
+
 static bool names_have(const struct names *names, const char *name)
 {
 	for (size_t i = 0; i < names->count; i++) {

@@ -39,6 +39,9 @@ struct platform {
 /* Reads it all; what a tree lacks is unknown or false. 0, -ENOMEM or another -errno of listing. */
 int platform_read(const struct kernel *kernel, struct platform *ret, struct error *error);
 
+/* Only whose processor it is; PROCESSOR_OTHER too when that cannot be read. */
+enum processor_maker processor_maker_read(const struct kernel *kernel);
+
 /* The processor's part, from the text of /proc/cpuinfo (its first processor). Never fails. */
 void platform_parse_processor(const char *text, struct platform *platform);
 

@@ -26,7 +26,7 @@
 
 /* What a struct kernel of this file has as its context. */
 struct machine {
-	const struct root *root;
+	struct root root;	 /* borrowed from the struct kernel */
 	struct modules *modules; /* opened when first needed: most commands never ask */
 };
 
@@ -77,41 +77,41 @@ static ssize_t machine_read(void *context, const char *path, char *buffer, size_
 {
 	const struct machine *machine = context;
 
-	return file_read_attribute(machine->root, path, buffer, size);
+	return file_read_attribute(&machine->root, path, buffer, size);
 }
 
 static int machine_write(void *context, const char *path, const char *value)
 {
 	const struct machine *machine = context;
 
-	return machine->root->live ? file_write_attribute(machine->root, path, value) : -EROFS;
+	return machine->root.live ? file_write_attribute(&machine->root, path, value) : -EROFS;
 }
 
 static int machine_link(void *context, const char *path, char *buffer, size_t size)
 {
 	const struct machine *machine = context;
 
-	return link_read_name(machine->root, path, buffer, size);
+	return link_read_name(&machine->root, path, buffer, size);
 }
 
 static int machine_list(void *context, const char *path, struct names *ret)
 {
 	const struct machine *machine = context;
 
-	return folder_list(machine->root, path, ret);
+	return folder_list(&machine->root, path, ret);
 }
 
 static int machine_folders(void *context, const char *path, struct names *ret)
 {
 	const struct machine *machine = context;
 
-	return folder_list_folders(machine->root, path, ret);
+	return folder_list_folders(&machine->root, path, ret);
 }
 
 static int machine_device_number(void *context, const char *path, dev_t *ret)
 {
 	const struct machine *machine = context;
-	auto_close int fd = file_open(machine->root, path, O_PATH);
+	auto_close int fd = file_open(&machine->root, path, O_PATH);
 	struct stat status;
 
 	if (fd < 0)
@@ -128,14 +128,14 @@ static int machine_target(void *context, const char *path, char *buffer, size_t 
 {
 	const struct machine *machine = context;
 
-	return link_read(machine->root, path, buffer, size);
+	return link_read(&machine->root, path, buffer, size);
 }
 
 static int machine_devices_in_use(void *context, device_visitor visitor, void *data)
 {
 	const struct machine *machine = context;
 
-	return machine->root->live ? open_devices_visit(visitor, data) : 0;
+	return machine->root.live ? open_devices_visit(visitor, data) : 0;
 }
 
 static int machine_block_is_claimed(void *context, const char *path, dev_t device)
@@ -144,7 +144,7 @@ static int machine_block_is_claimed(void *context, const char *path, dev_t devic
 	dev_t there = 0;
 	int fd, r;
 
-	if (!machine->root->live)
+	if (!machine->root.live)
 		return -ENODEV;
 	r = machine_device_number(context, path, &there);
 	if (r == 0 && there != device)
@@ -152,7 +152,7 @@ static int machine_block_is_claimed(void *context, const char *path, dev_t devic
 	if (r < 0)
 		return r;
 	/* O_NONBLOCK: a drive without a medium is not to load one */
-	fd = file_open(machine->root, path, O_RDONLY | O_EXCL | O_NONBLOCK);
+	fd = file_open(&machine->root, path, O_RDONLY | O_EXCL | O_NONBLOCK);
 	if (fd < 0)
 		return fd == -EBUSY ? 1 : fd;
 	close(fd);
@@ -163,7 +163,7 @@ static int machine_modules(struct machine *machine, struct error *error)
 {
 	if (machine->modules)
 		return 0;
-	return modules_open(machine->root, &machine->modules, error);
+	return modules_open(&machine->root, &machine->modules, error);
 }
 
 static int machine_module_load(void *context, const char *name, struct error *error)
@@ -173,7 +173,7 @@ static int machine_module_load(void *context, const char *name, struct error *er
 
 	if (r < 0)
 		return r;
-	if (!machine->root->live)
+	if (!machine->root.live)
 		return error_set_errno(error, -EROFS, "load the module %s", name);
 	return module_load(machine->modules, name, error);
 }
@@ -200,7 +200,7 @@ static int machine_run(void *context, const char *const *arguments, struct error
 	const struct machine *machine = context;
 	int status, r;
 
-	if (!machine->root->live)
+	if (!machine->root.live)
 		return error_set_errno(error, -EROFS, "run %s", arguments[0]);
 	if (access(arguments[0], X_OK) < 0)
 		return error_set_errno(error, -errno, "run %s", arguments[0]);
@@ -219,7 +219,7 @@ static int machine_module_unload(void *context, const char *name, struct error *
 
 	if (r < 0)
 		return r;
-	if (!machine->root->live)
+	if (!machine->root.live)
 		return error_set_errno(error, -EROFS, "unload the module %s", name);
 	return module_unload(machine->modules, name, error);
 }
@@ -231,7 +231,7 @@ static int machine_module_check(void *context, const char *name, struct error *e
 
 	/* libkmod reads the running kernel's /proc/modules: of a captured tree it would tell lies
 	 */
-	if (!machine->root->live)
+	if (!machine->root.live)
 		return 0;
 	r = machine_modules(machine, error);
 	return r < 0 ? r : module_check(machine->modules, name, error);
@@ -244,7 +244,7 @@ static int machine_module_options(void *context, const char *name, char *buffer,
 	int r = machine_modules(machine, &ignored);
 
 	/* libkmod reads the running kernel's command line: of a captured tree it would tell lies */
-	if (!machine->root->live) {
+	if (!machine->root.live) {
 		buffer[0] = '\0';
 		return 0;
 	}
@@ -286,14 +286,18 @@ static const struct kernel_ops machine_ops = {
 	.wait_close = machine_wait_close,
 };
 
-int kernel_open(const struct root *root, struct kernel *ret, struct error *error)
+int kernel_open(const char *path, struct kernel *ret, struct error *error)
 {
-	struct machine *machine = calloc(1, sizeof(*machine));
+	auto_free struct machine *machine = calloc(1, sizeof(*machine));
+	int r;
 
 	if (!machine)
 		return error_set_errno(error, -ENOMEM, "open the kernel's files");
-	machine->root = root;
-	*ret = (struct kernel){.ops = &machine_ops, .context = machine};
+	r = root_open(path, &machine->root, error);
+	if (r < 0)
+		return r;
+	*ret = (struct kernel){.ops = &machine_ops, .root = machine->root};
+	ret->context = TAKE_PTR(machine);
 	return 0;
 }
 
@@ -307,4 +311,5 @@ void kernel_close(struct kernel *kernel)
 		modules_close(machine->modules);
 	free(machine);
 	kernel->context = NULL;
+	root_close(&kernel->root);
 }

@@ -70,6 +70,7 @@ struct kernel_ops {
 struct kernel {
 	const struct kernel_ops *ops;
 	void *context;
+	struct root root; /* the machine's files, for what is neither the kernel's nor a device's */
 };
 
 ssize_t kernel_read(const struct kernel *kernel, const char *path, char *buffer, size_t size);
@@ -81,8 +82,7 @@ int kernel_list(const struct kernel *kernel, const char *path, struct names *ret
 int kernel_list_folders(const struct kernel *kernel, const char *path, struct names *ret);
 bool kernel_has_folder(const struct kernel *kernel, const char *path);
 
-/* The running kernel when @root is live, else a captured tree that answers every change with
- * -EROFS.
- * @root must outlive it. Returns 0 or -ENOMEM. Close with kernel_close. */
-int kernel_open(const struct root *root, struct kernel *ret, struct error *error);
+/* The running kernel when @path is "/", else the captured tree there, which answers every change
+ * with -EROFS. Returns 0, -ENOMEM or the errors of root_open(). Close with kernel_close. */
+int kernel_open(const char *path, struct kernel *ret, struct error *error);
 void kernel_close(struct kernel *kernel);

@@ -70,8 +70,9 @@ static void serve_one(
 /* Leaves the caller's world: nothing of it may be held while a driver sleeps. */
 static int detach(const struct executor *executor, int fd)
 {
-	unsigned int low = (unsigned int)(fd < executor->root->fd ? fd : executor->root->fd);
-	unsigned int high = (unsigned int)(fd < executor->root->fd ? executor->root->fd : fd);
+	int root = executor->kernel->root.fd;
+	unsigned int low = (unsigned int)(fd < root ? fd : root);
+	unsigned int high = (unsigned int)(fd < root ? root : fd);
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
 	for (int standard = 0; null >= 0 && standard < 3; standard++) {
@@ -135,7 +136,7 @@ static int worker_start(const struct executor *executor, struct worker *worker, 
 	}
 	*worker = (struct worker){.pid = pid, .fd = pair[0]};
 	loan->child = pid;
-	if (process_start_time(executor->root, pid, &loan->child_start_time) < 0)
+	if (process_start_time(&executor->kernel->root, pid, &loan->child_start_time) < 0)
 		loan->child_start_time = 0;
 	return 0;
 }
@@ -362,7 +363,7 @@ static int apply_all(const struct executor *executor, struct worker *worker, str
 	struct error *error)
 {
 	struct step *step = begin_next(executor, loan);
-	int r = loan_write(executor->root, loan, error);
+	int r = loan_write(&executor->kernel->root, loan, error);
 
 	while (r == 0 && step) {
 		if (is_stopped(executor->stop))
@@ -372,7 +373,7 @@ static int apply_all(const struct executor *executor, struct worker *worker, str
 			return r;
 		step->state = STEP_DONE;
 		step = begin_next(executor, loan);
-		r = loan_write(executor->root, loan, error);
+		r = loan_write(&executor->kernel->root, loan, error);
 	}
 	return r;
 }
@@ -414,7 +415,7 @@ static int undo_step(const struct executor *executor, struct worker *worker, str
 		step->state = STEP_STARTED;
 		r = worker_start(executor, worker, loan, error);
 		if (r == 0)
-			r = loan_write(executor->root, loan, error);
+			r = loan_write(&executor->kernel->root, loan, error);
 		if (r == 0)
 			r = run_step(executor, worker, loan, step, was, UNDO, error);
 		if (r < 0)

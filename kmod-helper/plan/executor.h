@@ -16,7 +16,6 @@
  * write in hand.
  */
 struct executor {
-	const struct root *root;
 	const struct kernel *kernel;
 	const struct operation *const *tables; /* NULL-terminated list of tables */
 	const struct log *log;

@@ -1014,7 +1014,7 @@ static const struct kernel_ops fake_ops = {
 
 struct kernel fake_kernel(struct fake *fake)
 {
-	return (struct kernel){.ops = &fake_ops, .context = fake};
+	return (struct kernel){.ops = &fake_ops, .context = fake, .root = ROOT_NONE};
 }
 
 char *fake_describe(const struct fake *fake)

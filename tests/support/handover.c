@@ -19,8 +19,8 @@ void handover_init(struct handover *handover)
 	fake_fill(handover->fake);
 	scratch_init(&handover->scratch);
 	handover->kernel = fake_kernel(handover->fake);
+	handover->kernel.root = handover->scratch.root;
 	handover->executor = (struct executor){
-		.root = &handover->scratch.root,
 		.kernel = &handover->kernel,
 		.tables = tables,
 		.stop = &handover->fake->stop,

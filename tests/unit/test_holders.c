@@ -84,7 +84,7 @@ static void bind_function(const char *address, const char *driver, const char *m
 static void setup(void)
 {
 	scratch_init(&scratch);
-	cr_assert_eq(kernel_open(&scratch.root, &kernel, NULL), 0);
+	cr_assert_eq(kernel_open(scratch.path, &kernel, NULL), 0);
 	ops = *kernel.ops;
 	ops.devices_in_use = visit_uses;
 	kernel.ops = &ops;

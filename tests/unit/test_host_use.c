@@ -29,7 +29,7 @@ static void setup(void)
 	scratch_write(&scratch, "proc/self/mountinfo",
 		"22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw\n");
 	scratch_write(&scratch, "proc/swaps", "Filename\tType\tSize\n");
-	cr_assert_eq(kernel_open(&scratch.root, &kernel, NULL), 0);
+	cr_assert_eq(kernel_open(scratch.path, &kernel, NULL), 0);
 }
 
 static void teardown(void)
@@ -206,7 +206,7 @@ static int claim(void *context, const char *path, dev_t device)
 Test(host_use, a_disk_that_the_kernel_claims_is_used_though_sysfs_says_nothing)
 {
 	struct kernel_ops ops = *kernel.ops;
-	struct kernel asked = {.ops = &ops, .context = kernel.context};
+	struct kernel asked = {.ops = &ops, .context = kernel.context, .root = kernel.root};
 
 	ops.block_is_claimed = claim;
 	cr_expect_not(host_use_find_claimed(&asked, DISK, text, sizeof(text)), "%s", text);

@@ -122,7 +122,7 @@ Test(pci, a_host_without_pci_has_no_functions, .init = NULL, .fini = NULL)
 	struct kernel captured;
 
 	scratch_init(&scratch);
-	cr_assert_eq(kernel_open(&scratch.root, &captured, NULL), 0);
+	cr_assert_eq(kernel_open(scratch.path, &captured, NULL), 0);
 	cr_expect_eq(pci_scan(&captured, &host, NULL), 0);
 	cr_expect_eq(host.count, 0u);
 	kernel_close(&captured);

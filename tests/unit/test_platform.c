@@ -15,7 +15,7 @@ static struct platform platform;
 static void setup(void)
 {
 	scratch_init(&scratch);
-	cr_assert_eq(kernel_open(&scratch.root, &kernel, NULL), 0);
+	cr_assert_eq(kernel_open(scratch.path, &kernel, NULL), 0);
 }
 
 static void teardown(void)

@@ -388,6 +388,7 @@ Test(process, start_time_is_read_past_a_name_with_brackets)
 	cr_assert_eq(process_start_time(&scratch.root, 7, &start), 0);
 	cr_assert_eq(start, 4711);
 	cr_assert(process_is_alive(&scratch.root, 7, 4711));
+	cr_assert(process_is_running(&scratch.root, 7));
 	cr_assert_not(process_is_alive(&scratch.root, 7, 4712), "another process by that pid");
 	scratch_done(&scratch);
 }
@@ -399,6 +400,7 @@ Test(process, zombie_is_not_alive)
 	scratch_init(&scratch);
 	write_stat(&scratch, "7 (qemu) Z ");
 	cr_assert_not(process_is_alive(&scratch.root, 7, 4711));
+	cr_assert_not(process_is_running(&scratch.root, 7));
 	scratch_done(&scratch);
 }
 
@@ -409,6 +411,7 @@ Test(process, start_time_of_nobody_is_none)
 
 	scratch_init(&scratch);
 	cr_assert_eq(process_start_time(&scratch.root, 7, &start), -ESRCH);
+	cr_assert_not(process_is_running(&scratch.root, 7));
 	scratch_write(&scratch, "proc/7/stat", "7 (qemu) S 1 7\n");
 	cr_assert_eq(process_start_time(&scratch.root, 7, &start), -EBADMSG);
 	scratch_write(&scratch, "proc/7/stat", "");
