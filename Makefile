@@ -50,13 +50,34 @@ SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-fra
 COMPILE_SANITIZED = $(CC) -std=gnu17 -I. $(DEFINES) $(WARNINGS) -O1 -g $(SANITIZE)
 COMPILE_FUZZ = $(CLANG) -std=gnu17 -I. $(DEFINES) $(WARNINGS) -O1 -g $(SANITIZE)
 
-# The floors as link units: what a program may not use is not there to be linked.
+# The programs, each with all that it is made of: what is not listed here cannot be linked.
 BASE := $(wildcard kmod-helper/base/*.c)
-HOOKSCRIPT := hooks/hookscript.c $(BASE) conf/property.c conf/text.c \
+COMMANDS := $(addprefix hooks/base/,command.c context.c devices.c output.c)
+
+# libc and the VM config reader only: it runs at every start of every VM
+HOOKSCRIPT := hooks/hookscript.c hooks/base/sibling.c $(BASE) conf/property.c conf/text.c \
 	$(addprefix conf/pve/,vm_config.c vm_entries.c vm_keys.c hostpci.c node_name.c cluster.c)
-MAINS := hooks/gpu-ferry.c hooks/hookscript.c
-ROOMS := $(filter-out $(MAINS), \
-	$(wildcard kmod-helper/*/*.c conf/*.c conf/*/*.c hooks/*.c hooks/*/*.c))
+
+# what moves cards, and of attach/ what a start reads: the record of a VM, and its own hookscript
+FERRY := hooks/gpu-ferry.c hooks/base/sibling.c $(COMMANDS) $(BASE) \
+	$(patsubst %,hooks/commands/%.c,hook watch reconcile bind unbind list status plan) \
+	$(wildcard hooks/ferry/*.c) $(addprefix hooks/attach/,attachment.c chain.c snippet.c) \
+	$(addprefix conf/,settings.c property.c text.c) \
+	$(addprefix conf/host/,modprobe_files.c kernel_arguments.c) \
+	$(addprefix conf/pve/,choice.c cluster.c hostpci.c mapping.c node_name.c reservation.c \
+		section_config.c storage.c vm_config.c vm_entries.c vm_keys.c) \
+	$(addprefix kmod-helper/device/,device_nodes.c driver_use.c pci.c pci_names.c) \
+	$(wildcard $(addprefix kmod-helper/,holder/*.c loan/*.c operation/*.c plan/*.c)) \
+	$(addprefix kmod-helper/kernel/,kernel.c modules.c open_devices.c)
+
+# what a person calls: it plans as the ferry does, and so has ferry/ too
+ASSISTANT := hooks/assistant.c $(COMMANDS) hooks/base/program.c \
+	$(patsubst %,hooks/commands/%.c,doctor setup undo attach detach guest) \
+	$(wildcard $(addprefix hooks/,attach/*.c doctor/*.c ferry/*.c guest/*.c host/*.c)) \
+	$(wildcard conf/*.c conf/*/*.c kmod-helper/*/*.c)
+
+MAINS := $(patsubst %,hooks/%.c,gpu-ferry assistant hookscript)
+ROOMS := $(filter-out $(MAINS),$(sort $(HOOKSCRIPT) $(FERRY) $(ASSISTANT)))
 UNIT := $(wildcard tests/unit/test_*.c tests/support/*.c)
 FUZZ := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 
@@ -72,17 +93,19 @@ objects = $(patsubst %.c,build/$(1)/%.o,$(2))
 .DELETE_ON_ERROR:
 .SECONDARY:
 
-all: build/gpu-ferry build/hookscript ## build both programs (the default)
+all: build/gpu-ferry build/assistant build/hookscript ## build the three programs (the default)
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.* ## /\1\t/p' $(MAKEFILE_LIST) | expand -t 24
 
 # --- programs
 
-build/gpu-ferry: $(call objects,plain,hooks/gpu-ferry.c $(ROOMS))
+build/gpu-ferry: $(call objects,plain,$(FERRY))
 	$(call SAY,LINK)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBRARY_LIBS) $(LIBS)
 
-# libc and the VM config reader only: it runs at every start of every VM
+build/assistant: $(call objects,plain,$(ASSISTANT))
+	$(call SAY,LINK)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBRARY_LIBS) $(LIBS)
+
 build/hookscript: $(call objects,plain,$(HOOKSCRIPT))
 	$(call SAY,LINK)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
 
@@ -115,6 +138,7 @@ build/fuzz/%.o: %.c build/flags
 
 install: all ## install below DESTDIR, with PREFIX (/usr/local)
 	$(INSTALL) -D -m 0755 build/gpu-ferry $(DESTDIR)$(SBINDIR)/gpu-ferry
+	$(INSTALL) -D -m 0755 build/assistant $(DESTDIR)$(LIBEXECDIR)/assistant
 	$(INSTALL) -D -m 0755 build/hookscript $(DESTDIR)$(LIBEXECDIR)/hookscript
 	$(INSTALL) -D -m 0644 conf/gpu-ferry.conf $(DESTDIR)$(SYSCONFDIR)/gpu-ferry/gpu-ferry.conf
 	$(INSTALL) -d $(DESTDIR)$(SNIPPETSDIR)

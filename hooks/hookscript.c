@@ -8,6 +8,7 @@
 
 #include "conf/pve/cluster.h"
 #include "conf/pve/vm_config.h"
+#include "hooks/base/sibling.h"
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/base/parse.h"
 #include <errno.h>
@@ -102,29 +103,16 @@ static int is_needed(unsigned int vmid, enum phase phase, struct error *error)
 	return phase == PRE_START ? wants_devices(vmid, error) : 0;
 }
 
-/* The program beside us, in a build folder only: there we still have the name that we were built
- * with. A copy of us on a storage may have gpu-ferry's own name, or stand beside another copy. */
-static bool find_sibling(char *path, size_t size)
-{
-	ssize_t length = readlink("/proc/self/exe", path, size - sizeof("gpu-ferry"));
-	char *name;
-
-	if (length <= 0)
-		return false;
-	path[length] = '\0';
-	name = strrchr(path, '/');
-	if (!name || strcmp(++name, "hookscript") != 0)
-		return false;
-	strcpy(name, "gpu-ferry");
-	return access(path, X_OK) == 0;
-}
-
+/* The installed program first: a copy of us on a storage may stand beside other copies, and one of
+ * those has gpu-ferry's name. */
 static void find_program(char *path, size_t size)
 {
 	static const char installed[] = SBINDIR "/gpu-ferry";
 
-	if (access(installed, X_OK) == 0 || !find_sibling(path, size))
+	if (access(installed, X_OK) == 0)
 		snprintf(path, size, "%s", installed);
+	else
+		sibling_find("hookscript", LIBEXECDIR, "gpu-ferry", installed, path, size);
 }
 
 int main(int count, char **arguments)

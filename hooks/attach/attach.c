@@ -11,6 +11,7 @@
 #include "kmod-helper/base/parse.h"
 #include "listing.h"
 #include "snippet.h"
+#include "snippet_file.h"
 #include "tune.h"
 #include <errno.h>
 #include <fcntl.h>

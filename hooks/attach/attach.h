@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
-#include "attachment.h"
+#include "attachment_edit.h"
 #include "change.h"
 
 /*

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
-#include "hooks/base/context.h"
 #include "kmod-helper/base/error.h"
 #include "kmod-helper/base/file.h"
 #include "kmod-helper/device/pci.h"
@@ -48,20 +47,22 @@ struct attachment {
 	struct json_object *record;
 };
 
-/* An empty record, since now. */
-void attachment_init(struct attachment *attachment, unsigned int vmid);
 void attachment_done(struct attachment *attachment);
 
+/* The key, or the function, of that name in the record; NULL when it has none. */
 struct attachment_key *attachment_find_key(const struct attachment *attachment, const char *name);
+struct attachment_function *attachment_find_function(
+	const struct attachment *attachment, const char *address);
 
-/* Remembers that @name went from @before to @after. Where the record has the key already, and
- * @before is what was set then, what stood there first is kept. 0 or -ENOMEM. */
-int attachment_set_key(
-	struct attachment *attachment, const char *name, const char *before, const char *after);
-void attachment_drop_key(struct attachment *attachment, const char *name);
+/* A new key of that name, and a new empty function, in the record; NULL without memory. */
+struct attachment_key *attachment_add_key(struct attachment *attachment, const char *name);
+struct attachment_function *attachment_add_function(struct attachment *attachment);
 
-/* Remembers the function as it is now, in place of what was remembered. 0 or -ENOMEM. */
-int attachment_set_function(struct attachment *attachment, const struct pci_function *function);
+/* Frees what the key has. */
+void attachment_key_done(struct attachment_key *key);
+
+/* The path of a record, below the root. */
+void attachment_path(unsigned int vmid, char *path, size_t size);
 
 /* The hookscript that the VM had before ours, as a volume id; NULL when it had none. */
 const char *attachment_chained(const struct attachment *attachment);
@@ -70,30 +71,11 @@ const char *attachment_chained(const struct attachment *attachment);
 int attachment_check_function(const struct attachment *attachment,
 	const struct pci_function *function, struct error *error);
 
-/* Text of a record to struct and back. -EPROTONOSUPPORT for a newer schema, -EBADMSG for what is no
- * record. The text is malloced. */
+/* Text of a record to struct. 0, -EPROTONOSUPPORT for a newer schema, -EBADMSG for what is no
+ * record, or -ENOMEM. */
 int attachment_parse(const char *text, struct attachment *ret, struct error *error);
-int attachment_format(const struct attachment *attachment, char **ret_text, struct error *error);
 
 /* -ENOENT when there is none (@error unset then), -EPERM when the file is not root's alone,
  * attachment_parse's errors, or -errno of the reading. */
 int attachment_read(
 	const struct root *root, unsigned int vmid, struct attachment *ret, struct error *error);
-
-/* Serialises attach and detach of one VM, or of the listing (ATTACHMENT_STORAGE): a descriptor to
- * close, -EBUSY, or -errno. With a dry run none is needed: then a descriptor of no lock. */
-int attachment_lock(struct context *context, unsigned int vmid, struct error *error);
-
-/* Writes the file, making the folders, or removes it, and what a killed writer of it has left: to
- * be called with attachment_lock. 0 or -errno. */
-int attachment_write(
-	const struct root *root, const struct attachment *attachment, struct error *error);
-int attachment_remove(const struct root *root, unsigned int vmid, struct error *error);
-
-/* Removes the records' folders, where no record is left. */
-void attachments_remove_folders(const struct root *root);
-
-/* The VMs that have a record on this node, in order of their numbers; the caller frees them. 0 or
- * -errno. */
-int attachments_list(
-	const struct root *root, unsigned int **ret_vmids, size_t *ret_count, struct error *error);

@@ -4,6 +4,7 @@
 
 #include "attach.h"
 
+#include "conf/pve/storage.h"
 #include "hooks/base/program.h"
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/loan/loan.h"

@@ -4,7 +4,7 @@
 
 #include "listing.h"
 
-#include "attachment.h"
+#include "attachment_edit.h"
 #include "conf/pve/storage.h"
 #include "hooks/base/program.h"
 #include "kmod-helper/base/cleanup.h"

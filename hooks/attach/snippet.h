@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
-/* The names of our hookscript and where its file is. */
+/* The names of our hookscript. */
 
-#include "conf/pve/storage.h"
-#include "hooks/base/context.h"
 #include <stdbool.h>
 
 /*
@@ -20,8 +18,3 @@ bool snippet_is_ours(const char *volume);
 
 /* True for the second one. */
 bool snippet_is_chain(const char *volume);
-
-/* Would Proxmox run @volume, and is that this version's hookscript? 0, or the errors of
- * storages_find_snippet and snippet_check, -ESTALE when it is another file. */
-int snippet_check_ours(const struct context *context, const struct storages *storages,
-	const char *volume, struct error *error);

@@ -5,7 +5,7 @@
 #include "commands.h"
 
 #include "hooks/attach/attach.h"
-#include "hooks/attach/attachment.h"
+#include "hooks/attach/attachment_edit.h"
 #include "hooks/base/output.h"
 #include "hooks/host/output.h"
 #include "hooks/host/setup.h"

@@ -7,6 +7,7 @@
 #include "conf/pve/storage.h"
 #include "hooks/attach/attachment.h"
 #include "hooks/attach/snippet.h"
+#include "hooks/attach/snippet_file.h"
 #include "kmod-helper/base/cleanup.h"
 #include <errno.h>
 #include <fcntl.h>

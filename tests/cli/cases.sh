@@ -1294,6 +1294,52 @@ case_hookscript_without_a_config() {
 	call hookscript 987654321 post-stop
 }
 
+# ---- the programs run each other: beside them in a build folder, else as installed
+
+# A folder with copies of the programs; anything called assistant says that it ran.
+programs_beside() { # PROGRAM…
+	mkdir "$work/beside"
+	cp "${@/#/$work/bin/}" "$work/beside/"
+}
+
+call_beside() { # PROGRAM ARGUMENT…
+	timeout 20 "$work/beside/$1" "${@:2}" 2>&1 | sed 's|/usr/local/|/usr/|'
+	rm -rf "$work/beside"
+}
+
+case_assistant_is_not_just_any_file() {
+	if [ -e /usr/sbin/gpu-ferry ] || [ -e /usr/local/sbin/gpu-ferry ] || [ "$(id -u)" != 0 ]; then
+		skip "needs root, and gpu-ferry not installed"
+		return
+	fi
+	echo "-- none"
+	programs_beside gpu-ferry
+	call_beside gpu-ferry doctor 1
+	echo "-- the build's"
+	programs_beside gpu-ferry assistant
+	call_beside gpu-ferry doctor 1
+	echo "-- somebody else's"
+	programs_beside gpu-ferry assistant
+	chown 65534 "$work/beside/assistant"
+	call_beside gpu-ferry doctor 1
+	echo "-- writable by all"
+	programs_beside gpu-ferry assistant
+	chmod 777 "$work/beside/assistant"
+	call_beside gpu-ferry doctor 1
+	echo "-- a link to the build's"
+	programs_beside gpu-ferry
+	ln -s "$work/bin/assistant" "$work/beside/assistant"
+	call_beside gpu-ferry doctor 1
+	echo "-- gpu-ferry itself"
+	programs_beside gpu-ferry
+	ln "$work/beside/gpu-ferry" "$work/beside/assistant"
+	call_beside gpu-ferry doctor 1
+	echo "-- under another name"
+	programs_beside gpu-ferry assistant
+	mv "$work/beside/gpu-ferry" "$work/beside/ferry"
+	call_beside ferry doctor 1
+}
+
 # ---- attach: what it would do
 
 # What depends on the folders of this build.

@@ -145,7 +145,7 @@ installed() {
 	for folder in usr usr/local; do
 		mkdir -p "$tree/$folder/sbin" "$tree/$folder/libexec/gpu-ferry"
 		cp "$work/bin/gpu-ferry" "$tree/$folder/sbin/"
-		cp "$work/bin/hookscript" "$tree/$folder/libexec/gpu-ferry/"
+		cp "$work/bin/assistant" "$work/bin/hookscript" "$tree/$folder/libexec/gpu-ferry/"
 	done
 	link var/lib/vz/snippets/gpu-ferry /usr/libexec/gpu-ferry/hookscript
 	link var/lib/vz/snippets/gpu-ferry-chain /usr/libexec/gpu-ferry/hookscript

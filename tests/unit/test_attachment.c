@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "hooks/attach/attachment.h"
+#include "hooks/attach/attachment_edit.h"
 #include "kmod-helper/base/cleanup.h"
 #include "tests/support/scratch.h"
 #include <criterion/criterion.h>
