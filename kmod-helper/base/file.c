@@ -426,32 +426,6 @@ int link_read_name(const struct root *root, const char *path, char *buffer, size
 	return 0;
 }
 
-int names_add(struct names *names, const char *name)
-{
-	auto_free char *copy = strdup(name);
-	char **grown = reallocarray(names->names, names->count + 1, sizeof(*grown));
-
-	if (grown)
-		names->names = grown;
-	if (!grown || !copy)
-		return -ENOMEM;
-	grown[names->count++] = TAKE_PTR(copy);
-	return 0;
-}
-
-void names_done(struct names *names)
-{
-	for (size_t i = 0; i < names->count; i++)
-		free(names->names[i]);
-	free(names->names);
-	*names = (struct names){0};
-}
-
-static int compare_names(const void *left, const void *right)
-{
-	return strcmp(*(char *const *)left, *(char *const *)right);
-}
-
 static bool is_folder(DIR *directory, const struct dirent *entry)
 {
 	struct stat status;
@@ -485,8 +459,7 @@ static int list_folder(
 	}
 	if (errno)
 		return -errno;
-	if (names.count)
-		qsort(names.names, names.count, sizeof(*names.names), compare_names);
+	names_sort(&names);
 	*ret = names;
 	names = (struct names){0};
 	return 0;

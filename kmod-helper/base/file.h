@@ -4,6 +4,7 @@
 /* Files below a root descriptor: read, replaced, listed. */
 
 #include "error.h"
+#include "names.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
@@ -89,15 +90,8 @@ int link_read(const struct root *root, const char *path, char *buffer, size_t si
 /* The last component of the link @path points to. Returns 0 or -errno; sets no message. */
 int link_read_name(const struct root *root, const char *path, char *buffer, size_t size);
 
-struct names {
-	char **names;
-	size_t count;
-};
-
 /* The entries of a folder but "." and "..", sorted. Returns 0 or -errno; sets no message. */
 int folder_list(const struct root *root, const char *path, struct names *ret);
 
 /* The same, of folders only: no files, and no links to folders. */
 int folder_list_folders(const struct root *root, const char *path, struct names *ret);
-void names_done(struct names *names);
-int names_add(struct names *names, const char *name);

@@ -99,15 +99,6 @@ enum processor_maker processor_maker_read(const struct kernel *kernel)
 	return platform.maker;
 }
 
-static bool names_have(const struct names *names, const char *name)
-{
-	for (size_t i = 0; i < names->count; i++) {
-		if (strcmp(names->names[i], name) == 0)
-			return true;
-	}
-	return false;
-}
-
 /* The folder may be listed by everybody; the tables in it may be read by root only. */
 static enum iommu_table read_table(const struct kernel *kernel)
 {

@@ -2,12 +2,15 @@
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/base/error.h"
 #include "kmod-helper/base/file.h"
+#include "kmod-helper/base/list.h"
+#include "kmod-helper/base/names.h"
 #include "kmod-helper/base/parse.h"
 #include "tests/support/scratch.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdint.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -388,4 +391,70 @@ Test(file, live_root_is_known_by_itself)
 	cr_assert_not(scratch.root.live);
 	root_close(&root);
 	cr_assert_eq(root_open("/no/such/root", &root, NULL), -ENOENT);
+}
+
+/* lists */
+
+Test(list, items_are_added_as_zeros_behind_those_that_are_there)
+{
+	struct pair {
+		size_t left, right;
+	} *items = NULL;
+	size_t count = 0;
+
+	for (size_t i = 0; i < 1000; i++) {
+		struct pair *added = LIST_ADD(items, count);
+
+		cr_assert_eq(added, &items[i]);
+		cr_assert_eq(count, i + 1);
+		cr_assert_eq(added->left + added->right, 0u);
+		added->left = added->right = i;
+	}
+	for (size_t i = 0; i < count; i++)
+		cr_assert_eq(items[i].left, i);
+	free(items);
+}
+
+Test(list, an_array_that_was_made_otherwise_or_shrank_grows)
+{
+	size_t count = 5;
+	int *items = calloc(count, sizeof(*items));
+	int *added;
+
+	while (count < 9) {
+		added = LIST_ADD(items, count);
+		cr_assert_not_null(added);
+		*added = 1;
+	}
+	count = 1;
+	added = LIST_ADD(items, count);
+	cr_assert_not_null(added);
+	cr_expect_eq(added, &items[1]);
+	cr_expect_eq(count, 2u);
+	free(items);
+}
+
+Test(list, more_than_there_can_be_is_refused_and_nothing_changes)
+{
+	size_t count = SIZE_MAX - 1;
+	int one = 1, *items = &one;
+
+	cr_expect_null(LIST_ADD(items, count));
+	cr_expect_eq(items, &one);
+	cr_expect_eq(count, SIZE_MAX - 1);
+}
+
+Test(names, are_found_whole_and_added_once)
+{
+	cleanup(names_done) struct names names = {0};
+
+	cr_expect_not(names_have(&names, "nvidia"));
+	cr_assert_eq(names_add(&names, "nvidia_drm"), 0);
+	cr_assert_eq(names_add_once(&names, "nvidia"), 0);
+	cr_assert_eq(names_add_once(&names, "nvidia"), 0);
+	cr_expect_eq(names.count, 2u);
+	cr_expect(names_have(&names, "nvidia"));
+	cr_expect_not(names_have(&names, "nvidia_"));
+	names_sort(&names);
+	cr_expect_str_eq(names.names[0], "nvidia");
 }
