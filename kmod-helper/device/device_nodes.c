@@ -5,6 +5,7 @@
 #include "device_nodes.h"
 
 #include "kmod-helper/base/cleanup.h"
+#include "kmod-helper/base/list.h"
 #include "kmod-helper/base/parse.h"
 #include <ctype.h>
 #include <errno.h>
@@ -32,15 +33,14 @@ void nodes_done(struct nodes *nodes)
 static int nodes_add(struct nodes *nodes, dev_t device, enum node_kind kind, const char *address,
 	const char *name)
 {
-	struct node *grown = reallocarray(nodes->items, nodes->count + 1, sizeof(*grown));
+	struct node *node = LIST_ADD(nodes->items, nodes->count);
 
-	if (!grown)
+	if (!node)
 		return -ENOMEM;
-	nodes->items = grown;
-	grown += nodes->count++;
-	*grown = (struct node){.device = device, .kind = kind};
-	snprintf(grown->address, sizeof(grown->address), "%s", address);
-	snprintf(grown->name, sizeof(grown->name), "%s", name);
+	node->device = device;
+	node->kind = kind;
+	snprintf(node->address, sizeof(node->address), "%s", address);
+	snprintf(node->name, sizeof(node->name), "%s", name);
 	return 0;
 }
 

@@ -5,6 +5,7 @@
 #include "holders.h"
 
 #include "kmod-helper/base/cleanup.h"
+#include "kmod-helper/base/list.h"
 #include "kmod-helper/base/parse.h"
 #include "kmod-helper/base/process.h"
 #include "kmod-helper/device/driver_use.h"
@@ -35,12 +36,11 @@ void holders_done(struct holders *holders)
 
 int holders_add(struct holders *holders, const struct holder *holder)
 {
-	struct holder *grown = reallocarray(holders->items, holders->count + 1, sizeof(*grown));
+	struct holder *place = LIST_ADD(holders->items, holders->count);
 
-	if (!grown)
+	if (!place)
 		return -ENOMEM;
-	holders->items = grown;
-	grown[holders->count++] = *holder;
+	*place = *holder;
 	return 0;
 }
 

@@ -481,16 +481,6 @@ int module_unload(struct modules *modules, const char *name, struct error *error
 	return r < 0 ? r : unload_one(module, name, error);
 }
 
-/* An alias can name a module twice, by its ids and by its class. */
-static bool names_has(const struct names *names, const char *name)
-{
-	for (size_t i = 0; i < names->count; i++) {
-		if (strcmp(names->names[i], name) == 0)
-			return true;
-	}
-	return false;
-}
-
 static int names_from_list(const struct kmod_list *list, struct names *names, struct error *error)
 {
 	const struct kmod_list *entry;
@@ -500,7 +490,8 @@ static int names_from_list(const struct kmod_list *list, struct names *names, st
 		auto_module struct kmod_module *module = kmod_module_get_module(entry);
 		const char *name = kmod_module_get_name(module);
 
-		if (!names_has(names, name) && names_add(names, name) < 0)
+		/* an alias can name it twice, by its ids and by its class */
+		if (names_add_once(names, name) < 0)
 			return error_set_errno(error, -ENOMEM, "look up the module %s", name);
 	}
 	return 0;

@@ -5,6 +5,7 @@
 #include "loan.h"
 
 #include "kmod-helper/base/cleanup.h"
+#include "kmod-helper/base/list.h"
 #include "kmod-helper/base/parse.h"
 #include "kmod-helper/base/process.h"
 #include <errno.h>
@@ -59,13 +60,11 @@ struct loan_function *loan_find(const struct loan *loan, const char *address)
 
 int loan_add_function(struct loan *loan, const struct loan_function *function)
 {
-	struct loan_function *grown =
-		reallocarray(loan->functions, loan->function_count + 1, sizeof(*grown));
+	struct loan_function *place = LIST_ADD(loan->functions, loan->function_count);
 
-	if (!grown)
+	if (!place)
 		return -ENOMEM;
-	loan->functions = grown;
-	grown[loan->function_count++] = *function;
+	*place = *function;
 	return 0;
 }
 
@@ -90,13 +89,13 @@ void loan_drop_function(struct loan *loan, const char *address)
 static int reserve(struct loan *loan, size_t functions, size_t steps)
 {
 	struct loan_function *grown =
-		reallocarray(loan->functions, loan->function_count + functions + 1, sizeof(*grown));
+		list_grow(loan->functions, loan->function_count, functions, sizeof(*grown));
 	struct step *items;
 
 	if (!grown)
 		return -ENOMEM;
 	loan->functions = grown;
-	items = reallocarray(loan->steps.items, loan->steps.count + steps + 1, sizeof(*items));
+	items = list_grow(loan->steps.items, loan->steps.count, steps, sizeof(*items));
 	if (!items)
 		return -ENOMEM;
 	loan->steps.items = items;
@@ -704,12 +703,11 @@ static bool is_loan_name(const char *name)
 
 static int add_loan(struct loans *loans, const struct loan *loan)
 {
-	struct loan *grown = reallocarray(loans->items, loans->count + 1, sizeof(*grown));
+	struct loan *place = LIST_ADD(loans->items, loans->count);
 
-	if (!grown)
+	if (!place)
 		return -ENOMEM;
-	loans->items = grown;
-	grown[loans->count++] = *loan;
+	*place = *loan;
 	return 0;
 }
 

@@ -4,21 +4,21 @@
 
 #include "step.h"
 
+#include "kmod-helper/base/list.h"
 #include <json-c/json.h>
 #include <stdlib.h>
 #include <string.h>
 
 struct step *steps_insert(struct steps *steps, size_t index, const struct step *step)
 {
-	struct step *grown = reallocarray(steps->items, steps->count + 1, sizeof(*grown));
+	struct step *place = LIST_ADD(steps->items, steps->count);
 
-	if (!grown)
+	if (!place)
 		return NULL;
-	steps->items = grown;
-	memmove(&grown[index + 1], &grown[index], (steps->count - index) * sizeof(*grown));
-	grown[index] = *step;
-	steps->count++;
-	return &grown[index];
+	place = &steps->items[index];
+	memmove(place + 1, place, (steps->count - 1 - index) * sizeof(*place));
+	*place = *step;
+	return place;
 }
 
 struct step *steps_add(struct steps *steps, const struct step *step)

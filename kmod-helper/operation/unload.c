@@ -11,15 +11,6 @@
 
 #define NVIDIA_MODPROBE "/usr/bin/nvidia-modprobe"
 
-static bool is_listed(const struct names *names, const char *name)
-{
-	for (size_t i = 0; i < names->count; i++) {
-		if (strcmp(names->names[i], name) == 0)
-			return true;
-	}
-	return false;
-}
-
 static int list_words(const char *text, struct names *ret)
 {
 	auto_free char *copy = strdup(text);
@@ -70,7 +61,7 @@ static int add_with_users(const struct kernel *kernel, const char *family, const
 	if (r == -ENOENT)
 		r = 0;
 	for (size_t i = 0; r == 0 && i < users.count; i++) {
-		if (is_listed(names, users.names[i]))
+		if (names_have(names, users.names[i]))
 			continue;
 		if (!is_family(family, users.names[i]))
 			return error_set(
@@ -130,7 +121,7 @@ static bool find_bound(const struct kernel *kernel, const char *driver, const st
 
 		snprintf(path, sizeof(path), "%s/%s", folder, name);
 		/* what is no link is one of the driver's own files */
-		if (strcmp(name, "module") == 0 || is_listed(ignored, name) ||
+		if (strcmp(name, "module") == 0 || names_have(ignored, name) ||
 			kernel_link(kernel, path, target, sizeof(target)) < 0)
 			continue;
 		snprintf(ret, size, "%s", name);
@@ -199,7 +190,7 @@ static int merge_words(struct step *step, const char *words)
 	for (size_t i = added.count; r == 0 && i-- > 0;) {
 		char text[STEP_TEXT_SIZE];
 
-		if (is_listed(&known, added.names[i]))
+		if (names_have(&known, added.names[i]))
 			continue;
 		if (snprintf(text, sizeof(text), "%s %s", added.names[i], step->argument) >=
 			(int)sizeof(text))
@@ -302,7 +293,7 @@ static int undo_reload(const struct kernel *kernel, const struct step *step, str
 			*error = why;
 		first = first ? first : r;
 	}
-	if (first == 0 && is_listed(&modules, "nvidia_uvm"))
+	if (first == 0 && names_have(&modules, "nvidia_uvm"))
 		return make_uvm_nodes(kernel, error);
 	return first;
 }

@@ -393,15 +393,6 @@ int executor_apply(const struct executor *executor, struct loan *loan, struct er
 	return r;
 }
 
-static bool is_listed(const struct names *names, const char *name)
-{
-	for (size_t i = 0; i < names->count; i++) {
-		if (strcmp(names->names[i], name) == 0)
-			return true;
-	}
-	return false;
-}
-
 static int undo_step(const struct executor *executor, struct worker *worker, struct loan *loan,
 	size_t index, struct error *error)
 {
@@ -444,7 +435,7 @@ static int undo_all(const struct executor *executor, struct worker *worker, stru
 		const struct step *stuck = loan_find_stuck(loan, subject);
 		int r;
 
-		if ((address && strcmp(subject, address) != 0) || is_listed(&failed, subject))
+		if ((address && strcmp(subject, address) != 0) || names_have(&failed, subject))
 			continue;
 		/* behind a write that sleeps in the kernel another one would only queue up */
 		if (stuck)

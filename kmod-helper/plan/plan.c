@@ -5,6 +5,7 @@
 #include "plan.h"
 
 #include "kmod-helper/base/cleanup.h"
+#include "kmod-helper/base/list.h"
 #include "kmod-helper/holder/host_use.h"
 #include "kmod-helper/operation/binding.h"
 #include "kmod-helper/operation/nvidia.h"
@@ -35,34 +36,28 @@ const char *blocker_name(enum blocker_code code)
 
 int plan_block(struct plan *plan, enum blocker_code code, const char *format, ...)
 {
-	struct blocker *grown =
-		reallocarray(plan->blockers, plan->blocker_count + 1, sizeof(*grown));
+	struct blocker *blocker = LIST_ADD(plan->blockers, plan->blocker_count);
 	va_list arguments;
 
-	if (!grown)
+	if (!blocker)
 		return -ENOMEM;
-	plan->blockers = grown;
-	grown += plan->blocker_count++;
-	grown->code = code;
+	blocker->code = code;
 	va_start(arguments, format);
-	vsnprintf(grown->message, sizeof(grown->message), format, arguments);
+	vsnprintf(blocker->message, sizeof(blocker->message), format, arguments);
 	va_end(arguments);
 	return 0;
 }
 
 int plan_add_notice(struct plan *plan, const char *address, const char *format, ...)
 {
-	struct plan_notice *grown =
-		reallocarray(plan->notices, plan->notice_count + 1, sizeof(*grown));
+	struct plan_notice *notice = LIST_ADD(plan->notices, plan->notice_count);
 	va_list arguments;
 
-	if (!grown)
+	if (!notice)
 		return -ENOMEM;
-	plan->notices = grown;
-	grown += plan->notice_count++;
-	snprintf(grown->address, sizeof(grown->address), "%s", address);
+	snprintf(notice->address, sizeof(notice->address), "%s", address);
 	va_start(arguments, format);
-	vsnprintf(grown->message, sizeof(grown->message), format, arguments);
+	vsnprintf(notice->message, sizeof(notice->message), format, arguments);
 	va_end(arguments);
 	return 0;
 }
@@ -241,16 +236,12 @@ static int block_other_target(
 static int add_function(const struct kernel *kernel, const struct plan_request *request,
 	const struct pci_function *now, const struct plan_want *want, struct plan *plan)
 {
-	struct plan_function *grown =
-		reallocarray(plan->functions, plan->function_count + 1, sizeof(*grown));
-	struct plan_function *function;
+	struct plan_function *function = LIST_ADD(plan->functions, plan->function_count);
 	const char *target = want->target;
 
-	if (!grown)
+	if (!function)
 		return -ENOMEM;
-	plan->functions = grown;
-	function = &grown[plan->function_count++];
-	*function = (struct plan_function){.now = *now};
+	function->now = *now;
 	if (want->keep && pci_driver_is_vfio(now->driver))
 		target = now->driver;
 	snprintf(function->loan.target, sizeof(function->loan.target), "%s", target);
