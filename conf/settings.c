@@ -5,6 +5,7 @@
 #include "settings.h"
 
 #include "kmod-helper/base/cleanup.h"
+#include "kmod-helper/base/list.h"
 #include "kmod-helper/base/parse.h"
 #include "property.h"
 #include <ctype.h>
@@ -325,7 +326,7 @@ static int add_device_setting(const struct reader *reader, const config_setting_
 {
 	const struct device_member *member = device_member_find(config_setting_name(place));
 	struct device_setting setting = {0};
-	struct device_setting *grown;
+	struct device_setting *added;
 	int r;
 
 	if (!member)
@@ -336,11 +337,10 @@ static int add_device_setting(const struct reader *reader, const config_setting_
 		return r;
 	setting.attribute = member->attribute;
 	snprintf(setting.address, sizeof(setting.address), "%s", address);
-	grown = reallocarray(settings->items, settings->count + 1, sizeof(*grown));
-	if (!grown)
+	added = LIST_ADD(settings->items, settings->count);
+	if (!added)
 		return error_set_errno(reader->error, -ENOMEM, "read %s", reader->name);
-	settings->items = grown;
-	grown[settings->count++] = setting;
+	*added = setting;
 	return 0;
 }
 

@@ -10,6 +10,7 @@
 #include "grub_defaults.h"
 #include "kernel_arguments.h"
 #include "kmod-helper/base/cleanup.h"
+#include "kmod-helper/base/list.h"
 #include "kmod-helper/base/parse.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -134,16 +135,14 @@ static int placed_add(struct placed *placed, const char *text, const struct boot
 		.path = strdup(place->path),
 		.line = place->line,
 		.line_count = place->line_count};
-	struct boot_argument *grown =
-		reallocarray(placed->items, placed->count + 1, sizeof(*grown));
+	struct boot_argument *added =
+		argument.text && argument.path ? LIST_ADD(placed->items, placed->count) : NULL;
 
-	if (grown)
-		placed->items = grown;
-	if (!grown || !argument.text || !argument.path) {
+	if (!added) {
 		argument_done(&argument);
 		return -ENOMEM;
 	}
-	grown[placed->count++] = argument;
+	*added = argument;
 	return 0;
 }
 

@@ -5,6 +5,7 @@
 #include "edits.h"
 
 #include "kmod-helper/base/cleanup.h"
+#include "kmod-helper/base/list.h"
 #include "three_way.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -115,12 +116,11 @@ static int text_read(const struct root *root, const char *path, char **ret_text,
 
 static int edits_add(struct file_edits *edits, struct file_edit *edit)
 {
-	struct file_edit *grown = reallocarray(edits->items, edits->count + 1, sizeof(*grown));
+	struct file_edit *place = LIST_ADD(edits->items, edits->count);
 
-	if (!grown)
+	if (!place)
 		return -ENOMEM;
-	edits->items = grown;
-	grown[edits->count++] = *edit;
+	*place = *edit;
 	return 0;
 }
 
@@ -245,11 +245,7 @@ static int note_folders(
 			!folder_of(edits->items[i].path, folder, sizeof(folder)) ||
 			folder_exists(job->root, folder))
 			continue;
-		for (size_t k = 0; k < folders->count; k++) {
-			if (strcmp(folders->names[k], folder) == 0)
-				folder[0] = '\0';
-		}
-		if (folder[0] && names_add(folders, folder) < 0)
+		if (names_add_once(folders, folder) < 0)
 			return error_set_errno(error, -ENOMEM, "make the folder /%s", folder);
 	}
 	return 0;

@@ -5,6 +5,7 @@
 #include "grub_defaults.h"
 
 #include "kmod-helper/base/cleanup.h"
+#include "kmod-helper/base/list.h"
 #include <ctype.h>
 #include <errno.h>
 #include <stdbool.h>
@@ -79,16 +80,15 @@ static struct grub_variable *variable_add(
 	struct grub_defaults *defaults, const char *name, size_t length)
 {
 	struct grub_variable *found = variable_find(defaults, name, length);
-	struct grub_variable *grown;
+	auto_free char *copy = NULL;
 
 	if (found)
 		return found;
-	grown = reallocarray(defaults->items, defaults->count + 1, sizeof(*grown));
-	if (!grown)
-		return NULL;
-	defaults->items = grown;
-	grown[defaults->count] = (struct grub_variable){.name = strndup(name, length)};
-	return grown[defaults->count].name ? &grown[defaults->count++] : NULL;
+	copy = strndup(name, length);
+	found = copy ? LIST_ADD(defaults->items, defaults->count) : NULL;
+	if (found)
+		found->name = TAKE_PTR(copy);
+	return found;
 }
 
 /* @value NULL: unknown from here on. */

@@ -59,15 +59,6 @@ const char *kernel_arguments_get(const struct names *arguments, const char *name
 	return NULL;
 }
 
-bool kernel_arguments_have(const struct names *arguments, const char *argument)
-{
-	for (size_t i = 0; i < arguments->count; i++) {
-		if (strcmp(arguments->names[i], argument) == 0)
-			return true;
-	}
-	return false;
-}
-
 /* Is @wanted one of the words of @list that commas part? */
 static bool list_has(const char *list, const char *wanted)
 {

@@ -21,8 +21,5 @@ bool kernel_argument_gives(const char *argument, const char *wanted);
 /* The value of the last argument @name, or NULL. It lives as long as @arguments. */
 const char *kernel_arguments_get(const struct names *arguments, const char *name);
 
-/* True when @argument stands in the list, name and value. */
-bool kernel_arguments_have(const struct names *arguments, const char *argument);
-
 /* True when one of the list gives @wanted, as kernel_argument_gives has it. */
 bool kernel_arguments_give(const struct names *arguments, const char *wanted);

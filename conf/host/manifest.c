@@ -6,6 +6,7 @@
 
 #include "conf/text.h"
 #include "kmod-helper/base/cleanup.h"
+#include "kmod-helper/base/list.h"
 #include "three_way.h"
 #include <errno.h>
 #include <json-c/json.h>
@@ -131,18 +132,6 @@ static int edit_parse(struct json_object *object, struct manifest_edit *edit, st
 	return 0;
 }
 
-static struct manifest_edit *edit_add(struct manifest *manifest)
-{
-	struct manifest_edit *grown =
-		reallocarray(manifest->edits, manifest->count + 1, sizeof(*grown));
-
-	if (!grown)
-		return NULL;
-	manifest->edits = grown;
-	grown[manifest->count] = (struct manifest_edit){0};
-	return &grown[manifest->count++];
-}
-
 static int edits_parse(struct json_object *list, struct manifest *manifest, struct error *error)
 {
 	int r = 0;
@@ -150,7 +139,7 @@ static int edits_parse(struct json_object *list, struct manifest *manifest, stru
 	if (!json_object_is_type(list, json_type_array))
 		return error_set(error, -EBADMSG, "the field 'edits' is no list");
 	for (size_t i = 0; r == 0 && i < json_object_array_length(list); i++) {
-		struct manifest_edit *edit = edit_add(manifest);
+		struct manifest_edit *edit = LIST_ADD(manifest->edits, manifest->count);
 
 		r = edit ? edit_parse(json_object_array_get_idx(list, i), edit, error)
 			 : error_set_errno(error, -ENOMEM, "read the manifest");
@@ -365,7 +354,7 @@ int manifest_note(struct manifest *manifest, const char *path, mode_t mode, cons
 	if (r < 0)
 		return r;
 	if (!known)
-		known = edit_add(manifest);
+		known = LIST_ADD(manifest->edits, manifest->count);
 	if (!known)
 		return error_set_errno(error, -ENOMEM, "note the change of /%s", path);
 	r = note_fill(known, path, before, after);

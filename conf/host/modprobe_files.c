@@ -6,6 +6,7 @@
 
 #include "kernel_arguments.h"
 #include "kmod-helper/base/cleanup.h"
+#include "kmod-helper/base/list.h"
 #include "kmod-helper/base/parse.h"
 #include <errno.h>
 #include <limits.h>
@@ -118,21 +119,15 @@ static bool line_is_whole(enum modprobe_kind kind, const char *arguments)
 
 static int line_copy(struct modprobe_files *files, const struct modprobe_line *line)
 {
-	struct modprobe_line *grown = reallocarray(files->lines, files->count + 1, sizeof(*grown));
-	struct modprobe_line copy = *line;
+	struct modprobe_line *copy = LIST_ADD(files->lines, files->count);
 
-	if (!grown)
+	if (!copy)
 		return -ENOMEM;
-	files->lines = grown;
-	copy.module = strdup(line->module);
-	copy.arguments = strdup(line->arguments);
-	copy.path = strdup(line->path);
-	if (!copy.module || !copy.arguments || !copy.path) {
-		line_done(&copy);
-		return -ENOMEM;
-	}
-	grown[files->count++] = copy;
-	return 0;
+	*copy = *line;
+	copy->module = strdup(line->module);
+	copy->arguments = strdup(line->arguments);
+	copy->path = strdup(line->path);
+	return copy->module && copy->arguments && copy->path ? 0 : -ENOMEM;
 }
 
 static int line_add(struct modprobe_files *files, const struct modprobe_line *place, char *text)
@@ -230,22 +225,19 @@ static bool is_hidden(const struct found_files *found, const char *name)
 static int folder_scan(const struct root *root, size_t folder, struct found_files *found)
 {
 	cleanup(names_done) struct names names = {0};
-	struct found *grown;
 
 	if (folder_list(root, folders[folder], &names) == -ENOMEM)
 		return -ENOMEM;
-	grown = reallocarray(found->items, found->count + names.count + 1, sizeof(*grown));
-	if (!grown)
-		return -ENOMEM;
-	found->items = grown;
 	for (size_t i = 0; i < names.count; i++) {
-		struct found *item = &grown[found->count];
+		struct found *item;
 
 		if (!name_counts(names.names[i]) || is_hidden(found, names.names[i]))
 			continue;
+		item = LIST_ADD(found->items, found->count);
+		if (!item)
+			return -ENOMEM;
 		snprintf(item->name, sizeof(item->name), "%s", names.names[i]);
 		item->folder = folder;
-		found->count++;
 	}
 	return 0;
 }

@@ -8,6 +8,7 @@
 #include "three_way.h"
 
 #include "kmod-helper/base/cleanup.h"
+#include "kmod-helper/base/list.h"
 #include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -115,18 +116,17 @@ static void hunks_done(struct hunks *hunks)
 static int hunks_add(struct hunks *hunks, const struct hunk *hunk)
 {
 	struct hunk *last = hunks->count ? &hunks->items[hunks->count - 1] : NULL;
-	struct hunk *grown;
+	struct hunk *place;
 
 	if (last && last->base_end == hunk->base_start && last->end == hunk->start) {
 		last->base_end = hunk->base_end;
 		last->end = hunk->end;
 		return 0;
 	}
-	grown = reallocarray(hunks->items, hunks->count + 1, sizeof(*grown));
-	if (!grown)
+	place = LIST_ADD(hunks->items, hunks->count);
+	if (!place)
 		return -ENOMEM;
-	hunks->items = grown;
-	grown[hunks->count++] = *hunk;
+	*place = *hunk;
 	return 0;
 }
 

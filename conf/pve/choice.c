@@ -181,19 +181,10 @@ static int entry_read(struct chooser *chooser, unsigned int index, const char *v
 	return r == -ENOMEM ? r : 0;
 }
 
-static bool is_used(const struct chooser *chooser, const char *address)
-{
-	for (size_t i = 0; i < chooser->used.count; i++) {
-		if (strcmp(chooser->used.names[i], address) == 0)
-			return true;
-	}
-	return false;
-}
-
 static int use(struct chooser *chooser, struct choice_entry *entry, const struct names *addresses)
 {
 	for (size_t i = 0; i < addresses->count; i++) {
-		if (is_used(chooser, addresses->names[i]))
+		if (names_have(&chooser->used, addresses->names[i]))
 			return error_set(&entry->error, -EINVAL,
 				"device '%s' assigned more than once", addresses->names[i]);
 		if (names_add(&chooser->used, addresses->names[i]) < 0)
@@ -220,7 +211,7 @@ static int check_free(
 static bool any_used(const struct chooser *chooser, const struct names *addresses)
 {
 	for (size_t i = 0; i < addresses->count; i++) {
-		if (is_used(chooser, addresses->names[i]))
+		if (names_have(&chooser->used, addresses->names[i]))
 			return true;
 	}
 	return false;

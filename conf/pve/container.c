@@ -7,6 +7,7 @@
 #include "cluster.h"
 #include "conf/text.h"
 #include "kmod-helper/base/cleanup.h"
+#include "kmod-helper/base/list.h"
 #include "kmod-helper/base/parse.h"
 #include <errno.h>
 #include <limits.h>
@@ -130,16 +131,14 @@ static int tell_all(const struct root *root, void *context, char **ret_text, siz
 /* The container @ctid, which is the last one or a new one: the lines are in order. */
 static struct container *container_get(struct containers *containers, unsigned int ctid)
 {
-	struct container *grown;
+	struct container *container;
 
 	if (containers->count && containers->items[containers->count - 1].ctid == ctid)
 		return &containers->items[containers->count - 1];
-	grown = reallocarray(containers->items, containers->count + 1, sizeof(*grown));
-	if (!grown)
-		return NULL;
-	containers->items = grown;
-	grown[containers->count] = (struct container){.ctid = ctid};
-	return &grown[containers->count++];
+	container = LIST_ADD(containers->items, containers->count);
+	if (container)
+		container->ctid = ctid;
+	return container;
 }
 
 static int take_told(struct containers *containers, char *line)

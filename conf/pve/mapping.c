@@ -8,6 +8,7 @@
 #include "conf/property.h"
 #include "conf/text.h"
 #include "kmod-helper/base/cleanup.h"
+#include "kmod-helper/base/list.h"
 #include "kmod-helper/base/parse.h"
 #include "section_config.h"
 #include <errno.h>
@@ -124,17 +125,12 @@ static int mapping_keep(struct mappings *mappings, struct mapping *mapping)
 {
 	struct mapping *place = mapping_by_name(mappings, mapping->name);
 
-	if (place) {
+	if (place)
 		mapping_done(place);
-	} else {
-		struct mapping *grown =
-			reallocarray(mappings->items, mappings->count + 1, sizeof(*grown));
-
-		if (!grown)
-			return -ENOMEM;
-		mappings->items = grown;
-		place = &grown[mappings->count++];
-	}
+	else
+		place = LIST_ADD(mappings->items, mappings->count);
+	if (!place)
+		return -ENOMEM;
 	*place = *mapping;
 	*mapping = (struct mapping){0};
 	return 0;
@@ -225,14 +221,7 @@ int mappings_read(const struct root *root, struct mappings *ret, struct error *e
 
 struct names *alternatives_add(struct alternatives *alternatives)
 {
-	struct names *grown =
-		reallocarray(alternatives->lists, alternatives->count + 1, sizeof(*grown));
-
-	if (!grown)
-		return NULL;
-	alternatives->lists = grown;
-	grown[alternatives->count] = (struct names){0};
-	return &grown[alternatives->count++];
+	return LIST_ADD(alternatives->lists, alternatives->count);
 }
 
 void alternatives_done(struct alternatives *alternatives)

@@ -7,6 +7,7 @@
 #include "conf/property.h"
 #include "conf/text.h"
 #include "kmod-helper/base/cleanup.h"
+#include "kmod-helper/base/list.h"
 #include "kmod-helper/base/parse.h"
 #include "kmod-helper/base/process.h"
 #include <errno.h>
@@ -44,17 +45,12 @@ static int add(struct reservations *reservations, struct reservation *reservatio
 {
 	struct reservation *place = find(reservations, reservation->address);
 
-	if (place) {
+	if (place)
 		free(place->address);
-	} else {
-		struct reservation *grown =
-			reallocarray(reservations->items, reservations->count + 1, sizeof(*grown));
-
-		if (!grown)
-			return -ENOMEM;
-		reservations->items = grown;
-		place = &grown[reservations->count++];
-	}
+	else
+		place = LIST_ADD(reservations->items, reservations->count);
+	if (!place)
+		return -ENOMEM;
 	*place = *reservation;
 	reservation->address = NULL;
 	return 0;

@@ -8,6 +8,7 @@
 #include "conf/property.h"
 #include "conf/text.h"
 #include "kmod-helper/base/cleanup.h"
+#include "kmod-helper/base/list.h"
 #include "kmod-helper/base/parse.h"
 #include "section_config.h"
 #include <errno.h>
@@ -118,17 +119,12 @@ static int storage_keep(struct storages *storages, struct storage *storage)
 {
 	struct storage *place = find(storages, storage->id);
 
-	if (place) {
+	if (place)
 		storage_done(place);
-	} else {
-		struct storage *grown =
-			reallocarray(storages->items, storages->count + 1, sizeof(*grown));
-
-		if (!grown)
-			return -ENOMEM;
-		storages->items = grown;
-		place = &grown[storages->count++];
-	}
+	else
+		place = LIST_ADD(storages->items, storages->count);
+	if (!place)
+		return -ENOMEM;
 	*place = *storage;
 	*storage = (struct storage){0};
 	return 0;

@@ -4,6 +4,7 @@
 
 #include "vm_entries.h"
 
+#include "kmod-helper/base/list.h"
 #include "kmod-helper/base/parse.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -22,13 +23,10 @@ struct vm_config_entry *vm_entry_find(
 static int entry_add(
 	struct vm_config_entry **entries, size_t *count, const char *key, const char *value)
 {
-	struct vm_config_entry *grown = reallocarray(*entries, *count + 1, sizeof(*grown));
-	struct vm_config_entry *entry;
+	struct vm_config_entry *entry = LIST_ADD(*entries, *count);
 
-	if (!grown)
+	if (!entry)
 		return -ENOMEM;
-	*entries = grown;
-	entry = &grown[(*count)++];
 	*entry = (struct vm_config_entry){.key = strdup(key), .value = strdup(value)};
 	return entry->key && entry->value ? 0 : -ENOMEM;
 }

@@ -7,6 +7,7 @@
 #include "conf/property.h"
 #include "conf/text.h"
 #include "kmod-helper/base/cleanup.h"
+#include "kmod-helper/base/list.h"
 #include "kmod-helper/base/parse.h"
 #include <errno.h>
 #include <string.h>
@@ -39,14 +40,12 @@ const char *vm_section_get(const struct vm_section *section, const char *key)
 
 static int section_add(struct vm_sections *sections, const char *name)
 {
-	struct vm_section *grown =
-		reallocarray(sections->items, sections->count + 1, sizeof(*grown));
+	struct vm_section *section = LIST_ADD(sections->items, sections->count);
 
-	if (!grown)
+	if (!section)
 		return -ENOMEM;
-	sections->items = grown;
-	grown[sections->count] = (struct vm_section){.name = strdup(name)};
-	return grown[sections->count++].name ? 0 : -ENOMEM;
+	section->name = strdup(name);
+	return section->name ? 0 : -ENOMEM;
 }
 
 /* ^\[NAME\]\s*$; NULL when it is no such line. */

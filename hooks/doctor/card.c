@@ -220,15 +220,6 @@ static void check_module(struct doctor *doctor, const struct pci_function *funct
 
 /* ---- its group */
 
-static bool is_allowed(const struct doctor *doctor, const char *address)
-{
-	for (size_t i = 0; i < doctor->settings.allow.count; i++) {
-		if (strcmp(doctor->settings.allow.names[i], address) == 0)
-			return true;
-	}
-	return false;
-}
-
 /* Appends a quoted address to a list of the settings' form. */
 static void append_allowed(char *buffer, size_t size, const char *address)
 {
@@ -296,7 +287,7 @@ static void list_strangers(
 
 		if (member->iommu_group == function->iommu_group && !member->bridge &&
 			!pci_same_card(member->address, function->address) &&
-			!is_allowed(doctor, member->address))
+			!names_have(&doctor->settings.allow, member->address))
 			snprintf(buffer + used, size - used, " %s", member->address);
 	}
 }

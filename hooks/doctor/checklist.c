@@ -6,6 +6,7 @@
 
 #include "hooks/base/output.h"
 #include "kmod-helper/base/cleanup.h"
+#include "kmod-helper/base/list.h"
 #include "kmod-helper/base/parse.h"
 #include <errno.h>
 #include <stdarg.h>
@@ -48,16 +49,13 @@ __attribute__((format(printf, 1, 0))) static char *format_line(
 void check_add(
 	struct checklist *list, enum check_level level, const char *id, const char *format, ...)
 {
-	struct check_result *grown = reallocarray(list->items, list->count + 1, sizeof(*grown));
-	struct check_result *check;
+	struct check_result *check = LIST_ADD(list->items, list->count);
 	va_list arguments;
 
-	if (!grown) {
+	if (!check) {
 		list->out_of_memory = true;
 		return;
 	}
-	list->items = grown;
-	check = &grown[list->count++];
 	*check = (struct check_result){.id = id, .section = list->section, .level = level};
 	va_start(arguments, format);
 	check->message = format_line(format, arguments);

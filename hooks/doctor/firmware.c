@@ -105,7 +105,7 @@ static const char *off_argument(const struct doctor *doctor)
 	static const char *const arguments[] = {"intel_iommu=off", "amd_iommu=off", "iommu=off"};
 
 	for (size_t i = 0; i < sizeof(arguments) / sizeof(arguments[0]); i++) {
-		if (kernel_arguments_have(&doctor->command_line.running, arguments[i]))
+		if (names_have(&doctor->command_line.running, arguments[i]))
 			return arguments[i];
 	}
 	return NULL;

@@ -510,7 +510,7 @@ static const char *find_alternative(
 		? display_module_find(doctor, vendor)
 		: NULL;
 
-	return found && !kernel_arguments_have(modules, found) ? found : NULL;
+	return found && !names_have(modules, found) ? found : NULL;
 }
 
 static void check_blacklisted(struct doctor *doctor, const char *name, const struct names *modules,

@@ -71,11 +71,6 @@ static bool is_ours(const char *path)
 		strcmp(path, SETUP_OPTIONS_PATH) == 0 || strcmp(path, SETUP_BLACKLIST_PATH) == 0;
 }
 
-static int add_once(struct names *names, const char *name)
-{
-	return kernel_arguments_have(names, name) ? 0 : names_add(names, name);
-}
-
 /* ---- files of our own */
 
 static bool text_equal(const char *left, const char *right)
@@ -212,7 +207,7 @@ static size_t count_gpu_modules(const struct planning *planning, const char *lis
 	char *name;
 
 	for (*ret_all = 0; copy && (name = strsep(&rest, ",")); (*ret_all)++)
-		count += kernel_arguments_have(&planning->gpu_modules, name);
+		count += names_have(&planning->gpu_modules, name);
 	return count;
 }
 
@@ -303,7 +298,7 @@ static int plan_argument(
 	if (argument_is_a_choice(planning, argument->text))
 		return notice(planning, "left alone: /%s:%u: %s: NVIDIA's driver is installed",
 			argument->path, argument->line, argument->text);
-	if (wanted && add_once(&planning->arguments, argument->text) < 0)
+	if (wanted && names_add_once(&planning->arguments, argument->text) < 0)
 		return no_memory(planning);
 	/* with systemd-boot there is only one file: what is wanted can stay in it */
 	if (strcmp(argument->path, SETUP_GRUB_PATH) == 0 || (systemd_boot && wanted))
@@ -323,7 +318,7 @@ static int put_arguments(const struct planning *planning, const char *needed)
 		return own_list(planning, SETUP_GRUB_PATH,
 			HEAD "GRUB_CMDLINE_LINUX_DEFAULT=\"$GRUB_CMDLINE_LINUX_DEFAULT ",
 			&planning->arguments, " ", "\"\n");
-	if (!needed || kernel_arguments_have(&planning->arguments, needed))
+	if (!needed || names_have(&planning->arguments, needed))
 		return 0;
 	r = file_edits_open(&planning->context->kernel.root, KERNEL_COMMAND_LINE_PATH,
 		&planning->setup->edits, &edit, planning->error);
@@ -384,7 +379,7 @@ static int plan_command_line(struct planning *planning)
 		return r;
 	for (size_t i = 0; r == 0 && i < setup->line.configured_count; i++)
 		r = plan_argument(planning, &setup->line.configured[i], needed);
-	if (r == 0 && needed && grub && add_once(&planning->arguments, needed) < 0)
+	if (r == 0 && needed && grub && names_add_once(&planning->arguments, needed) < 0)
 		return no_memory(planning);
 	return r < 0 ? r : put_arguments(planning, needed);
 }
@@ -404,8 +399,7 @@ static bool line_is_ids(const struct modprobe_line *line)
 /* "blacklist nouveau", "install nouveau /bin/false", "options nouveau modeset=0" */
 static bool line_is_blacklist(const struct planning *planning, const struct modprobe_line *line)
 {
-	return kernel_arguments_have(&planning->gpu_modules, line->module) &&
-		modprobe_line_blocks(line);
+	return names_have(&planning->gpu_modules, line->module) && modprobe_line_blocks(line);
 }
 
 static bool file_blacklists(const struct host_setup *setup, const char *path, const char *module)

@@ -21,11 +21,6 @@ static const struct {
 	{0x8086, {"i915", "xe", NULL}},
 };
 
-static int add_once(struct names *names, const char *name)
-{
-	return kernel_arguments_have(names, name) ? 0 : names_add(names, name);
-}
-
 static bool is_framebuffer(const char *module)
 {
 	size_t length = strlen(module);
@@ -38,7 +33,7 @@ static int add_module(struct names *names, const char *module)
 {
 	if (!module[0] || strstr(module, "vfio") || is_framebuffer(module))
 		return 0;
-	return add_once(names, module);
+	return names_add_once(names, module);
 }
 
 static int add_current(
@@ -84,7 +79,7 @@ static int add_makers(uint16_t vendor_id, struct names *ret)
 	for (size_t i = 0; i < sizeof(makers) / sizeof(makers[0]); i++) {
 		for (size_t k = 0;
 			r == 0 && makers[i].vendor_id == vendor_id && makers[i].modules[k]; k++)
-			r = add_once(ret, makers[i].modules[k]);
+			r = names_add_once(ret, makers[i].modules[k]);
 	}
 	return r;
 }
@@ -173,7 +168,7 @@ int setup_devices_ids(const struct setup_wish *wish, struct names *ret)
 		char ids[16];
 
 		format_ids(wish->functions[i], ids, sizeof(ids));
-		r = add_once(ret, ids);
+		r = names_add_once(ret, ids);
 	}
 	return r;
 }

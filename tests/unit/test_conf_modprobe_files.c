@@ -155,8 +155,8 @@ Test(conf_modprobe_files, arguments_are_split_as_the_kernel_does)
 	cr_assert_eq(words.count, 4u);
 	cr_expect_str_eq(words.names[1], "\"b c\"");
 	cr_expect_str_eq(words.names[2], "d=\"e f\"g");
-	cr_expect(kernel_arguments_have(&words, "quiet"));
-	cr_expect_not(kernel_arguments_have(&words, "a"));
+	cr_expect(names_have(&words, "quiet"));
+	cr_expect_not(names_have(&words, "a"));
 	cr_expect_str_eq(kernel_arguments_get(&words, "a"), "1");
 	cr_expect_str_eq(kernel_arguments_get(&words, "quiet"), "");
 	cr_expect_null(kernel_arguments_get(&words, "qui"));
