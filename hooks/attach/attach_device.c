@@ -17,19 +17,10 @@
 /* As /sys/bus/mdev/devices names them. */
 #define MEDIATED_DEVICE "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
 
-static bool has_name(const struct names *names, const char *name)
-{
-	for (size_t i = 0; i < names->count; i++) {
-		if (strcmp(names->names[i], name) == 0)
-			return true;
-	}
-	return false;
-}
-
 static bool is_part(const struct names *part, const struct names *whole)
 {
 	for (size_t i = 0; i < part->count; i++) {
-		if (!has_name(whole, part->names[i]))
+		if (!names_have(whole, part->names[i]))
 			return false;
 	}
 	return true;
@@ -39,7 +30,7 @@ static bool is_part(const struct names *part, const struct names *whole)
 static const char *shared_name(const struct names *left, const struct names *right)
 {
 	for (size_t i = 0; i < left->count; i++) {
-		if (has_name(right, left->names[i]))
+		if (names_have(right, left->names[i]))
 			return left->names[i];
 	}
 	return NULL;
@@ -54,8 +45,8 @@ static int add_functions(
 	for (size_t i = 0; r == 0 && i < host->count; i++) {
 		const char *address = host->items[i].address;
 
-		if (pci_device_has(device, address) && !has_name(addresses, address))
-			r = names_add(addresses, address);
+		if (pci_device_has(device, address))
+			r = names_add_once(addresses, address);
 	}
 	return r;
 }
@@ -320,7 +311,7 @@ static int match_functions(struct attach_device *device, unsigned int index,
 	for (size_t i = 0; i < meaning->functions.count; i++) {
 		const char *address = meaning->functions.names[i];
 
-		if (!has_name(wanted, address) || has_name(&device->found, address))
+		if (!names_have(wanted, address) || names_have(&device->found, address))
 			continue;
 		if (device->entry < 0 || strcmp(address, wanted->names[0]) == 0)
 			device->entry = (int)index;

@@ -5,6 +5,7 @@
 #include "attachment.h"
 
 #include "kmod-helper/base/cleanup.h"
+#include "kmod-helper/base/list.h"
 #include "kmod-helper/base/parse.h"
 #include "snippet.h"
 #include <errno.h>
@@ -49,16 +50,11 @@ struct attachment_key *attachment_find_key(const struct attachment *attachment, 
 
 struct attachment_key *attachment_add_key(struct attachment *attachment, const char *name)
 {
-	struct attachment_key *grown =
-		reallocarray(attachment->keys, attachment->key_count + 1, sizeof(*grown));
+	struct attachment_key *key = LIST_ADD(attachment->keys, attachment->key_count);
 
-	if (!grown)
-		return NULL;
-	attachment->keys = grown;
-	grown += attachment->key_count++;
-	*grown = (struct attachment_key){0};
-	snprintf(grown->name, sizeof(grown->name), "%s", name);
-	return grown;
+	if (key)
+		snprintf(key->name, sizeof(key->name), "%s", name);
+	return key;
 }
 
 const char *attachment_chained(const struct attachment *attachment)
@@ -82,15 +78,7 @@ struct attachment_function *attachment_find_function(
 
 struct attachment_function *attachment_add_function(struct attachment *attachment)
 {
-	struct attachment_function *grown =
-		reallocarray(attachment->functions, attachment->function_count + 1, sizeof(*grown));
-
-	if (!grown)
-		return NULL;
-	attachment->functions = grown;
-	grown += attachment->function_count++;
-	*grown = (struct attachment_function){0};
-	return grown;
+	return LIST_ADD(attachment->functions, attachment->function_count);
 }
 
 int attachment_check_function(const struct attachment *attachment,

@@ -9,6 +9,7 @@
 #include "hooks/base/output.h"
 #include "hooks/base/program.h"
 #include "kmod-helper/base/cleanup.h"
+#include "kmod-helper/base/list.h"
 #include "kmod-helper/base/parse.h"
 #include <sha1.h>
 #include <stdarg.h>
@@ -108,7 +109,6 @@ int changes_add(struct changes *changes, const struct guest_config *config, cons
 {
 	const char *before = guest_config_get(config, key);
 	struct change *change = find(changes, key);
-	struct change *grown;
 
 	if (!change && is_same(before, after))
 		return 0;
@@ -116,13 +116,11 @@ int changes_add(struct changes *changes, const struct guest_config *config, cons
 		change->why = why;
 		return text_replace(&change->after, after);
 	}
-	grown = reallocarray(changes->items, changes->count + 1, sizeof(*grown));
-	if (!grown)
+	change = LIST_ADD(changes->items, changes->count);
+	if (!change)
 		return -ENOMEM;
-	changes->items = grown;
 	memcpy(changes->digest, config->digest, sizeof(changes->digest));
-	change = &grown[changes->count++];
-	*change = (struct change){.why = why};
+	change->why = why;
 	snprintf(change->key, sizeof(change->key), "%s", key);
 	return text_replace(&change->before, before) < 0 || text_replace(&change->after, after) < 0
 		? -ENOMEM

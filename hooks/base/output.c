@@ -5,6 +5,7 @@
 #include "output.h"
 
 #include "kmod-helper/base/cleanup.h"
+#include "kmod-helper/base/list.h"
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -130,20 +131,19 @@ bool holders_can_be_known(const struct context *context)
 
 int table_add(struct table *table, const char *format, ...)
 {
-	char **grown = reallocarray(table->cells, table->count + 1, sizeof(*grown));
+	char **cell = LIST_ADD(table->cells, table->count);
 	va_list arguments;
 	int length;
 
-	if (!grown)
+	if (!cell)
 		return -ENOMEM;
-	table->cells = grown;
 	va_start(arguments, format);
-	length = vasprintf(&grown[table->count], format, arguments);
+	length = vasprintf(cell, format, arguments);
 	va_end(arguments);
-	if (length < 0)
-		return -ENOMEM;
-	table->count++;
-	return 0;
+	if (length >= 0)
+		return 0;
+	table->count--;
+	return -ENOMEM;
 }
 
 int table_print(const struct table *table, struct error *error)

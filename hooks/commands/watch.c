@@ -9,6 +9,7 @@
 #include "hooks/ferry/shutdown.h"
 #include "hooks/ferry/vm_state.h"
 #include "kmod-helper/base/cleanup.h"
+#include "kmod-helper/base/list.h"
 #include "kmod-helper/base/process.h"
 #include "kmod-helper/loan/lock.h"
 #include <fcntl.h>
@@ -47,18 +48,16 @@ struct watch {
 
 static struct watched *find_watched(struct watch *watch, const struct loan_owner *owner)
 {
-	struct watched *grown;
+	struct watched *watched;
 
 	for (size_t i = 0; i < watch->count; i++) {
 		if (loan_owner_equal(&watch->items[i].owner, owner))
 			return &watch->items[i];
 	}
-	grown = reallocarray(watch->items, watch->count + 1, sizeof(*grown));
-	if (!grown)
-		return NULL;
-	watch->items = grown;
-	grown[watch->count] = (struct watched){.owner = *owner, .retry_ms = RETRY_MIN_MS};
-	return &grown[watch->count++];
+	watched = LIST_ADD(watch->items, watch->count);
+	if (watched)
+		*watched = (struct watched){.owner = *owner, .retry_ms = RETRY_MIN_MS};
+	return watched;
 }
 
 static void forget_unseen(struct watch *watch)

@@ -26,15 +26,6 @@ static bool is_stop_step(const struct step *step)
 		strcmp(step->operation, STOP_CONTAINER) == 0;
 }
 
-static bool is_named(const struct names *names, const char *name)
-{
-	for (size_t i = 0; i < names->count; i++) {
-		if (strcmp(names->names[i], name) == 0)
-			return true;
-	}
-	return false;
-}
-
 /* The step that makes the holder end; false when it is not ours to stop. */
 static bool find_step(
 	const struct settings *settings, const struct holder *holder, struct step *ret)
@@ -45,13 +36,13 @@ static bool find_step(
 	snprintf(number, sizeof(number), "%u", holder->guest);
 	snprintf(ret->argument, sizeof(ret->argument), "%u", settings->busy_wait_seconds);
 	snprintf(ret->why, sizeof(ret->why), "it uses the card; started again when that is home");
-	if (holder->kind == HOLDER_PROCESS && is_named(&settings->stop_units, holder->unit)) {
+	if (holder->kind == HOLDER_PROCESS && names_have(&settings->stop_units, holder->unit)) {
 		snprintf(ret->operation, sizeof(ret->operation), STOP_UNIT);
 		snprintf(ret->subject, sizeof(ret->subject), "%.254s", holder->unit);
 		return true;
 	}
 	if (holder->kind == HOLDER_CONTAINER && settings->busy == BUSY_STOP &&
-		(settings->containers.any || is_named(&settings->containers.numbers, number))) {
+		(settings->containers.any || names_have(&settings->containers.numbers, number))) {
 		snprintf(ret->operation, sizeof(ret->operation), STOP_CONTAINER);
 		snprintf(ret->subject, sizeof(ret->subject), "%s", number);
 		return true;

@@ -7,6 +7,7 @@
 #include "conf/pve/cluster.h"
 #include "conf/pve/node_name.h"
 #include "kmod-helper/base/cleanup.h"
+#include "kmod-helper/base/list.h"
 #include "kmod-helper/plan/executor.h"
 #include "loan_life.h"
 #include "return.h"
@@ -78,14 +79,10 @@ static int read_mappings(
 static int add_want(struct resolved *resolved, const char *address,
 	const struct choice_entry *entry, bool alternative)
 {
-	struct plan_want *grown =
-		reallocarray(resolved->wants, resolved->want_count + 1, sizeof(*grown));
-	struct plan_want *want;
+	struct plan_want *want = LIST_ADD(resolved->wants, resolved->want_count);
 
-	if (!grown)
+	if (!want)
 		return -ENOMEM;
-	resolved->wants = grown;
-	want = &grown[resolved->want_count++];
 	*want = (struct plan_want){
 		.keep = entry->hostpci.keep_driver,
 		.alternative = alternative,

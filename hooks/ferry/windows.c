@@ -31,18 +31,9 @@ static void eviction_done(struct eviction *eviction)
 	names_done(&eviction->done);
 }
 
-static bool is_listed(const struct names *names, const char *name)
-{
-	for (size_t i = 0; i < names->count; i++) {
-		if (strcmp(names->names[i], name) == 0)
-			return true;
-	}
-	return false;
-}
-
 static int add_module(struct names *names, const char *module)
 {
-	if (!*module || strncmp(module, "vfio", 4) == 0 || is_listed(names, module))
+	if (!*module || strncmp(module, "vfio", 4) == 0 || names_have(names, module))
 		return 0;
 	return names_add(names, module);
 }
@@ -177,7 +168,7 @@ static int plan_while_running(struct eviction *eviction, unsigned int vmid, stru
 	for (size_t i = 0; r == 0 && i < eviction->modules.count; i++) {
 		const char *module = eviction->modules.names[i];
 
-		if (is_listed(&eviction->done, module))
+		if (names_have(&eviction->done, module))
 			continue;
 		r = judge(eviction, module);
 		if (r < 0)

@@ -4,6 +4,7 @@
 
 #include "card.h"
 
+#include "kmod-helper/base/list.h"
 #include "kmod-helper/base/parse.h"
 #include <errno.h>
 #include <stdint.h>
@@ -54,13 +55,10 @@ static void set_id(const struct choice_entry *entry, const char *option, uint16_
 static int add_card(struct guest_cards *cards, const struct choice_entry *entry,
 	const struct pci_function *function, bool first)
 {
-	struct guest_card *grown = reallocarray(cards->items, cards->count + 1, sizeof(*grown));
-	struct guest_card *card;
+	struct guest_card *card = LIST_ADD(cards->items, cards->count);
 
-	if (!grown)
+	if (!card)
 		return -ENOMEM;
-	cards->items = grown;
-	card = &grown[cards->count++];
 	*card = (struct guest_card){
 		.vendor_id = function->vendor_id,
 		.device_id = function->device_id,

@@ -5,6 +5,7 @@
 #include "view.h"
 
 #include "kmod-helper/base/cleanup.h"
+#include "kmod-helper/base/list.h"
 #include "kmod-helper/base/parse.h"
 #include <errno.h>
 #include <string.h>
@@ -82,15 +83,14 @@ bool guest_system_is_windows(const struct guest_system *system)
 
 static int add_device(struct guest_devices *devices, const struct guest_device *device)
 {
-	struct guest_device *grown;
+	struct guest_device *place;
 
 	if (devices->count == DEVICES_MAX)
 		return 0;
-	grown = reallocarray(devices->items, devices->count + 1, sizeof(*grown));
-	if (!grown)
+	place = LIST_ADD(devices->items, devices->count);
+	if (!place)
 		return -ENOMEM;
-	devices->items = grown;
-	grown[devices->count++] = *device;
+	*place = *device;
 	return 0;
 }
 
