@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
 /* Growing arrays: makes room at their end. */
+
 #include "list.h"
 
 #include <stdint.h>

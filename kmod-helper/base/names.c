@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
 /* A list of texts: names, addresses, lines. */
+
 #include "names.h"
 
 #include "cleanup.h"
