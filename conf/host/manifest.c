@@ -7,6 +7,7 @@
 #include "conf/text.h"
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/base/list.h"
+#include "kmod-helper/record/record.h"
 #include "three_way.h"
 #include <errno.h>
 #include <json-c/json.h>
@@ -70,139 +71,71 @@ static int text_copy(const char *text, char **ret)
 	return text && !*ret ? -ENOMEM : 0;
 }
 
-/* ---- JSON */
+/* ---- as JSON */
 
-/* Text, or null for NULL. */
-static int get_text(struct json_object *object, const char *key, char **ret, struct error *error)
+static bool edit_has_previous(const void *edit)
 {
-	struct json_object *value = NULL;
-
-	if (!json_object_object_get_ex(object, key, &value))
-		return error_set(error, -EBADMSG, "the field '%s' is missing", key);
-	if (value && !json_object_is_type(value, json_type_string))
-		return error_set(error, -EBADMSG, "the field '%s' is no text", key);
-	if (value &&
-		strlen(json_object_get_string(value)) != (size_t)json_object_get_string_len(value))
-		return error_set(error, -EBADMSG, "the field '%s' holds a NUL", key);
-	if (text_copy(value ? json_object_get_string(value) : NULL, ret) < 0)
-		return error_set_errno(error, -ENOMEM, "read the manifest");
-	return 0;
+	return ((const struct manifest_edit *)edit)->has_previous;
 }
 
-static int get_number(struct json_object *object, const char *key, int64_t maximum, int64_t *ret,
-	struct error *error)
-{
-	struct json_object *value = json_object_object_get(object, key);
-	int64_t number = json_object_get_int64(value);
+static const struct record_field edit_fields[] = {
+	{"path", RECORD_STRING, RECORD_MEMBER(struct manifest_edit, path), .required = true},
+	{"mode", RECORD_NUMBER, RECORD_MEMBER(struct manifest_edit, mode), .maximum = 07777},
+	{"original", RECORD_STRING, RECORD_MEMBER(struct manifest_edit, original),
+		.required = true},
+	{"written", RECORD_STRING, RECORD_MEMBER(struct manifest_edit, written), .required = true},
+	{"previous", RECORD_STRING, RECORD_MEMBER(struct manifest_edit, previous),
+		.is_there = edit_has_previous},
+};
+static const struct record_format edit_format = {RECORD_FIELDS(edit_fields),
+	.size = sizeof(struct manifest_edit), .record = offsetof(struct manifest_edit, record)};
 
-	if (!json_object_is_type(value, json_type_int) || number < 0 || number > maximum)
-		return error_set(error, -EBADMSG, "the field '%s' is no number in its range", key);
-	*ret = number;
-	return 0;
-}
+static const struct record_field manifest_fields[] = {
+	{"edits", RECORD_LIST, RECORD_MEMBER(struct manifest, edits),
+		.count = offsetof(struct manifest, count), .format = &edit_format},
+	{"folders", RECORD_NAMES, RECORD_MEMBER(struct manifest, folders)},
+	{"pending", RECORD_NUMBER, RECORD_MEMBER(struct manifest, pending), .maximum = INT32_MAX},
+	{"boot_id", RECORD_TEXT, RECORD_MEMBER(struct manifest, boot_id), .required = true},
+};
+static const struct record_format manifest_record = {RECORD_FIELDS(manifest_fields),
+	.size = sizeof(struct manifest), .record = offsetof(struct manifest, record),
+	.schema = MANIFEST_SCHEMA};
 
 /* An undo writes to that path as root: it must stay one. */
 static int check_path(const char *path, struct error *error)
 {
-	bool climbs = strncmp(path, "../", 3) == 0 || strstr(path, "/../");
+	bool climbs = path && (strncmp(path, "../", 3) == 0 || strstr(path, "/../"));
 
-	if (!path[0] || path[0] == '/' || climbs)
-		return error_set(error, -EBADMSG, "'%s' is no path of a file", path);
+	if (!path || !path[0] || path[0] == '/' || climbs)
+		return error_set(error, -EBADMSG, "'%s' is no path of a file", path ? path : "");
 	return 0;
 }
 
-static int edit_parse(struct json_object *object, struct manifest_edit *edit, struct error *error)
-{
-	int64_t mode = 0;
-	int r;
-
-	if (!json_object_is_type(object, json_type_object))
-		return error_set(error, -EBADMSG, "an edit is no object");
-	if ((r = get_text(object, "path", &edit->path, error)) < 0 ||
-		(r = check_path(edit->path ? edit->path : "", error)) < 0 ||
-		(r = get_number(object, "mode", 07777, &mode, error)) < 0 ||
-		(r = get_text(object, "original", &edit->original, error)) < 0 ||
-		(r = get_text(object, "written", &edit->written, error)) < 0)
-		return r;
-	edit->has_previous = json_object_object_get_ex(object, "previous", NULL);
-	if (edit->has_previous && (r = get_text(object, "previous", &edit->previous, error)) < 0)
-		return r;
-	edit->mode = (mode_t)mode;
-	edit->record = json_object_get(object);
-	return 0;
-}
-
-static int edits_parse(struct json_object *list, struct manifest *manifest, struct error *error)
+static int check_paths(const struct manifest *manifest, struct error *error)
 {
 	int r = 0;
 
-	if (!json_object_is_type(list, json_type_array))
-		return error_set(error, -EBADMSG, "the field 'edits' is no list");
-	for (size_t i = 0; r == 0 && i < json_object_array_length(list); i++) {
-		struct manifest_edit *edit = LIST_ADD(manifest->edits, manifest->count);
-
-		r = edit ? edit_parse(json_object_array_get_idx(list, i), edit, error)
-			 : error_set_errno(error, -ENOMEM, "read the manifest");
-	}
+	for (size_t i = 0; r == 0 && i < manifest->count; i++)
+		r = check_path(manifest->edits[i].path, error);
+	for (size_t i = 0; r == 0 && i < manifest->folders.count; i++)
+		r = check_path(manifest->folders.names[i], error);
 	return r;
-}
-
-static int folders_parse(struct json_object *list, struct names *ret, struct error *error)
-{
-	int r = 0;
-
-	if (!json_object_is_type(list, json_type_array))
-		return error_set(error, -EBADMSG, "the field 'folders' is no list");
-	for (size_t i = 0; r == 0 && i < json_object_array_length(list); i++) {
-		const char *path = json_object_get_string(json_object_array_get_idx(list, i));
-
-		r = check_path(path ? path : "", error);
-		if (r == 0 && names_add(ret, path) < 0)
-			r = error_set_errno(error, -ENOMEM, "read the manifest");
-	}
-	return r;
-}
-
-static int fields_parse(struct json_object *object, struct manifest *manifest, struct error *error)
-{
-	auto_free char *boot_id = NULL;
-	int64_t schema = 0, pending = 0;
-	int r = get_number(object, "schema", INT32_MAX, &schema, error);
-
-	if (r < 0)
-		return r;
-	if (schema > MANIFEST_SCHEMA)
-		return error_set(error, -EPROTONOSUPPORT,
-			"it was written by a newer gpu-ferry (schema %lld): install that again",
-			(long long)schema);
-	if ((r = edits_parse(json_object_object_get(object, "edits"), manifest, error)) < 0 ||
-		(r = folders_parse(json_object_object_get(object, "folders"), &manifest->folders,
-			 error)) < 0 ||
-		(r = get_number(object, "pending", INT32_MAX, &pending, error)) < 0 ||
-		(r = get_text(object, "boot_id", &boot_id, error)) < 0)
-		return r;
-	manifest->pending = (unsigned int)pending & (REFRESH_INITRAMFS | REFRESH_BOOT_LOADER);
-	snprintf(manifest->boot_id, sizeof(manifest->boot_id), "%s", boot_id ? boot_id : "");
-	manifest->record = json_object_get(object);
-	return 0;
-}
-
-static void put_object(struct json_object **object)
-{
-	json_object_put(*object);
 }
 
 int manifest_parse(const char *text, struct manifest *ret, struct error *error)
 {
-	cleanup(put_object) struct json_object *object = json_tokener_parse(text);
 	cleanup(manifest_done) struct manifest manifest = {0};
-	int r;
+	int r = record_parse(&manifest_record, text, &manifest, error);
 
-	if (!json_object_is_type(object, json_type_object))
-		return error_set(error, -EBADMSG, "it is no JSON object");
-	r = fields_parse(object, &manifest, error);
+	if (r == 0)
+		r = check_paths(&manifest, error);
 	if (r < 0)
 		return r;
+	/* null, for no file, is not the same as no field */
+	for (size_t i = 0; i < manifest.count; i++)
+		manifest.edits[i].has_previous =
+			json_object_object_get_ex(manifest.edits[i].record, "previous", NULL);
+	manifest.pending &= REFRESH_INITRAMFS | REFRESH_BOOT_LOADER;
 	*ret = manifest;
 	manifest = (struct manifest){0};
 	return 0;
@@ -210,9 +143,8 @@ int manifest_parse(const char *text, struct manifest *ret, struct error *error)
 
 int manifest_read(const struct root *root, struct manifest *ret, struct error *error)
 {
-	struct file_read_options options = {.max = MAX_BYTES, .require_owner = true};
 	auto_free char *text = NULL;
-	int r = file_read(root, MANIFEST_PATH, &options, &text, NULL, error);
+	int r = record_read_file(root, MANIFEST_PATH, MAX_BYTES, &text, error);
 
 	if (r == -ENOENT) {
 		*ret = (struct manifest){0};
@@ -224,56 +156,9 @@ int manifest_read(const struct root *root, struct manifest *ret, struct error *e
 	return r < 0 ? error_wrap(error, r, "read /" MANIFEST_PATH) : 0;
 }
 
-/* A copy of what was read, so that unknown fields come along. */
-static struct json_object *record_copy(struct json_object *record)
-{
-	struct json_object *copy = NULL;
-
-	if (record && json_object_deep_copy(record, &copy, NULL) == 0)
-		return copy;
-	return json_object_new_object();
-}
-
-static void add_text(struct json_object *object, const char *key, const char *text)
-{
-	json_object_object_add(object, key, text ? json_object_new_string(text) : NULL);
-}
-
-static struct json_object *edit_format(const struct manifest_edit *edit)
-{
-	struct json_object *object = record_copy(edit->record);
-
-	add_text(object, "path", edit->path);
-	json_object_object_add(object, "mode", json_object_new_int64(edit->mode));
-	add_text(object, "original", edit->original);
-	add_text(object, "written", edit->written);
-	if (edit->has_previous)
-		add_text(object, "previous", edit->previous);
-	else
-		json_object_object_del(object, "previous");
-	return object;
-}
-
 int manifest_format(const struct manifest *manifest, char **ret_text, struct error *error)
 {
-	cleanup(put_object) struct json_object *object = record_copy(manifest->record);
-	struct json_object *edits = json_object_new_array();
-	struct json_object *folders = json_object_new_array();
-	const char *text;
-
-	for (size_t i = 0; i < manifest->count; i++)
-		json_object_array_add(edits, edit_format(&manifest->edits[i]));
-	for (size_t i = 0; i < manifest->folders.count; i++)
-		json_object_array_add(folders, json_object_new_string(manifest->folders.names[i]));
-	json_object_object_add(object, "schema", json_object_new_int64(MANIFEST_SCHEMA));
-	json_object_object_add(object, "edits", edits);
-	json_object_object_add(object, "folders", folders);
-	json_object_object_add(object, "pending", json_object_new_int64(manifest->pending));
-	add_text(object, "boot_id", manifest->boot_id);
-	text = json_object_to_json_string_ext(
-		object, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE);
-	*ret_text = text ? strdup(text) : NULL;
-	return *ret_text ? 0 : error_set_errno(error, -ENOMEM, "write the manifest");
+	return record_write(&manifest_record, manifest, ret_text, error);
 }
 
 /* ---- what is the original */

@@ -48,7 +48,7 @@ int manifest_read(const struct root *root, struct manifest *ret, struct error *e
 int manifest_parse(const char *text, struct manifest *ret, struct error *error);
 void manifest_done(struct manifest *manifest);
 
-/* The text of the file, malloced. 0 or -ENOMEM. */
+/* The text of the file, malloced. 0, -ENOMEM, or -ERANGE for what could not be read again. */
 int manifest_format(const struct manifest *manifest, char **ret_text, struct error *error);
 
 /* True when it says nothing: then there need be no file. */

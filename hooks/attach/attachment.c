@@ -7,6 +7,7 @@
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/base/list.h"
 #include "kmod-helper/base/parse.h"
+#include "kmod-helper/record/record.h"
 #include "snippet.h"
 #include <errno.h>
 #include <json-c/json.h>
@@ -16,7 +17,6 @@
 #include <string.h>
 
 #define FILE_MAX (1u << 20)
-#define LIST_MAX 4096 /* keys or functions of one record */
 
 void attachment_key_done(struct attachment_key *key)
 {
@@ -101,192 +101,104 @@ int attachment_check_function(const struct attachment *attachment,
 		known->device_id, known->subsystem_vendor_id, known->subsystem_device_id);
 }
 
-/* ---- reading */
+/* ---- as JSON */
 
-static int bad(const char *key, struct error *error)
-{
-	return error_set(error, -EBADMSG, "'%s' is missing or wrong", key);
-}
+static const struct record_field key_fields[] = {
+	{"key", RECORD_TEXT, RECORD_MEMBER(struct attachment_key, name), .required = true},
+	{"before", RECORD_STRING, RECORD_MEMBER(struct attachment_key, before), .required = true},
+	{"after", RECORD_STRING, RECORD_MEMBER(struct attachment_key, after), .required = true},
+};
+static const struct record_format key_format = {RECORD_FIELDS(key_fields),
+	.size = sizeof(struct attachment_key), .record = offsetof(struct attachment_key, record)};
 
-static int get_number(struct json_object *object, const char *key, int64_t maximum, int64_t *ret,
-	struct error *error)
-{
-	struct json_object *value = NULL;
-
-	if (!json_object_object_get_ex(object, key, &value) ||
-		!json_object_is_type(value, json_type_int) || json_object_get_int64(value) < 0 ||
-		json_object_get_int64(value) > maximum)
-		return bad(key, error);
-	*ret = json_object_get_int64(value);
-	return 0;
-}
-
-/* The text, or NULL where null stands; never with a NUL or a line's end in it. */
-static int get_text(
-	struct json_object *object, const char *key, const char **ret, struct error *error)
-{
-	struct json_object *value = NULL;
-	const char *text;
-
-	if (!json_object_object_get_ex(object, key, &value))
-		return bad(key, error);
-	*ret = NULL;
-	if (!value)
-		return 0;
-	if (!json_object_is_type(value, json_type_string))
-		return bad(key, error);
-	text = json_object_get_string(value);
-	if (strlen(text) != (size_t)json_object_get_string_len(value) || strchr(text, '\n'))
-		return bad(key, error);
-	*ret = text;
-	return 0;
-}
-
-static int get_array(
-	struct json_object *object, const char *key, struct json_object **ret, struct error *error)
-{
-	if (!json_object_object_get_ex(object, key, ret) ||
-		!json_object_is_type(*ret, json_type_array) ||
-		json_object_array_length(*ret) > LIST_MAX)
-		return bad(key, error);
-	return 0;
-}
-
-static int parse_key(struct json_object *object, struct attachment *attachment, struct error *error)
-{
-	const char *name = NULL, *before = NULL, *after = NULL;
-	struct attachment_key *key;
-	int r = get_text(object, "key", &name, error);
-
-	if (r == 0 && (!name || !*name || strlen(name) >= sizeof(key->name) || name[0] == '-'))
-		r = bad("key", error);
-	if (r == 0)
-		r = get_text(object, "before", &before, error);
-	if (r == 0)
-		r = get_text(object, "after", &after, error);
-	if (r < 0)
-		return r;
-	if (attachment_find_key(attachment, name))
-		return bad("keys", error);
-	key = attachment_add_key(attachment, name);
-	if (!key || text_replace(&key->before, before) < 0 || text_replace(&key->after, after) < 0)
-		return -ENOMEM;
-	key->record = json_object_get(object);
-	return 0;
-}
-
-static int parse_id(struct json_object *object, const char *key, uint16_t *ret, struct error *error)
-{
-	unsigned long long number;
-	const char *text = NULL;
-	int r = get_text(object, key, &text, error);
-
-	if (r < 0)
-		return r;
-	if (!text || strlen(text) != 4 || parse_unsigned(text, 16, UINT16_MAX, &number) < 0)
-		return bad(key, error);
-	*ret = (uint16_t)number;
-	return 0;
-}
-
-static int parse_address(
-	struct json_object *object, struct attachment_function *function, struct error *error)
-{
-	const char *text = NULL;
-	int r = get_text(object, "address", &text, error);
-
-	if (r < 0)
-		return r;
-	if (!text || pci_device_parse(text, function->address, sizeof(function->address)) < 0 ||
-		strcmp(text, function->address) != 0 || !strchr(text, '.'))
-		return bad("address", error);
-	return 0;
-}
-
-static int parse_function(
-	struct json_object *object, struct attachment *attachment, struct error *error)
-{
-	struct attachment_function function = {0};
-	struct attachment_function *place;
-	int r = parse_address(object, &function, error);
-
-	if (r == 0)
-		r = parse_id(object, "vendor_id", &function.vendor_id, error);
-	if (r == 0)
-		r = parse_id(object, "device_id", &function.device_id, error);
-	if (r == 0)
-		r = parse_id(object, "subsystem_vendor_id", &function.subsystem_vendor_id, error);
-	if (r == 0)
-		r = parse_id(object, "subsystem_device_id", &function.subsystem_device_id, error);
-	if (r < 0)
-		return r;
-	if (attachment_find_function(attachment, function.address))
-		return bad("functions", error);
-	place = attachment_add_function(attachment);
-	if (!place)
-		return -ENOMEM;
-	*place = function;
-	place->record = json_object_get(object);
-	return 0;
-}
-
-static int parse_list(struct json_object *object, const char *key, struct attachment *attachment,
-	int (*parse)(struct json_object *, struct attachment *, struct error *),
-	struct error *error)
-{
-	struct json_object *list = NULL;
-	int r = get_array(object, key, &list, error);
-
-	for (size_t i = 0; r == 0 && i < json_object_array_length(list); i++) {
-		struct json_object *item = json_object_array_get_idx(list, i);
-
-		r = json_object_is_type(item, json_type_object) ? parse(item, attachment, error)
-								: bad(key, error);
+#define ID(member)                                                                                 \
+	{                                                                                          \
+#member, RECORD_HEX, RECORD_MEMBER(struct attachment_function, member)             \
 	}
-	return r == -ENOMEM ? error_set_errno(error, r, "read it") : r;
+
+static const struct record_field function_fields[] = {
+	{"address", RECORD_TEXT, RECORD_MEMBER(struct attachment_function, address),
+		.required = true},
+	ID(vendor_id),
+	ID(device_id),
+	ID(subsystem_vendor_id),
+	ID(subsystem_device_id),
+};
+static const struct record_format function_format = {RECORD_FIELDS(function_fields),
+	.size = sizeof(struct attachment_function),
+	.record = offsetof(struct attachment_function, record)};
+
+static const struct record_field attachment_fields[] = {
+	{"vmid", RECORD_NUMBER, RECORD_MEMBER(struct attachment, vmid), .maximum = VMID_MAX},
+	{"since", RECORD_TEXT, RECORD_MEMBER(struct attachment, since), .required = true},
+	{"keys", RECORD_LIST, RECORD_MEMBER(struct attachment, keys),
+		.count = offsetof(struct attachment, key_count), .format = &key_format},
+	{"functions", RECORD_LIST, RECORD_MEMBER(struct attachment, functions),
+		.count = offsetof(struct attachment, function_count), .format = &function_format},
+};
+static const struct record_format attachment_record = {RECORD_FIELDS(attachment_fields),
+	.size = sizeof(struct attachment), .record = offsetof(struct attachment, record),
+	.schema = ATTACHMENT_SCHEMA};
+
+static bool is_line(const char *text)
+{
+	return !text || !strchr(text, '\n');
 }
 
-static int parse_fields(
-	struct json_object *object, struct attachment *attachment, struct error *error)
+/* They become arguments of qm: each one line, and no option. */
+static int check_keys(const struct attachment *attachment, struct error *error)
 {
-	const char *since = NULL;
-	int64_t number;
-	int r = get_number(object, "schema", INT32_MAX, &number, error);
+	for (size_t i = 0; i < attachment->key_count; i++) {
+		const struct attachment_key *key = &attachment->keys[i];
 
-	if (r == 0 && number > ATTACHMENT_SCHEMA)
-		return error_set(error, -EPROTONOSUPPORT,
-			"it was written by a newer gpu-ferry (schema %lld, this one knows %d)",
-			(long long)number, ATTACHMENT_SCHEMA);
-	if (r == 0 && number < 1)
-		r = bad("schema", error);
-	if (r == 0)
-		r = get_number(object, "vmid", VMID_MAX, &number, error);
-	if (r == 0)
-		r = get_text(object, "since", &since, error);
-	if (r == 0 && (!since || strlen(since) >= sizeof(attachment->since)))
-		r = bad("since", error);
-	if (r < 0)
-		return r;
-	attachment->vmid = (unsigned int)number;
-	snprintf(attachment->since, sizeof(attachment->since), "%s", since ? since : "");
-	r = parse_list(object, "keys", attachment, parse_key, error);
-	return r < 0 ? r : parse_list(object, "functions", attachment, parse_function, error);
+		if (!key->name[0] || key->name[0] == '-' || !is_line(key->name))
+			return error_set(error, -EBADMSG, "'%s' is no key", key->name);
+		if (!is_line(key->before) || !is_line(key->after))
+			return error_set(
+				error, -EBADMSG, "the key '%s' has more than a line", key->name);
+		if (attachment_find_key(attachment, key->name) != key)
+			return error_set(error, -EBADMSG, "the key '%s' is there twice", key->name);
+	}
+	return 0;
+}
+
+static int check_functions(const struct attachment *attachment, struct error *error)
+{
+	for (size_t i = 0; i < attachment->function_count; i++) {
+		const struct attachment_function *function = &attachment->functions[i];
+		char device[PCI_ADDRESS_SIZE];
+
+		if (pci_device_parse(function->address, device, sizeof(device)) < 0 ||
+			strcmp(device, function->address) != 0 || !strchr(device, '.'))
+			return error_set(error, -EBADMSG, "'%s' is no address of a PCI function",
+				function->address);
+		if (attachment_find_function(attachment, function->address) != function)
+			return error_set(error, -EBADMSG, "%s is there twice", function->address);
+	}
+	return 0;
 }
 
 int attachment_parse(const char *text, struct attachment *ret, struct error *error)
 {
 	cleanup(attachment_done) struct attachment attachment = {0};
-	int r;
+	int r = record_parse(&attachment_record, text, &attachment, error);
 
-	attachment.record = json_tokener_parse(text);
-	if (!json_object_is_type(attachment.record, json_type_object))
-		return error_set(error, -EBADMSG, "it is no JSON object");
-	r = parse_fields(attachment.record, &attachment, error);
+	if (r == 0 && !is_line(attachment.since))
+		r = error_set(error, -EBADMSG, "the field 'since' has more than a line");
+	if (r == 0)
+		r = check_keys(&attachment, error);
+	if (r == 0)
+		r = check_functions(&attachment, error);
 	if (r < 0)
 		return r;
 	*ret = attachment;
 	attachment = (struct attachment){0};
 	return 0;
+}
+
+int attachment_format(const struct attachment *attachment, char **ret_text, struct error *error)
+{
+	return record_write(&attachment_record, attachment, ret_text, error);
 }
 
 /* ---- files */
@@ -302,7 +214,6 @@ void attachment_path(unsigned int vmid, char *path, size_t size)
 int attachment_read(
 	const struct root *root, unsigned int vmid, struct attachment *ret, struct error *error)
 {
-	const struct file_read_options options = {.max = FILE_MAX, .require_owner = true};
 	cleanup(attachment_done) struct attachment attachment = {0};
 	auto_free char *text = NULL;
 	struct error why = {0};
@@ -310,7 +221,7 @@ int attachment_read(
 	int r;
 
 	attachment_path(vmid, path, sizeof(path));
-	r = file_read(root, path, &options, &text, NULL, &why);
+	r = record_read_file(root, path, FILE_MAX, &text, &why);
 	if (r == -ENOENT)
 		return r;
 	if (r < 0)

@@ -71,9 +71,10 @@ const char *attachment_chained(const struct attachment *attachment);
 int attachment_check_function(const struct attachment *attachment,
 	const struct pci_function *function, struct error *error);
 
-/* Text of a record to struct. 0, -EPROTONOSUPPORT for a newer schema, -EBADMSG for what is no
- * record, or -ENOMEM. */
+/* Text of a record to struct and back. 0, -EPROTONOSUPPORT for a newer schema, -EBADMSG for what is
+ * no record, -ENOMEM, or -ERANGE for what could not be read again. The text is malloced. */
 int attachment_parse(const char *text, struct attachment *ret, struct error *error);
+int attachment_format(const struct attachment *attachment, char **ret_text, struct error *error);
 
 /* -ENOENT when there is none (@error unset then), -EPERM when the file is not root's alone,
  * attachment_parse's errors, or -errno of the reading. */

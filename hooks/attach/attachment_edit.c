@@ -10,7 +10,6 @@
 #include "kmod-helper/loan/lock.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <json-c/json.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -72,86 +71,6 @@ int attachment_set_function(struct attachment *attachment, const struct pci_func
 	place->device_id = function->device_id;
 	place->subsystem_vendor_id = function->subsystem_vendor_id;
 	place->subsystem_device_id = function->subsystem_device_id;
-	return 0;
-}
-
-/* ---- writing */
-
-/* A copy of what was read, so that the fields we do not know go back into the file. */
-static struct json_object *copy_record(struct json_object *record)
-{
-	struct json_object *copy = NULL;
-
-	if (!record || json_object_deep_copy(record, &copy, NULL) < 0)
-		copy = json_object_new_object();
-	return copy;
-}
-
-static void put_text(struct json_object *object, const char *key, const char *text)
-{
-	json_object_object_add(object, key, text ? json_object_new_string(text) : NULL);
-}
-
-static void put_id(struct json_object *object, const char *key, uint16_t id)
-{
-	char text[8];
-
-	snprintf(text, sizeof(text), "%04x", id);
-	put_text(object, key, text);
-}
-
-static struct json_object *format_key(const struct attachment_key *key)
-{
-	struct json_object *object = copy_record(key->record);
-
-	put_text(object, "key", key->name);
-	put_text(object, "before", key->before);
-	put_text(object, "after", key->after);
-	return object;
-}
-
-static struct json_object *format_function(const struct attachment_function *function)
-{
-	struct json_object *object = copy_record(function->record);
-
-	put_text(object, "address", function->address);
-	put_id(object, "vendor_id", function->vendor_id);
-	put_id(object, "device_id", function->device_id);
-	put_id(object, "subsystem_vendor_id", function->subsystem_vendor_id);
-	put_id(object, "subsystem_device_id", function->subsystem_device_id);
-	return object;
-}
-
-static struct json_object *format_all(const struct attachment *attachment)
-{
-	struct json_object *object = copy_record(attachment->record);
-	struct json_object *keys = json_object_new_array();
-	struct json_object *functions = json_object_new_array();
-
-	json_object_object_add(object, "schema", json_object_new_int64(ATTACHMENT_SCHEMA));
-	json_object_object_add(object, "vmid", json_object_new_int64(attachment->vmid));
-	put_text(object, "since", attachment->since);
-	for (size_t i = 0; i < attachment->key_count; i++)
-		json_object_array_add(keys, format_key(&attachment->keys[i]));
-	for (size_t i = 0; i < attachment->function_count; i++)
-		json_object_array_add(functions, format_function(&attachment->functions[i]));
-	json_object_object_add(object, "keys", keys);
-	json_object_object_add(object, "functions", functions);
-	return object;
-}
-
-int attachment_format(const struct attachment *attachment, char **ret_text, struct error *error)
-{
-	struct json_object *object = format_all(attachment);
-	const char *text = json_object_to_json_string_ext(object, JSON_C_TO_STRING_PRETTY);
-	char *copy = NULL;
-
-	if (text && asprintf(&copy, "%s\n", text) < 0)
-		copy = NULL;
-	json_object_put(object);
-	if (!copy)
-		return error_set_errno(error, -ENOMEM, "write down what is attached");
-	*ret_text = copy;
 	return 0;
 }
 

@@ -18,9 +18,6 @@ void attachment_drop_key(struct attachment *attachment, const char *name);
 /* Remembers the function as it is now, in place of what was remembered. 0 or -ENOMEM. */
 int attachment_set_function(struct attachment *attachment, const struct pci_function *function);
 
-/* The text of a record, malloced. 0 or -ENOMEM. */
-int attachment_format(const struct attachment *attachment, char **ret_text, struct error *error);
-
 /* Serialises attach and detach of one VM, or of the listing (ATTACHMENT_STORAGE): a descriptor to
  * close, -EBUSY, or -errno. With a dry run none is needed: then a descriptor of no lock. */
 int attachment_lock(struct context *context, unsigned int vmid, struct error *error);

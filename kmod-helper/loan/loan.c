@@ -8,6 +8,7 @@
 #include "kmod-helper/base/list.h"
 #include "kmod-helper/base/parse.h"
 #include "kmod-helper/base/process.h"
+#include "kmod-helper/record/record.h"
 #include <errno.h>
 #include <json-c/json.h>
 #include <limits.h>
@@ -17,17 +18,6 @@
 #include <time.h>
 
 #define LOAN_FILE_MAX (1u << 20)
-
-static const char *const state_names[] = {"taking", "lent", "returning", "owed", "overdue"};
-static const char *const use_names[] = {"taken", "alternative", "borrowed", "static"};
-static const char *const step_names[] = {"planned", "started", "done", "stuck"};
-
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-
-const char *loan_state_name(enum loan_state state)
-{
-	return state_names[state];
-}
 
 void loan_init(struct loan *loan, const struct loan_owner *owner)
 {
@@ -203,350 +193,147 @@ static void owner_path(const struct loan_owner *owner, char *buffer, size_t size
 		snprintf(buffer, size, LOAN_FOLDER "/hand-%ld.json", owner->iommu_group);
 }
 
-/* ---- reading: every getter leaves @error set and returns negative on a field of the wrong kind */
+/* ---- as JSON */
 
-static int get_text(
-	struct json_object *object, const char *key, char *ret, size_t size, struct error *error)
+static const char *const kind_names[] = {"vm", "hand"};
+static const char *const state_names[] = {"taking", "lent", "returning", "owed", "overdue"};
+static const char *const use_names[] = {"taken", "alternative", "borrowed", "static"};
+static const char *const step_names[] = {"planned", "started", "done", "stuck"};
+
+static bool owner_is_vm(const void *owner)
 {
-	struct json_object *value = json_object_object_get(object, key);
-	const char *text = value ? json_object_get_string(value) : "";
-
-	if (value && !json_object_is_type(value, json_type_string))
-		return error_set(error, -EBADMSG, "the field '%s' is no text", key);
-	if (strlen(text) >= size)
-		return error_set(error, -EBADMSG, "the field '%s' is too long", key);
-	strcpy(ret, text);
-	return 0;
+	return ((const struct loan_owner *)owner)->kind == LOAN_OWNER_VM;
 }
 
-static int get_number(struct json_object *object, const char *key, int64_t minimum, int64_t maximum,
-	int64_t *ret, struct error *error)
+static bool owner_is_hand(const void *owner)
 {
-	struct json_object *value = json_object_object_get(object, key);
-	int64_t number = json_object_get_int64(value);
-
-	if (!json_object_is_type(value, json_type_int) || number < minimum || number > maximum)
-		return error_set(error, -EBADMSG, "the field '%s' is no number in its range", key);
-	*ret = number;
-	return 0;
+	return !owner_is_vm(owner);
 }
 
-static int get_choice(struct json_object *object, const char *key, const char *const *names,
-	size_t count, unsigned int *ret, struct error *error)
+static bool loan_has_child(const void *loan)
 {
-	char text[32];
-	int r = get_text(object, key, text, sizeof(text), error);
+	return ((const struct loan *)loan)->child != 0;
+}
 
-	for (unsigned int i = 0; r == 0 && i < count; i++) {
-		if (strcmp(text, names[i]) == 0) {
-			*ret = i;
-			return 0;
-		}
+static bool step_has_child(const void *step)
+{
+	return ((const struct step *)step)->child != 0;
+}
+
+#define TEXT(type, member)                                                                         \
+	{                                                                                          \
+#member, RECORD_TEXT, RECORD_MEMBER(type, member)                                  \
 	}
-	return r < 0 ? r : error_set(error, -EBADMSG, "the field '%s' is unknown: '%s'", key, text);
-}
-
-static int get_array(
-	struct json_object *object, const char *key, struct json_object **ret, struct error *error)
-{
-	struct json_object *value = json_object_object_get(object, key);
-
-	if (!json_object_is_type(value, json_type_array))
-		return error_set(error, -EBADMSG, "the field '%s' is no list", key);
-	*ret = value;
-	return 0;
-}
-
-static int parse_owner(struct json_object *object, struct loan_owner *ret, struct error *error)
-{
-	static const char *const kinds[] = {"vm", "hand"};
-	struct json_object *owner = json_object_object_get(object, "owner");
-	unsigned int kind = 0;
-	int64_t number;
-	int r;
-
-	if (!json_object_is_type(owner, json_type_object))
-		return error_set(error, -EBADMSG, "the field 'owner' is missing");
-	r = get_choice(owner, "kind", kinds, COUNT(kinds), &kind, error);
-	if (r < 0)
-		return r;
-	ret->kind = (enum loan_owner_kind)kind;
-	r = get_number(owner, ret->kind == LOAN_OWNER_VM ? "vmid" : "iommu_group", 0, INT32_MAX,
-		&number, error);
-	if (r < 0)
-		return r;
-	if (ret->kind == LOAN_OWNER_VM)
-		ret->vmid = (unsigned int)number;
-	else
-		ret->iommu_group = (long)number;
-	return 0;
-}
-
-static int parse_function(
-	struct json_object *object, struct loan_function *ret, struct error *error)
-{
-	char device[PCI_ADDRESS_SIZE];
-	unsigned int use = 0;
-	int64_t group = 0;
-	int r;
-
-	*ret = (struct loan_function){0};
-	if (!json_object_is_type(object, json_type_object))
-		return error_set(error, -EBADMSG, "a function is no object");
-	if ((r = get_text(object, "address", ret->address, sizeof(ret->address), error)) < 0 ||
-		(r = get_text(object, "home_driver", ret->home_driver, sizeof(ret->home_driver),
-			 error)) < 0 ||
-		(r = get_text(object, "home_module", ret->home_module, sizeof(ret->home_module),
-			 error)) < 0 ||
-		(r = get_text(object, "driver_override", ret->driver_override,
-			 sizeof(ret->driver_override), error)) < 0 ||
-		(r = get_text(object, "target", ret->target, sizeof(ret->target), error)) < 0 ||
-		(r = get_text(object, "nodes", ret->nodes, sizeof(ret->nodes), error)) < 0 ||
-		(r = get_number(object, "iommu_group", PCI_NO_GROUP, INT32_MAX, &group, error)) <
-			0 ||
-		(r = get_choice(object, "use", use_names, COUNT(use_names), &use, error)) < 0)
-		return r;
-	if (pci_device_parse(ret->address, device, sizeof(device)) < 0 ||
-		strcmp(device, ret->address) != 0)
-		return error_set(error, -EBADMSG, "'%s' is no PCI address", ret->address);
-	ret->iommu_group = (long)group;
-	ret->use = (enum loan_use)use;
-	ret->record = json_object_get(object);
-	return 0;
-}
-
-/* null, or {"pid", "start_time"}: with the start time a pid names one process for ever. */
-static int parse_child(struct json_object *object, pid_t *ret_pid,
-	unsigned long long *ret_start_time, struct error *error)
-{
-	struct json_object *child = json_object_object_get(object, "child");
-	int64_t pid, start;
-	int r;
-
-	if (!child)
-		return 0;
-	r = get_number(child, "pid", 1, INT_MAX, &pid, error);
-	if (r == 0)
-		r = get_number(child, "start_time", 0, INT64_MAX, &start, error);
-	if (r == 0) {
-		*ret_pid = (pid_t)pid;
-		*ret_start_time = (unsigned long long)start;
+#define NUMBER(type, member, from, to)                                                             \
+	{                                                                                          \
+#member, RECORD_NUMBER, RECORD_MEMBER(type, member), .minimum = (from),            \
+								     .maximum = (to)               \
 	}
-	return r;
+#define CHOICE(type, member, array)                                                                \
+	{                                                                                          \
+#member, RECORD_CHOICE, RECORD_MEMBER(type, member), RECORD_NAMED(array)           \
+	}
+
+/* With the start time a pid names one process for ever. */
+#define CHILD_FIELDS(type)                                                                         \
+	{                                                                                          \
+		{"pid", RECORD_NUMBER, RECORD_MEMBER(type, child), .minimum = 1,                   \
+			.maximum = INT_MAX},                                                       \
+			{"start_time", RECORD_NUMBER, RECORD_MEMBER(type, child_start_time),       \
+				.maximum = INT64_MAX},                                             \
+	}
+
+static const struct record_field loan_child_fields[] = CHILD_FIELDS(struct loan);
+static const struct record_field step_child_fields[] = CHILD_FIELDS(struct step);
+static const struct record_format loan_child_format = {RECORD_FIELDS(loan_child_fields)};
+static const struct record_format step_child_format = {RECORD_FIELDS(step_child_fields)};
+
+static const struct record_field owner_fields[] = {
+	CHOICE(struct loan_owner, kind, kind_names),
+	{"vmid", RECORD_NUMBER, RECORD_MEMBER(struct loan_owner, vmid), .maximum = INT32_MAX,
+		.is_there = owner_is_vm},
+	{"iommu_group", RECORD_NUMBER, RECORD_MEMBER(struct loan_owner, iommu_group),
+		.maximum = INT32_MAX, .is_there = owner_is_hand},
+};
+static const struct record_format owner_format = {RECORD_FIELDS(owner_fields)};
+
+static const struct record_field function_fields[] = {
+	{"address", RECORD_TEXT, RECORD_MEMBER(struct loan_function, address), .required = true},
+	NUMBER(struct loan_function, iommu_group, PCI_NO_GROUP, INT32_MAX),
+	TEXT(struct loan_function, home_driver),
+	TEXT(struct loan_function, home_module),
+	TEXT(struct loan_function, driver_override),
+	TEXT(struct loan_function, target),
+	TEXT(struct loan_function, nodes),
+	CHOICE(struct loan_function, use, use_names),
+};
+static const struct record_format function_format = {RECORD_FIELDS(function_fields),
+	.size = sizeof(struct loan_function), .record = offsetof(struct loan_function, record)};
+
+static const struct record_field step_fields[] = {
+	TEXT(struct step, operation),
+	TEXT(struct step, subject),
+	TEXT(struct step, argument),
+	TEXT(struct step, original),
+	CHOICE(struct step, state, step_names),
+	{"child", RECORD_OBJECT, .format = &step_child_format, .is_there = step_has_child},
+};
+static const struct record_format step_format = {RECORD_FIELDS(step_fields),
+	.size = sizeof(struct step), .record = offsetof(struct step, record)};
+
+static const struct record_field loan_fields[] = {
+	{"owner", RECORD_OBJECT, RECORD_MEMBER(struct loan, owner), .required = true,
+		.format = &owner_format},
+	CHOICE(struct loan, state, state_names),
+	TEXT(struct loan, since),
+	NUMBER(struct loan, write_deadline_ms, 0, INT32_MAX),
+	NUMBER(struct loan, slow_write_deadline_ms, 0, INT32_MAX),
+	NUMBER(struct loan, return_wait_ms, 0, INT32_MAX),
+	{"child", RECORD_OBJECT, .format = &loan_child_format, .is_there = loan_has_child},
+	{"functions", RECORD_LIST, RECORD_MEMBER(struct loan, functions),
+		.count = offsetof(struct loan, function_count), .format = &function_format},
+	{"steps", RECORD_LIST, RECORD_MEMBER(struct loan, steps.items),
+		.count = offsetof(struct loan, steps.count), .format = &step_format},
+};
+static const struct record_format loan_record = {RECORD_FIELDS(loan_fields),
+	.size = sizeof(struct loan), .record = offsetof(struct loan, record),
+	.schema = LOAN_SCHEMA};
+
+const char *loan_state_name(enum loan_state state)
+{
+	return state_names[state];
 }
 
-static int parse_step(struct json_object *object, struct step *ret, struct error *error)
+static int check_addresses(const struct loan *loan, struct error *error)
 {
-	unsigned int state = 0;
-	int r;
+	for (size_t i = 0; i < loan->function_count; i++) {
+		const char *address = loan->functions[i].address;
+		char device[PCI_ADDRESS_SIZE];
 
-	*ret = (struct step){0};
-	if (!json_object_is_type(object, json_type_object))
-		return error_set(error, -EBADMSG, "a step is no object");
-	if ((r = get_text(object, "operation", ret->operation, sizeof(ret->operation), error)) <
-			0 ||
-		(r = get_text(object, "subject", ret->subject, sizeof(ret->subject), error)) < 0 ||
-		(r = get_text(object, "argument", ret->argument, sizeof(ret->argument), error)) <
-			0 ||
-		(r = get_text(object, "original", ret->original, sizeof(ret->original), error)) <
-			0 ||
-		(r = get_choice(object, "state", step_names, COUNT(step_names), &state, error)) <
-			0 ||
-		(r = parse_child(object, &ret->child, &ret->child_start_time, error)) < 0)
-		return r;
-	ret->state = (enum step_state)state;
-	ret->record = json_object_get(object);
+		if (pci_device_parse(address, device, sizeof(device)) < 0 ||
+			strcmp(device, address) != 0)
+			return error_set(error, -EBADMSG, "'%s' is no PCI address", address);
+	}
 	return 0;
-}
-
-static int parse_lists(struct json_object *object, struct loan *loan, struct error *error)
-{
-	struct json_object *list = NULL;
-	struct loan_function function;
-	struct step step;
-	int r = get_array(object, "functions", &list, error);
-
-	for (size_t i = 0; r == 0 && i < json_object_array_length(list); i++) {
-		r = parse_function(json_object_array_get_idx(list, i), &function, error);
-		if (r == 0)
-			r = loan_add_function(loan, &function);
-	}
-	if (r == 0)
-		r = get_array(object, "steps", &list, error);
-	for (size_t i = 0; r == 0 && i < json_object_array_length(list); i++) {
-		r = parse_step(json_object_array_get_idx(list, i), &step, error);
-		if (r == 0 && !steps_add(&loan->steps, &step))
-			r = -ENOMEM;
-	}
-	return r;
-}
-
-static int parse_fields(struct json_object *object, struct loan *loan, struct error *error)
-{
-	const struct {
-		const char *key;
-		unsigned int *value;
-	} deadlines[] = {
-		{"write_deadline_ms", &loan->write_deadline_ms},
-		{"slow_write_deadline_ms", &loan->slow_write_deadline_ms},
-		{"return_wait_ms", &loan->return_wait_ms},
-	};
-	unsigned int state = 0;
-	int64_t number;
-	int r = get_number(object, "schema", 1, INT32_MAX, &number, error);
-
-	if (r < 0)
-		return r;
-	if (number > LOAN_SCHEMA)
-		return error_set(error, -EPROTONOSUPPORT,
-			"it was written by a newer gpu-ferry (schema %lld, this one knows %d)",
-			(long long)number, LOAN_SCHEMA);
-	for (size_t i = 0; i < COUNT(deadlines); i++) {
-		r = get_number(object, deadlines[i].key, 0, INT32_MAX, &number, error);
-		if (r < 0)
-			return r;
-		*deadlines[i].value = (unsigned int)number;
-	}
-	if ((r = parse_owner(object, &loan->owner, error)) < 0 ||
-		(r = get_choice(object, "state", state_names, COUNT(state_names), &state, error)) <
-			0 ||
-		(r = get_text(object, "since", loan->since, sizeof(loan->since), error)) < 0 ||
-		(r = parse_child(object, &loan->child, &loan->child_start_time, error)) < 0)
-		return r;
-	loan->state = (enum loan_state)state;
-	return parse_lists(object, loan, error);
 }
 
 int loan_parse(const char *text, struct loan *ret, struct error *error)
 {
-	struct json_object *object = json_tokener_parse(text);
-	struct loan loan = {0};
-	int r;
+	cleanup(loan_done) struct loan loan = {0};
+	int r = record_parse(&loan_record, text, &loan, error);
 
-	if (!json_object_is_type(object, json_type_object)) {
-		json_object_put(object);
-		return error_set(error, -EBADMSG, "it is no JSON object");
-	}
-	loan.record = object;
-	r = parse_fields(object, &loan, error);
-	if (r < 0) {
-		loan_done(&loan);
+	if (r == 0)
+		r = check_addresses(&loan, error);
+	if (r < 0)
 		return r;
-	}
 	*ret = loan;
+	loan = (struct loan){0};
 	return 0;
-}
-
-/* ---- writing */
-
-static void put_text(struct json_object *object, const char *key, const char *text)
-{
-	json_object_object_add(object, key, json_object_new_string(text));
-}
-
-static void put_number(struct json_object *object, const char *key, int64_t number)
-{
-	json_object_object_add(object, key, json_object_new_int64(number));
-}
-
-/* A copy of what was read, so that the fields we do not know go back into the file. */
-static struct json_object *record_copy(struct json_object *record)
-{
-	struct json_object *copy = NULL;
-
-	if (!record || json_object_deep_copy(record, &copy, NULL) < 0)
-		copy = json_object_new_object();
-	return copy;
-}
-
-static struct json_object *format_owner(const struct loan_owner *owner)
-{
-	struct json_object *object = json_object_new_object();
-
-	put_text(object, "kind", owner->kind == LOAN_OWNER_VM ? "vm" : "hand");
-	if (owner->kind == LOAN_OWNER_VM)
-		put_number(object, "vmid", owner->vmid);
-	else
-		put_number(object, "iommu_group", owner->iommu_group);
-	return object;
-}
-
-static struct json_object *format_function(const struct loan_function *function)
-{
-	struct json_object *object = record_copy(function->record);
-
-	put_text(object, "address", function->address);
-	put_number(object, "iommu_group", function->iommu_group);
-	put_text(object, "home_driver", function->home_driver);
-	put_text(object, "home_module", function->home_module);
-	put_text(object, "driver_override", function->driver_override);
-	put_text(object, "target", function->target);
-	put_text(object, "nodes", function->nodes);
-	put_text(object, "use", use_names[function->use]);
-	return object;
-}
-
-static struct json_object *format_child(pid_t pid, unsigned long long start_time)
-{
-	struct json_object *object;
-
-	if (!pid)
-		return NULL;
-	object = json_object_new_object();
-	put_number(object, "pid", pid);
-	put_number(object, "start_time", (int64_t)start_time);
-	return object;
-}
-
-static struct json_object *format_step(const struct step *step)
-{
-	struct json_object *object = record_copy(step->record);
-
-	put_text(object, "operation", step->operation);
-	put_text(object, "subject", step->subject);
-	put_text(object, "argument", step->argument);
-	put_text(object, "original", step->original);
-	put_text(object, "state", step_names[step->state]);
-	json_object_object_add(object, "child", format_child(step->child, step->child_start_time));
-	return object;
-}
-
-static struct json_object *format_loan(const struct loan *loan)
-{
-	struct json_object *object = record_copy(loan->record);
-	struct json_object *functions = json_object_new_array();
-	struct json_object *steps = json_object_new_array();
-
-	put_number(object, "schema", LOAN_SCHEMA);
-	json_object_object_add(object, "owner", format_owner(&loan->owner));
-	put_text(object, "state", state_names[loan->state]);
-	put_text(object, "since", loan->since);
-	put_number(object, "write_deadline_ms", loan->write_deadline_ms);
-	put_number(object, "slow_write_deadline_ms", loan->slow_write_deadline_ms);
-	put_number(object, "return_wait_ms", loan->return_wait_ms);
-	json_object_object_add(object, "child", format_child(loan->child, loan->child_start_time));
-	for (size_t i = 0; i < loan->function_count; i++)
-		json_object_array_add(functions, format_function(&loan->functions[i]));
-	for (size_t i = 0; i < loan->steps.count; i++)
-		json_object_array_add(steps, format_step(&loan->steps.items[i]));
-	json_object_object_add(object, "functions", functions);
-	json_object_object_add(object, "steps", steps);
-	return object;
 }
 
 int loan_format(const struct loan *loan, char **ret_text, struct error *error)
 {
-	struct json_object *object = format_loan(loan);
-	const char *text = json_object_to_json_string_ext(object, JSON_C_TO_STRING_PRETTY);
-	char *copy = NULL;
-
-	if (text && asprintf(&copy, "%s\n", text) < 0)
-		copy = NULL;
-	json_object_put(object);
-	if (!copy)
-		return error_set_errno(error, -ENOMEM, "write down the loan");
-	*ret_text = copy;
-	return 0;
+	return record_write(&loan_record, loan, ret_text, error);
 }
 
 int loan_write(const struct root *root, const struct loan *loan, struct error *error)
@@ -662,10 +449,9 @@ static void mark_overdue(const struct root *root, const char *path, struct loan 
 static int read_file(
 	const struct root *root, const char *path, struct loan *ret, struct error *error)
 {
-	const struct file_read_options options = {.max = LOAN_FILE_MAX, .require_owner = true};
 	auto_free char *text = NULL;
 	char expected[PATH_MAX];
-	int r = file_read(root, path, &options, &text, NULL, error);
+	int r = record_read_file(root, path, LOAN_FILE_MAX, &text, error);
 
 	if (r < 0)
 		return r;
