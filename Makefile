@@ -88,8 +88,8 @@ SAY = $(if $(V),,@echo "  $(1)	$@";)
 objects = $(patsubst %.c,build/$(1)/%.o,$(2))
 
 .PHONY: all help install deb demo check check-programs check-unit check-unit-plain \
-	check-unit-sanitized check-cli check-fuzz check-host check-boot soak kill-sweep bench lint format \
-	packages clean FORCE
+	check-unit-sanitized check-cli check-fuzz check-host check-boot soak kill-sweep bench bench-growth \
+	lint format packages clean FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -217,8 +217,22 @@ soak: packages ## random starts, stops, kills, reboots for an hour (SECONDS=, or
 kill-sweep: packages ## the hook killed before each of its system calls (KILLS=, RELEASE=)
 	@tests/host/long $(RELEASE) kill-sweep $(KILLS)
 
-bench: ## the time of a handover as a ratio to the bare sysfs writes, on the test host
-	tests/bench/run
+ROUNDS ?= 20
+
+bench: packages build/bench/floor build/bench/crowd ## the time of a handover beside that of other tools, on the test hosts (ROUNDS=, RELEASE=)
+	@tests/bench/run $(ROUNDS) $(if $(filter command% environment%,$(origin RELEASE)),$(RELEASE),bookworm trixie)
+
+bench-growth: all build/bench/openat2.so ## what grows with the host: system calls and instructions over larger and larger trees
+	@tests/bench/growth
+
+build/bench/%.so: tests/bench/%.c
+	@mkdir -p $(@D)
+	$(call SAY,CC)$(COMPILE) -fPIC -shared -o $@ $< -ldl
+
+# they run in hosts of either release
+build/bench/%: tests/bench/%.c
+	@mkdir -p $(@D)
+	$(call SAY,CC)$(COMPILE) -fno-pie -no-pie -static -o $@ $<
 
 # --- looking after the source
 
