@@ -6,10 +6,8 @@
 
 #include "cluster.h"
 #include "conf/property.h"
-#include "conf/text.h"
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/base/list.h"
-#include "kmod-helper/base/parse.h"
 #include "section_config.h"
 #include <errno.h>
 #include <string.h>
@@ -35,6 +33,7 @@ static const struct property_format map_format = {
 
 struct mappings_parser {
 	struct mappings mappings;
+	struct mapping mapping; /* the section that is being read */
 	struct section_reader reader;
 };
 
@@ -58,6 +57,7 @@ void mappings_done(struct mappings *mappings)
 static void parser_done(struct mappings_parser *parser)
 {
 	mappings_done(&parser->mappings);
+	mapping_done(&parser->mapping);
 }
 
 static struct mapping *mapping_by_name(const struct mappings *mappings, const char *name)
@@ -95,9 +95,11 @@ static int add_map(struct mappings_parser *parser, struct mapping *mapping, cons
 	return r < 0 ? r : names_add(&mapping->maps, value);
 }
 
-static int set_key(
-	struct mappings_parser *parser, struct mapping *mapping, const char *key, const char *value)
+static int key_set(void *context, const char *key, char *value)
 {
+	struct mappings_parser *parser = context;
+	struct mapping *mapping = &parser->mapping;
+
 	if (strcmp(key, "map") == 0)
 		return add_map(parser, mapping, value);
 	if (strcmp(key, "mdev") == 0)
@@ -107,17 +109,6 @@ static int set_key(
 	if (strcmp(key, "description") == 0)
 		return 0;
 	return section_warn(&parser->reader, "'%s' is no setting of a mapping", key);
-}
-
-static int section_line(struct mappings_parser *parser, struct mapping *mapping, char *line)
-{
-	char *key;
-	char *value;
-
-	if (!section_line_split(line, &key, &value))
-		return section_warn(&parser->reader,
-			"'%s' is ignored, for only an empty line ends a section", line);
-	return set_key(parser, mapping, key, value);
 }
 
 /* One name, one place: a later section replaces an earlier one even when it is worth nothing. */
@@ -136,53 +127,33 @@ static int mapping_keep(struct mappings *mappings, struct mapping *mapping)
 	return 0;
 }
 
-static int section_read(struct mappings_parser *parser, const char *name)
+static int section_begin(void *context, const char *type, const char *id)
 {
-	bool skip = !pattern_matches(PATTERN_CONFIG_ID, name);
-	cleanup(mapping_done) struct mapping mapping = {.name = strdup(name)};
-	char *line;
-	int r = mapping.name ? 0 : -ENOMEM;
+	struct mappings_parser *parser = context;
 
-	if (skip && r == 0)
-		r = section_warn(
-			&parser->reader, "the section '%s' is ignored, for that is no name", name);
-	while (r == 0 && !section_line_ends(line = section_line_next(&parser->reader))) {
-		if (!skip)
-			r = section_line(parser, &mapping, line);
-	}
-	if (r < 0 || skip)
-		return r;
-	if (!mapping.maps.count)
-		r = section_warn(&parser->reader,
-			"the section '%s' is ignored, for it has no valid 'map'", name);
-	return r < 0 ? r : mapping_keep(&parser->mappings, &mapping);
+	(void)type;
+	parser->mapping.name = strdup(id);
+	return parser->mapping.name ? 0 : -ENOMEM;
 }
 
-/* ^(\S+)\s*$ */
-static bool is_header(const char *line)
+static int section_end(void *context)
 {
-	size_t length = strcspn(line, TEXT_WHITE);
+	struct mappings_parser *parser = context;
+	struct mapping *mapping = &parser->mapping;
+	int r = mapping->maps.count
+		? 0
+		: section_warn(&parser->reader,
+			  "the section '%s' is ignored, for it has no valid 'map'", mapping->name);
 
-	return length && text_is_blank(line + length);
+	return r < 0 ? r : mapping_keep(&parser->mappings, mapping);
 }
 
-static int sections_read(struct mappings_parser *parser)
-{
-	int r = 0;
-
-	while (r == 0 && parser->reader.rest) {
-		char *line = section_line_next(&parser->reader);
-
-		if (section_line_ends(line))
-			continue;
-		if (is_header(line))
-			r = section_read(parser, text_trim(line));
-		else
-			r = section_warn(
-				&parser->reader, "'%s' is ignored, for it is in no section", line);
-	}
-	return r;
-}
+static const struct section_handler handler = {
+	.pattern = PATTERN_CONFIG_ID,
+	.begin = section_begin,
+	.set = key_set,
+	.end = section_end,
+};
 
 int mappings_parse(const char *text, size_t length, struct mappings *ret, struct error *error)
 {
@@ -191,7 +162,7 @@ int mappings_parse(const char *text, size_t length, struct mappings *ret, struct
 
 	parser.reader = (struct section_reader){
 		.path = "/" PATH, .rest = copy, .warnings = &parser.mappings.warnings};
-	if (!copy || sections_read(&parser) < 0)
+	if (!copy || sections_read(&parser.reader, &handler, &parser) < 0)
 		return error_set_errno(error, -ENOMEM, "read /" PATH);
 	*ret = parser.mappings;
 	parser.mappings = (struct mappings){0};

@@ -4,6 +4,7 @@
 
 #include "section_config.h"
 
+#include "conf/property.h"
 #include "conf/text.h"
 #include "kmod-helper/base/parse.h"
 #include <stdarg.h>
@@ -22,7 +23,8 @@ int section_warn(struct section_reader *reader, const char *format, ...)
 	return names_add(reader->warnings, line);
 }
 
-char *section_line_next(struct section_reader *reader)
+/* The next line that is no comment. NULL at the end. */
+static char *line_next(struct section_reader *reader)
 {
 	char *line;
 
@@ -34,13 +36,14 @@ char *section_line_next(struct section_reader *reader)
 	return NULL;
 }
 
-bool section_line_ends(const char *line)
+/* What is false to Perl ends a section: nothing at all, and "0". White space does not. */
+static bool line_ends(const char *line)
 {
 	return !line || !line[0] || strcmp(line, "0") == 0;
 }
 
-/* ^\s+(\S+)(\s+(.*\S))?\s*$ */
-bool section_line_split(char *line, char **ret_key, char **ret_value)
+/* ^\s+(\S+)(\s+(.*\S))?\s*$, taken apart in place; *@ret_value is NULL when there is none. */
+static bool line_split(char *line, char **ret_key, char **ret_value)
 {
 	char *key, *value;
 
@@ -55,4 +58,71 @@ bool section_line_split(char *line, char **ret_key, char **ret_value)
 	*ret_key = key;
 	*ret_value = *value ? value : NULL;
 	return true;
+}
+
+/* ^(\S+)\s*$, or with a type ^(\S+):\s*(\S+)\s*$: its colon is the last one of the first word. */
+static bool header_split(char *line, bool has_type, const char **ret_type, const char **ret_id)
+{
+	size_t length = strcspn(line, TEXT_WHITE);
+	char *colon = has_type ? memrchr(line, ':', length) : NULL;
+	char *id = has_type && colon ? colon + 1 + strspn(colon + 1, TEXT_WHITE) : line;
+
+	if (has_type && (!colon || colon == line))
+		return false;
+	length = strcspn(id, TEXT_WHITE);
+	if (!length || !text_is_blank(id + length))
+		return false;
+	id[length] = '\0';
+	if (colon)
+		*colon = '\0';
+	*ret_type = has_type ? line : NULL;
+	*ret_id = id;
+	return true;
+}
+
+static int line_read(struct section_reader *reader, const struct section_handler *handler,
+	void *context, char *line)
+{
+	char *key, *value;
+
+	if (line_split(line, &key, &value))
+		return handler->set(context, key, value);
+	return section_warn(
+		reader, "'%.80s' is ignored, for only an empty line ends a section", line);
+}
+
+static int section_read(struct section_reader *reader, const struct section_handler *handler,
+	void *context, const char *type, const char *id)
+{
+	bool skip = !pattern_matches(handler->pattern, id);
+	char *line;
+	int r = skip
+		? section_warn(reader, "the section '%.80s' is ignored, for that is no name", id)
+		: handler->begin(context, type, id);
+
+	while (r == 0 && !line_ends(line = line_next(reader))) {
+		if (!skip)
+			r = line_read(reader, handler, context, line);
+	}
+	return r < 0 || skip ? r : handler->end(context);
+}
+
+int sections_read(
+	struct section_reader *reader, const struct section_handler *handler, void *context)
+{
+	int r = 0;
+
+	while (r == 0 && reader->rest) {
+		char *line = line_next(reader);
+		const char *type, *id;
+
+		if (line_ends(line))
+			continue;
+		if (header_split(line, handler->has_type, &type, &id))
+			r = section_read(reader, handler, context, type, id);
+		else
+			r = section_warn(
+				reader, "'%.80s' is ignored, for it is in no section", line);
+	}
+	return r;
 }

@@ -17,15 +17,19 @@ struct section_reader {
 	struct names *warnings;
 };
 
-/* The next line that is no comment. NULL at the end. */
-char *section_line_next(struct section_reader *reader);
+/* What the reader of one file does with a section; 0 or -ENOMEM each. */
+struct section_handler {
+	bool has_type;	     /* a header is "TYPE: ID"; else "ID" */
+	const char *pattern; /* of an ID; sections of another name are left out with a warning */
+	int (*begin)(void *context, const char *type, const char *id);
+	/* @value is NULL when there is none; it may be written into */
+	int (*set)(void *context, const char *key, char *value);
+	int (*end)(void *context);
+};
 
-/* What is false to Perl ends a section: nothing at all, and "0". White space does not. */
-bool section_line_ends(const char *line);
-
-/* Takes "  key value" apart, in place; *@ret_value is NULL when there is none. False when the line
- * is not indented, or blank: only an empty line ends a section. */
-bool section_line_split(char *line, char **ret_key, char **ret_value);
+/* Reads all sections. Lines that are wrong are left out with a warning. 0 or -ENOMEM. */
+int sections_read(
+	struct section_reader *reader, const struct section_handler *handler, void *context);
 
 /* Adds "PATH:LINE: …" to the warnings. 0 or -ENOMEM. */
 int section_warn(struct section_reader *reader, const char *format, ...)

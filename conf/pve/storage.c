@@ -6,7 +6,6 @@
 
 #include "cluster.h"
 #include "conf/property.h"
-#include "conf/text.h"
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/base/list.h"
 #include "kmod-helper/base/parse.h"
@@ -27,6 +26,7 @@
 
 struct storages_parser {
 	struct storages storages;
+	struct storage storage; /* the section that is being read */
 	struct section_reader reader;
 };
 
@@ -53,6 +53,7 @@ void storages_done(struct storages *storages)
 static void parser_done(struct storages_parser *parser)
 {
 	storages_done(&parser->storages);
+	storage_done(&parser->storage);
 }
 
 /* The folder that content-dirs ("iso=a,snippets=b") gives to snippets, if it does. */
@@ -70,9 +71,11 @@ static int set_folders(struct storage *storage, char *value)
 	return r;
 }
 
-static int set_key(
-	struct storages_parser *parser, struct storage *storage, const char *key, char *value)
+static int key_set(void *context, const char *key, char *value)
 {
+	struct storages_parser *parser = context;
+	struct storage *storage = &parser->storage;
+
 	if (strcmp(key, "disable") == 0) {
 		storage->disabled = !value || strcmp(boolean_normalise(value), "0") != 0;
 		return 0;
@@ -87,17 +90,6 @@ static int set_key(
 		return text_replace(&storage->nodes, value);
 	/* what else a storage has is not asked for here */
 	return strcmp(key, "content-dirs") == 0 ? set_folders(storage, value) : 0;
-}
-
-static int section_line(struct storages_parser *parser, struct storage *storage, char *line)
-{
-	char *key;
-	char *value;
-
-	if (!section_line_split(line, &key, &value))
-		return section_warn(&parser->reader,
-			"'%.80s' is ignored, for only an empty line ends a section", line);
-	return set_key(parser, storage, key, value);
 }
 
 static struct storage *find(const struct storages *storages, const char *id)
@@ -130,61 +122,29 @@ static int storage_keep(struct storages *storages, struct storage *storage)
 	return 0;
 }
 
-static int section_read(struct storages_parser *parser, const char *type, const char *id)
+static int section_begin(void *context, const char *type, const char *id)
 {
-	bool skip = !pattern_matches(STORAGE_ID, id);
-	cleanup(storage_done) struct storage storage = {.id = strdup(id), .type = strdup(type)};
-	char *line;
-	int r = storage.id && storage.type ? 0 : -ENOMEM;
+	struct storage *storage = &((struct storages_parser *)context)->storage;
 
-	if (skip && r == 0)
-		r = section_warn(&parser->reader,
-			"the section '%.80s' is ignored, for that is no storage's name", id);
-	while (r == 0 && !section_line_ends(line = section_line_next(&parser->reader))) {
-		if (!skip)
-			r = section_line(parser, &storage, line);
-	}
-	return r < 0 || skip ? r : storage_keep(&parser->storages, &storage);
+	storage->id = strdup(id);
+	storage->type = strdup(type);
+	return storage->id && storage->type ? 0 : -ENOMEM;
 }
 
-/* ^(\S+):\s*(\S+)\s*$ — the colon is the last one of the first word. */
-static bool header_split(char *line, char **ret_type, char **ret_id)
+static int section_end(void *context)
 {
-	size_t length = strcspn(line, TEXT_WHITE);
-	char *colon = memrchr(line, ':', length);
-	char *id;
+	struct storages_parser *parser = context;
 
-	if (!colon || colon == line)
-		return false;
-	id = colon + 1 + strspn(colon + 1, TEXT_WHITE);
-	length = strcspn(id, TEXT_WHITE);
-	if (!length || !text_is_blank(id + length))
-		return false;
-	*colon = '\0';
-	id[length] = '\0';
-	*ret_type = line;
-	*ret_id = id;
-	return true;
+	return storage_keep(&parser->storages, &parser->storage);
 }
 
-static int sections_read(struct storages_parser *parser)
-{
-	int r = 0;
-
-	while (r == 0 && parser->reader.rest) {
-		char *line = section_line_next(&parser->reader);
-		char *type, *id;
-
-		if (section_line_ends(line))
-			continue;
-		if (header_split(line, &type, &id))
-			r = section_read(parser, type, id);
-		else
-			r = section_warn(&parser->reader,
-				"'%.80s' is ignored, for it is in no section", line);
-	}
-	return r;
-}
+static const struct section_handler handler = {
+	.has_type = true,
+	.pattern = STORAGE_ID,
+	.begin = section_begin,
+	.set = key_set,
+	.end = section_end,
+};
 
 static bool local_is_reasonable(const struct storage *local)
 {
@@ -234,7 +194,8 @@ int storages_parse(const char *text, size_t length, struct storages *ret, struct
 
 	parser.reader = (struct section_reader){
 		.path = "/" PATH, .rest = copy, .warnings = &parser.storages.warnings};
-	if (!copy || sections_read(&parser) < 0 || defaults_fill(&parser.storages) < 0)
+	if (!copy || sections_read(&parser.reader, &handler, &parser) < 0 ||
+		defaults_fill(&parser.storages) < 0)
 		return error_set_errno(error, -ENOMEM, "read /" PATH);
 	*ret = parser.storages;
 	parser.storages = (struct storages){0};
