@@ -74,6 +74,9 @@ int doctor_gather(struct doctor *doctor, unsigned int vmid, struct error *error)
 		r = boot_command_line_read(
 			&context->kernel.root, &doctor->loader, &doctor->command_line, error);
 	if (r == 0)
+		r = obstacles_find(context, &doctor->host, &doctor->modprobe, &doctor->command_line,
+			&doctor->obstacles, error);
+	if (r == 0)
 		r = gather_settings(doctor, vmid, error);
 	if (r == 0)
 		gather_modules(doctor);
@@ -83,6 +86,7 @@ int doctor_gather(struct doctor *doctor, unsigned int vmid, struct error *error)
 void doctor_done(struct doctor *doctor)
 {
 	module_files_done(&doctor->modules);
+	obstacles_done(&doctor->obstacles);
 	boot_command_line_done(&doctor->command_line);
 	modprobe_files_done(&doctor->modprobe);
 	settings_done(&doctor->settings);

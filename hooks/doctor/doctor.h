@@ -6,6 +6,7 @@
 #include "conf/host/modprobe_files.h"
 #include "conf/settings.h"
 #include "hooks/base/context.h"
+#include "hooks/host/obstacles.h"
 #include "kmod-helper/device/pci.h"
 #include "kmod-helper/device/platform.h"
 #include "kmod-helper/kernel/module_files.h"
@@ -28,6 +29,7 @@ struct doctor {
 	struct modprobe_files modprobe;
 	struct boot_loader loader;
 	struct boot_command_line command_line;
+	struct obstacles obstacles; /* of these and of modprobe */
 	struct module_files
 		modules; /* the running kernel's; empty when there are none to be seen */
 	bool has_modules;
@@ -74,17 +76,14 @@ void fix_boot_argument(struct doctor *doctor, const char *argument);
  * says it in one line; else the line for an editor. @remark may be "". */
 void fix_setting(struct doctor *doctor, const char *name, const char *value, const char *remark);
 
-/* The modules that a host drives GPUs of @vendor with, one after the other: NULL begins and ends.
- */
-const char *display_module_next(unsigned int vendor, const char *after);
-
-/* The one of them that the running kernel has and no blacklist keeps away; NULL: none. */
-const char *display_module_find(const struct doctor *doctor, unsigned int vendor);
+/* The module that the host drives GPUs of @vendor with: the running kernel has it, and no blacklist
+ * keeps it away; NULL: none. */
+const char *display_module_find(const struct doctor *doctor, uint16_t vendor);
 
 /* One that another kernel has, whose release goes to @ret_release, and the running one lacks, as
  * dkms leaves it behind at an upgrade; NULL: none. */
 const char *display_module_left_behind(
-	const struct doctor *doctor, unsigned int vendor, char *ret_release, size_t size);
+	const struct doctor *doctor, uint16_t vendor, char *ret_release, size_t size);
 
 /* True when an ids= of modprobe.d or of the next boot's command line means the function. */
 bool is_taken_at_boot(const struct doctor *doctor, const struct pci_function *function);

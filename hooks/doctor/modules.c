@@ -5,19 +5,12 @@
 #include "doctor.h"
 
 #include "conf/host/kernel_arguments.h"
+#include "hooks/host/gpu_drivers.h"
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/base/parse.h"
 #include "kmod-helper/operation/binding.h"
 #include <errno.h>
 #include <string.h>
-
-/* Files that gpu-ferry itself writes, in /etc and in /run. */
-#define OWN_FILE "modprobe.d/gpu-ferry"
-
-static bool is_own(const struct modprobe_line *line)
-{
-	return strstr(line->path, OWN_FILE) != NULL;
-}
 
 /* Takes the line out, by hand; a file of a package is hidden by an empty one of the same name. */
 static void fix_line(struct doctor *doctor, const struct modprobe_line *line)
@@ -37,19 +30,39 @@ static void fix_line(struct doctor *doctor, const struct modprobe_line *line)
 			"touch /etc/modprobe.d/%s && update-initramfs -u -k all && reboot", name);
 }
 
-/* What setup moves out of the way when the host is to own its cards. */
-static void fix_by_setup(struct doctor *doctor)
+/* By setup, where it does it; else by hand. What only the running kernel was given is gone with the
+ * next boot. */
+static void fix_obstacle(struct doctor *doctor, const struct obstacle *obstacle)
 {
-	check_fix(&doctor->list, "gpu-ferry setup --mode share --apply && reboot");
+	const char *refresh = boot_loader_refresh_command(&doctor->loader);
+	int name_length = (int)strcspn(obstacle->text, "=");
+	char why[OBSTACLE_WHY_SIZE];
+
+	if (obstacle_setup_removes(obstacle, why, sizeof(why)) ||
+		(obstacle->is_ours && strncmp(obstacle->line->path, "etc/", 4) == 0))
+		check_fix(&doctor->list, "gpu-ferry setup --mode share --apply && reboot");
+	else if (obstacle->line)
+		fix_line(doctor, obstacle->line);
+	else if (obstacle->argument && obstacle->is_mixed && refresh)
+		check_fix(&doctor->list,
+			"editor /%s  # take %s out of %.*s= there, then: %s && reboot",
+			obstacle->argument->path, obstacle->module, name_length, obstacle->text,
+			refresh);
+	else
+		check_fix(&doctor->list, "reboot  # without %.*s on the kernel command line",
+			name_length, obstacle->text);
 }
 
-/* What only the running kernel was given is gone with the next boot. */
-static void fix_argument(struct doctor *doctor, const char *name)
+/* "/etc/modprobe.d/vfio.conf:1: ", or "kernel command line: " where it is in effect. */
+static void format_place(const struct obstacle *obstacle, char *buffer, size_t size)
 {
-	if (boot_command_line_find(&doctor->command_line, name))
-		fix_by_setup(doctor);
+	if (obstacle->line)
+		snprintf(buffer, size, "/%s:%u: ", obstacle->line->path, obstacle->line->line);
+	else if (obstacle->running)
+		snprintf(buffer, size, "kernel command line: ");
 	else
-		check_fix(&doctor->list, "reboot  # without %s on the kernel command line", name);
+		snprintf(buffer, size, "/%s:%u: ", obstacle->argument->path,
+			obstacle->argument->line);
 }
 
 /* ---- the vfio modules */
@@ -179,18 +192,8 @@ static size_t id_devices(
 /* One ids= and where it stands. */
 struct static_ids {
 	char where[512]; /* "/etc/modprobe.d/vfio.conf:1: options vfio-pci" */
-	const char *ids;
-	const struct modprobe_line *line; /* NULL: on the kernel command line */
-	const char *argument;		  /* there: its name */
+	const struct obstacle *obstacle;
 };
-
-static void fix_static_ids(struct doctor *doctor, const struct static_ids *ids)
-{
-	if (ids->line)
-		fix_by_setup(doctor);
-	else
-		fix_argument(doctor, ids->argument);
-}
 
 static void check_twins(struct doctor *doctor, const struct static_ids *ids, const char *text)
 {
@@ -202,29 +205,30 @@ static void check_twins(struct doctor *doctor, const struct static_ids *ids, con
 	check_add(&doctor->list, CHECK_WARN, "static_twins",
 		"%s ids=%.9s means%s alike: twins cannot be told apart by their id", ids->where,
 		text, devices);
-	fix_static_ids(doctor, ids);
+	fix_obstacle(doctor, ids->obstacle);
 }
 
 static void check_devices(struct doctor *doctor, const struct static_ids *ids, const char *devices)
 {
+	const char *text = ids->obstacle->ids;
+
 	if (!*devices) {
 		check_add(&doctor->list, CHECK_NOTICE, "static_ids",
-			"%s ids=%s means no device of this host", ids->where, ids->ids);
-	} else if (ids->line && is_own(ids->line)) {
+			"%s ids=%s means no device of this host", ids->where, text);
+	} else if (ids->obstacle->is_ours) {
 		check_add(&doctor->list, CHECK_INFO, "static_ids",
-			"%s ids=%s: dedicated to VMs by setup:%s", ids->where, ids->ids, devices);
+			"%s ids=%s: dedicated to VMs by setup:%s", ids->where, text, devices);
 	} else {
 		check_add(&doctor->list, CHECK_WARN, "static_ids",
 			"%s ids=%s takes at %s, so that the host never has them:%s", ids->where,
-			ids->ids, any_is_taken(doctor, ids->ids) ? "boot" : "the next boot",
-			devices);
-		fix_static_ids(doctor, ids);
+			text, any_is_taken(doctor, text) ? "boot" : "the next boot", devices);
+		fix_obstacle(doctor, ids->obstacle);
 	}
 }
 
 static void check_static_ids(struct doctor *doctor, const struct static_ids *ids)
 {
-	auto_free char *copy = strdup(ids->ids);
+	auto_free char *copy = strdup(ids->obstacle->ids);
 	char devices[512] = "";
 	struct device_id id;
 	char *save = NULL;
@@ -238,53 +242,31 @@ static void check_static_ids(struct doctor *doctor, const struct static_ids *ids
 			id_devices(doctor, &id, devices, sizeof(devices));
 	}
 	check_devices(doctor, ids, devices);
-	strcpy(copy, ids->ids);
+	strcpy(copy, ids->obstacle->ids);
 	for (char *text = strtok_r(copy, ",", &save); text; text = strtok_r(NULL, ",", &save))
 		check_twins(doctor, ids, text);
-}
-
-static void check_ids_lines(struct doctor *doctor)
-{
-	for (size_t i = 0; i < doctor->modprobe.count; i++) {
-		const struct modprobe_line *line = &doctor->modprobe.lines[i];
-		auto_free char *value = NULL;
-		struct static_ids ids = {.line = line};
-
-		if (line->kind != MODPROBE_OPTIONS || strcmp(line->module, "vfio_pci") != 0)
-			continue;
-		value = modprobe_option_value(line->arguments, "ids");
-		if (!value)
-			continue;
-		snprintf(ids.where, sizeof(ids.where), "/%s:%u: options vfio-pci", line->path,
-			line->line);
-		ids.ids = value;
-		check_static_ids(doctor, &ids);
-	}
-}
-
-static void check_ids_argument(struct doctor *doctor)
-{
-	struct static_ids ids = {
-		.where = "kernel command line: vfio-pci", .argument = "vfio-pci.ids"};
-	const struct boot_argument *configured =
-		boot_command_line_find(&doctor->command_line, "vfio-pci.ids");
-
-	ids.ids = kernel_arguments_get(&doctor->command_line.running, "vfio-pci.ids");
-	if (configured) {
-		ids.ids = kernel_argument_value(configured->text, "vfio-pci.ids");
-		snprintf(ids.where, sizeof(ids.where), "/%s:%u: vfio-pci", configured->path,
-			configured->line);
-	}
-	if (ids.ids && *ids.ids)
-		check_static_ids(doctor, &ids);
 }
 
 static void check_ids(struct doctor *doctor)
 {
 	size_t before = doctor->list.count;
 
-	check_ids_lines(doctor);
-	check_ids_argument(doctor);
+	for (size_t i = 0; i < doctor->obstacles.count; i++) {
+		struct static_ids ids = {.obstacle = &doctor->obstacles.items[i]};
+		const struct boot_argument *argument = ids.obstacle->argument;
+
+		if (ids.obstacle->kind != OBSTACLE_IDS || !*ids.obstacle->ids)
+			continue;
+		if (ids.obstacle->line)
+			snprintf(ids.where, sizeof(ids.where), "/%s:%u: options vfio-pci",
+				ids.obstacle->line->path, ids.obstacle->line->line);
+		else if (argument)
+			snprintf(ids.where, sizeof(ids.where), "/%s:%u: vfio-pci", argument->path,
+				argument->line);
+		else
+			snprintf(ids.where, sizeof(ids.where), "kernel command line: vfio-pci");
+		check_static_ids(doctor, &ids);
+	}
 	if (doctor->list.count == before)
 		check_add(&doctor->list, CHECK_PASS, "static_ids",
 			"no vfio-pci ids= takes a device at boot");
@@ -292,71 +274,17 @@ static void check_ids(struct doctor *doctor)
 
 bool is_taken_at_boot(const struct doctor *doctor, const struct pci_function *function)
 {
-	const struct boot_argument *configured =
-		boot_command_line_find(&doctor->command_line, "vfio-pci.ids");
+	for (size_t i = 0; i < doctor->obstacles.count; i++) {
+		const struct obstacle *obstacle = &doctor->obstacles.items[i];
 
-	for (size_t i = 0; i < doctor->modprobe.count; i++) {
-		const struct modprobe_line *line = &doctor->modprobe.lines[i];
-		auto_free char *ids = NULL;
-
-		if (line->kind == MODPROBE_OPTIONS && strcmp(line->module, "vfio_pci") == 0)
-			ids = modprobe_option_value(line->arguments, "ids");
-		if (ids && ids_have(ids, function))
+		if (obstacle->kind == OBSTACLE_IDS && (obstacle->line || obstacle->argument) &&
+			ids_have(obstacle->ids, function))
 			return true;
-	}
-	return configured &&
-		ids_have(kernel_argument_value(configured->text, "vfio-pci.ids"), function);
-}
-
-/* ---- blacklists */
-
-/* The modules that a host drives GPUs with, by the vendor of the card. */
-struct display_module {
-	unsigned int vendor;
-	const char *module;
-};
-
-static const struct display_module display_modules[] = {
-	{0x10de, "nouveau"},
-	{0x10de, "nvidia"},
-	{0x10de, "nvidia_current"}, /* Debian's name for it */
-	{0x1002, "amdgpu"},
-	{0x1002, "radeon"},
-	{0x8086, "i915"},
-	{0x8086, "xe"},
-};
-
-#define DISPLAY_MODULES (sizeof(display_modules) / sizeof(display_modules[0]))
-
-const char *display_module_next(unsigned int vendor, const char *after)
-{
-	bool found = !after;
-
-	for (size_t i = 0; i < DISPLAY_MODULES; i++) {
-		const struct display_module *entry = &display_modules[i];
-
-		if (found && entry->vendor == vendor)
-			return entry->module;
-		found = found || strcmp(entry->module, after) == 0;
-	}
-	return NULL;
-}
-
-static bool drives_a_gpu_here(
-	const struct doctor *doctor, const char *module, unsigned int *ret_vendor)
-{
-	for (size_t i = 0; i < DISPLAY_MODULES; i++) {
-		if (strcmp(display_modules[i].module, module) != 0)
-			continue;
-		*ret_vendor = display_modules[i].vendor;
-		for (size_t k = 0; k < doctor->host.count; k++) {
-			if (doctor->host.items[k].vendor_id == *ret_vendor &&
-				pci_is_display(&doctor->host.items[k]))
-				return true;
-		}
 	}
 	return false;
 }
+
+/* ---- blacklists */
 
 static bool is_blocked(const struct doctor *doctor, const char *module)
 {
@@ -369,20 +297,20 @@ static bool is_blocked(const struct doctor *doctor, const char *module)
 	return false;
 }
 
-const char *display_module_find(const struct doctor *doctor, unsigned int vendor)
+const char *display_module_find(const struct doctor *doctor, uint16_t vendor)
 {
-	const char *module = NULL;
+	const struct gpu_driver *driver = NULL;
 
-	while ((module = display_module_next(vendor, module))) {
-		if (doctor->has_modules && module_files_have(&doctor->modules, module) &&
-			!is_blocked(doctor, module))
-			return module;
+	while ((driver = gpu_driver_next(vendor, driver))) {
+		if (doctor->has_modules && module_files_have(&doctor->modules, driver->module) &&
+			!is_blocked(doctor, driver->module))
+			return driver->module;
 	}
 	return NULL;
 }
 
 const char *display_module_left_behind(
-	const struct doctor *doctor, unsigned int vendor, char *ret_release, size_t size)
+	const struct doctor *doctor, uint16_t vendor, char *ret_release, size_t size)
 {
 	cleanup(names_done) struct names releases = {0};
 	const char *found = NULL;
@@ -390,219 +318,108 @@ const char *display_module_left_behind(
 	(void)folder_list(&doctor->context->kernel.root, "lib/modules", &releases);
 	for (size_t i = 0; i < releases.count && !found && doctor->has_modules; i++) {
 		cleanup(module_files_done) struct module_files files = {0};
-		const char *module = NULL;
+		const struct gpu_driver *driver = NULL;
 
 		if (module_files_read(
 			    &doctor->context->kernel.root, releases.names[i], &files, NULL) < 0)
 			continue;
-		while (!found && (module = display_module_next(vendor, module))) {
-			if (module_files_have(&files, module) && !is_blocked(doctor, module) &&
-				!module_files_have(&doctor->modules, module))
-				found = module;
+		while (!found && (driver = gpu_driver_next(vendor, driver))) {
+			if (module_files_have(&files, driver->module) &&
+				!is_blocked(doctor, driver->module) &&
+				!module_files_have(&doctor->modules, driver->module))
+				found = driver->module;
 		}
 		snprintf(ret_release, size, "%s", releases.names[i]);
 	}
 	return found;
 }
 
-/* What a line that blocks says, as far as that matters: "options nouveau modeset=0". */
-static void line_format(const struct modprobe_line *line, char *buffer, size_t size)
+/* A line of modprobe.d, or an argument. */
+static void check_driver_kept(struct doctor *doctor, const struct obstacle *obstacle)
 {
-	snprintf(buffer, size, "%s %s%s", modprobe_kind_name(line->kind), line->module,
-		line->kind == MODPROBE_OPTIONS ? " modeset=0" : "");
-}
+	char place[512];
 
-static void check_display_line(
-	struct doctor *doctor, const struct modprobe_line *line, unsigned int vendor)
-{
-	char release[96];
-	const char *alternative = display_module_find(doctor, vendor);
-	char text[128];
-
-	line_format(line, text, sizeof(text));
-	if (!alternative)
-		alternative = display_module_left_behind(doctor, vendor, release, sizeof(release));
-
-	if (strncmp(line->path, "run/", 4) == 0 && is_own(line)) {
+	format_place(obstacle, place, sizeof(place));
+	if (obstacle->is_ours && strncmp(obstacle->line->path, "run/", 4) == 0) {
 		check_add(&doctor->list, CHECK_INFO, "driver_blacklist",
-			"/%s:%u keeps %s away while a Windows VM has the card", line->path,
-			line->line, line->module);
-	} else if (alternative) {
+			"/%s:%u keeps %s away while a Windows VM has the card",
+			obstacle->line->path, obstacle->line->line, obstacle->module);
+		return;
+	}
+	if (obstacle->instead) {
 		check_add(&doctor->list, CHECK_INFO, "driver_blacklist",
-			"/%s:%u: %s; %s is the card's driver instead", line->path, line->line, text,
-			alternative);
-	} else {
+			"%s%s; %s is the card's driver instead", place, obstacle->text,
+			obstacle->instead);
+		return;
+	}
+	if (obstacle->line)
 		check_add(&doctor->list, CHECK_WARN, "driver_blacklist",
-			"/%s:%u: %s: the host never gets the card, also when no VM has it",
-			line->path, line->line, text);
-		if (strncmp(line->path, "etc/", 4) == 0)
-			fix_by_setup(doctor);
-		else
-			fix_line(doctor, line);
-	}
-}
-
-static bool is_companion(const char *module)
-{
-	return strcmp(module, "snd_hda_intel") == 0 || strcmp(module, "xhci_hcd") == 0 ||
-		strcmp(module, "xhci_pci") == 0;
-}
-
-static void check_blocking_line(struct doctor *doctor, const struct modprobe_line *line)
-{
-	unsigned int vendor;
-
-	if (drives_a_gpu_here(doctor, line->module, &vendor)) {
-		check_display_line(doctor, line, vendor);
-	} else if (is_companion(line->module)) {
-		check_add(&doctor->list, CHECK_WARN, "companion_blacklist",
-			"/%s:%u: %s %s takes it from the whole host, and no VM needs that: the "
-			"card's own functions are lent with the card",
-			line->path, line->line, modprobe_kind_name(line->kind), line->module);
-		fix_line(doctor, line);
-	}
-}
-
-/* The modules of a list as kernel command lines have it, with _ for -. */
-static int list_split(const char *list, struct names *ret)
-{
-	auto_free char *copy = strdup(list ? list : "");
-	char *save = NULL;
-	int r = copy ? 0 : -ENOMEM;
-
-	for (char *module = copy ? strtok_r(copy, ",", &save) : NULL; r == 0 && module;
-		module = strtok_r(NULL, ",", &save)) {
-		for (char *dash = strchr(module, '-'); dash; dash = strchr(dash, '-'))
-			*dash = '_';
-		r = names_add(ret, module);
-	}
-	return r;
-}
-
-static bool is_display_driver(const struct doctor *doctor, const char *module)
-{
-	unsigned int vendor;
-
-	return drives_a_gpu_here(doctor, module, &vendor);
-}
-
-/* Where a list names other modules too, setup leaves it to a person. */
-static void fix_list(struct doctor *doctor, const char *name, const char *module, bool mixed)
-{
-	const struct boot_argument *configured =
-		boot_command_line_find(&doctor->command_line, name);
-	const char *refresh = boot_loader_refresh_command(&doctor->loader);
-
-	if (mixed && configured && refresh)
-		check_fix(&doctor->list,
-			"editor /%s  # take %s out of %s= there, then: %s && reboot",
-			configured->path, module, name, refresh);
+			"%s%s: the host never gets the card, also when no VM has it", place,
+			obstacle->text);
+	else if (obstacle->kind == OBSTACLE_MODESET)
+		check_add(&doctor->list, CHECK_WARN, "driver_blacklist",
+			"%s%s: %s takes no card of the host", place, obstacle->text,
+			obstacle->module);
 	else
-		fix_argument(doctor, name);
+		check_add(&doctor->list, CHECK_WARN, "driver_blacklist",
+			"%s%s keeps %s from the host%s", place, obstacle->text, obstacle->module,
+			obstacle->running ? "" : ", from the next boot on");
+	fix_obstacle(doctor, obstacle);
 }
 
-/* The driver that GPUs of @module's maker have instead, if @modules does not name it as well. */
-static const char *find_alternative(
-	const struct doctor *doctor, const char *module, const struct names *modules)
+static void check_companion(struct doctor *doctor, const struct obstacle *obstacle)
 {
-	unsigned int vendor;
-	const char *found = drives_a_gpu_here(doctor, module, &vendor)
-		? display_module_find(doctor, vendor)
-		: NULL;
-
-	return found && !names_have(modules, found) ? found : NULL;
-}
-
-static void check_blacklisted(struct doctor *doctor, const char *name, const struct names *modules,
-	const char *module, bool mixed)
-{
-	const char *value = kernel_arguments_get(&doctor->command_line.running, name);
-	const char *alternative = find_alternative(doctor, module, modules);
-
-	if (alternative) {
-		check_add(&doctor->list, CHECK_INFO, "driver_blacklist",
-			"kernel command line: %s=%s; %s is the card's driver instead", name, value,
-			alternative);
+	if (!obstacle->line) {
+		check_driver_kept(doctor, obstacle);
 		return;
 	}
-	check_add(&doctor->list, CHECK_WARN, "driver_blacklist",
-		"kernel command line: %s=%s keeps %s from the host", name, value, module);
-	fix_list(doctor, name, module, mixed);
-}
-
-/* modprobe.blacklist= and module_blacklist= of the kernel command line that runs. */
-static void check_blacklist_argument(struct doctor *doctor, const char *name)
-{
-	const char *value = kernel_arguments_get(&doctor->command_line.running, name);
-	cleanup(names_done) struct names modules = {0};
-	size_t gpus = 0;
-
-	if (list_split(value, &modules) < 0)
-		doctor->list.out_of_memory = true;
-	for (size_t i = 0; i < modules.count; i++)
-		gpus += is_display_driver(doctor, modules.names[i]);
-	for (size_t i = 0; i < modules.count; i++) {
-		if (is_display_driver(doctor, modules.names[i]) || is_companion(modules.names[i]))
-			check_blacklisted(
-				doctor, name, &modules, modules.names[i], gpus < modules.count);
-	}
-}
-
-/* "nouveau.modeset=0": loaded, it takes no card. */
-static void check_modeset_argument(struct doctor *doctor, const struct display_module *entry)
-{
-	const char *used = display_module_find(doctor, entry->vendor);
-	const char *value;
-	char name[64];
-
-	snprintf(name, sizeof(name), "%s.modeset", entry->module);
-	value = kernel_arguments_get(&doctor->command_line.running, name);
-	if (!value || strcmp(value, "0") != 0 || !is_display_driver(doctor, entry->module) ||
-		(used && strcmp(used, entry->module) != 0))
-		return;
-	check_add(&doctor->list, CHECK_WARN, "driver_blacklist",
-		"kernel command line: %s=0: %s takes no card of the host", name, entry->module);
-	fix_argument(doctor, name);
+	check_add(&doctor->list, CHECK_WARN, "companion_blacklist",
+		"/%s:%u: %s takes it from the whole host, and no VM needs that: the card's own "
+		"functions are lent with the card",
+		obstacle->line->path, obstacle->line->line, obstacle->text);
+	fix_obstacle(doctor, obstacle);
 }
 
 /* NVIDIA's own driver does not mind it. */
-static void check_nomodeset(struct doctor *doctor)
+static void check_nomodeset(struct doctor *doctor, const struct obstacle *obstacle)
 {
 	const char *module = NULL;
 
-	if (!kernel_arguments_get(&doctor->command_line.running, "nomodeset"))
-		return;
 	for (size_t i = 0; i < doctor->host.count && !module; i++) {
 		if (pci_is_display(&doctor->host.items[i]))
 			module = display_module_find(doctor, doctor->host.items[i].vendor_id);
-		if (module && strncmp(module, "nvidia", strlen("nvidia")) == 0)
+		if (module && gpu_driver_find(module)->is_nvidias_own)
 			module = NULL;
 	}
-	if (!module)
+	if (!module || !obstacle->running)
 		return;
 	check_add(&doctor->list, CHECK_WARN, "driver_blacklist",
 		"kernel command line: with nomodeset %s takes no card of the host", module);
 	fix_boot_argument(doctor, "nomodeset");
 }
 
-static void check_modeset_arguments(struct doctor *doctor)
-{
-	for (size_t i = 0; i < DISPLAY_MODULES; i++)
-		check_modeset_argument(doctor, &display_modules[i]);
-	check_nomodeset(doctor);
-}
-
 static void check_blacklists(struct doctor *doctor)
 {
 	size_t before = doctor->list.count;
 
-	for (size_t i = 0; i < doctor->modprobe.count; i++) {
-		if (modprobe_line_blocks(&doctor->modprobe.lines[i]))
-			check_blocking_line(doctor, &doctor->modprobe.lines[i]);
+	for (size_t i = 0; i < doctor->obstacles.count; i++) {
+		const struct obstacle *obstacle = &doctor->obstacles.items[i];
+
+		switch (obstacle->kind) {
+		case OBSTACLE_IDS:
+			break;
+		case OBSTACLE_BLACKLIST:
+		case OBSTACLE_MODESET:
+			check_driver_kept(doctor, obstacle);
+			break;
+		case OBSTACLE_NOMODESET:
+			check_nomodeset(doctor, obstacle);
+			break;
+		case OBSTACLE_COMPANION:
+			check_companion(doctor, obstacle);
+			break;
+		}
 	}
-	check_blacklist_argument(doctor, "modprobe.blacklist");
-	check_blacklist_argument(doctor, "module_blacklist");
-	check_modeset_arguments(doctor);
 	if (doctor->list.count == before)
 		check_add(&doctor->list, CHECK_PASS, "driver_blacklist",
 			"no blacklist keeps a GPU's drivers from the host");

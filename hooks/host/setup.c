@@ -7,8 +7,10 @@
 #include "conf/host/kernel_arguments.h"
 #include "conf/host/line_edit.h"
 #include "conf/text.h"
+#include "gpu_drivers.h"
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/device/platform.h"
+#include "own_files.h"
 #include "setup_devices.h"
 #include <stdarg.h>
 #include <string.h>
@@ -20,13 +22,13 @@ struct planning {
 	struct context *context;
 	const struct setup_wish *wish;
 	struct host_setup *setup;
-	struct names gpu_modules; /* drivers of any GPU of this host */
-	struct names arguments;	  /* of the kernel, to stand in our file */
+	struct names arguments; /* of the kernel, to stand in our file */
 	struct error *error;
 };
 
 void host_setup_done(struct host_setup *setup)
 {
+	obstacles_done(&setup->obstacles);
 	boot_command_line_done(&setup->line);
 	modprobe_files_done(&setup->modprobe);
 	manifest_done(&setup->manifest);
@@ -63,12 +65,6 @@ static int notice(const struct planning *planning, const char *format, ...)
 	vsnprintf(text, sizeof(text), format, arguments);
 	va_end(arguments);
 	return names_add(&planning->setup->notices, text) < 0 ? no_memory(planning) : 0;
-}
-
-static bool is_ours(const char *path)
-{
-	return strcmp(path, SETUP_GRUB_PATH) == 0 || strcmp(path, SETUP_MODULES_PATH) == 0 ||
-		strcmp(path, SETUP_OPTIONS_PATH) == 0 || strcmp(path, SETUP_BLACKLIST_PATH) == 0;
 }
 
 /* ---- files of our own */
@@ -198,69 +194,17 @@ static int remove_lines(const struct planning *planning, const struct modprobe_l
 
 /* ---- the kernel's command line */
 
-/* All the modules of a "modprobe.blacklist=" list, or some, are drivers of GPUs. */
-static size_t count_gpu_modules(const struct planning *planning, const char *list, size_t *ret_all)
-{
-	auto_free char *copy = strdup(list);
-	size_t count = 0;
-	char *rest = copy;
-	char *name;
-
-	for (*ret_all = 0; copy && (name = strsep(&rest, ",")); (*ret_all)++)
-		count += names_have(&planning->gpu_modules, name);
-	return count;
-}
-
-/* The list of "modprobe.blacklist=" or the kernel's own "module_blacklist="; NULL: it is neither.
- */
-static const char *blacklist_of(const char *argument)
-{
-	const char *list = kernel_argument_value(argument, "modprobe.blacklist");
-
-	return list ? list : kernel_argument_value(argument, "module_blacklist");
-}
-
-/* "nouveau.modeset=0" */
-static bool argument_is_modeset(const struct planning *planning, const char *argument)
-{
-	char name[128];
-
-	for (size_t i = 0; i < planning->gpu_modules.count; i++) {
-		snprintf(name, sizeof(name), "%s.modeset=0", planning->gpu_modules.names[i]);
-		if (strcmp(argument, name) == 0)
-			return true;
-	}
-	return false;
-}
-
-/* Where NVIDIA's driver is installed, keeping nouveau away is right. */
-static bool argument_is_a_choice(const struct planning *planning, const char *argument)
-{
-	const char *list = blacklist_of(argument);
-	const char *modules = list ? list : argument;
-
-	return strstr(modules, "nouveau") && !strstr(modules, "nvidia") &&
-		setup_nvidia_is_installed(planning->context);
-}
-
-/* True when setup decides about the argument: the guide's, and what keeps drivers from cards. */
-static bool argument_is_setups(const struct planning *planning, const char *argument)
+/* What the guide has a person set, and what switches off what it needs. */
+static bool argument_is_guides(const char *argument)
 {
 	static const char *const guides[] = {"intel_iommu=on", "amd_iommu=on", "iommu=pt",
 		"intel_iommu=off", "amd_iommu=off", "iommu=off"};
-	const char *blacklist = blacklist_of(argument);
-	size_t all, gpus;
 
 	for (size_t i = 0; i < sizeof(guides) / sizeof(guides[0]); i++) {
 		if (strcmp(argument, guides[i]) == 0)
 			return true;
 	}
-	if (blacklist) {
-		gpus = count_gpu_modules(planning, blacklist, &all);
-		return gpus && gpus == all;
-	}
-	return kernel_argument_value(argument, "vfio-pci.ids") ||
-		argument_is_modeset(planning, argument);
+	return false;
 }
 
 /* amd_iommu knows no "on" (Documentation/admin-guide/kernel-parameters.txt); iommu=pt is a choice.
@@ -270,34 +214,29 @@ static bool argument_is_wanted(const char *argument, const char *needed)
 	return strcmp(argument, "iommu=pt") == 0 || (needed && strcmp(argument, needed) == 0);
 }
 
-/* A list that names other modules too is for a person to change; and there are hosts that do not
- * come up without nomodeset. */
-static int note_kept_lines(const struct planning *planning, const struct boot_argument *argument)
+/* There are hosts that do not come up without nomodeset, and lists that name other modules too:
+ * what is left to a person is told. */
+static int note_left(const struct planning *planning, const struct obstacle *obstacle,
+	const char *path, unsigned int line, const char *why)
 {
-	const char *blacklist = blacklist_of(argument->text);
-	size_t all;
-
-	if (strcmp(argument->text, "nomodeset") == 0)
-		return notice(planning,
-			"left alone: /%s:%u: nomodeset: with it most drivers take no GPU",
-			argument->path, argument->line);
-	if (!blacklist || !count_gpu_modules(planning, blacklist, &all))
-		return 0;
-	return notice(planning, "left alone: /%s:%u: %s: it names other modules too",
-		argument->path, argument->line, argument->text);
+	return *why
+		? notice(planning, "left alone: /%s:%u: %s: %s", path, line, obstacle->text, why)
+		: 0;
 }
 
 static int plan_argument(
 	struct planning *planning, const struct boot_argument *argument, const char *needed)
 {
+	const struct obstacle *obstacle =
+		obstacles_find_argument(&planning->setup->obstacles, argument);
 	bool systemd_boot = planning->setup->loader.kind == BOOT_LOADER_SYSTEMD_BOOT;
 	bool wanted = argument_is_wanted(argument->text, needed);
+	char why[OBSTACLE_WHY_SIZE];
 
-	if (!argument_is_setups(planning, argument->text))
-		return note_kept_lines(planning, argument);
-	if (argument_is_a_choice(planning, argument->text))
-		return notice(planning, "left alone: /%s:%u: %s: NVIDIA's driver is installed",
-			argument->path, argument->line, argument->text);
+	if (!obstacle && !argument_is_guides(argument->text))
+		return 0;
+	if (obstacle && !obstacle_setup_removes(obstacle, why, sizeof(why)))
+		return note_left(planning, obstacle, argument->path, argument->line, why);
 	if (wanted && names_add_once(&planning->arguments, argument->text) < 0)
 		return no_memory(planning);
 	/* with systemd-boot there is only one file: what is wanted can stay in it */
@@ -386,42 +325,6 @@ static int plan_command_line(struct planning *planning)
 
 /* ---- modprobe.d */
 
-static bool line_is_ids(const struct modprobe_line *line)
-{
-	auto_free char *ids = NULL;
-
-	if (line->kind != MODPROBE_OPTIONS || strcmp(line->module, "vfio_pci") != 0)
-		return false;
-	ids = modprobe_option_value(line->arguments, "ids");
-	return ids;
-}
-
-/* "blacklist nouveau", "install nouveau /bin/false", "options nouveau modeset=0" */
-static bool line_is_blacklist(const struct planning *planning, const struct modprobe_line *line)
-{
-	return names_have(&planning->gpu_modules, line->module) && modprobe_line_blocks(line);
-}
-
-static bool file_blacklists(const struct host_setup *setup, const char *path, const char *module)
-{
-	for (size_t i = 0; i < setup->modprobe.count; i++) {
-		const struct modprobe_line *line = &setup->modprobe.lines[i];
-
-		if (line->kind == MODPROBE_BLACKLIST && strcmp(line->path, path) == 0 &&
-			strcmp(line->module, module) == 0)
-			return true;
-	}
-	return false;
-}
-
-/* Where NVIDIA's driver is installed, its package keeps nouveau away: that is no guide's line. */
-static bool line_is_a_choice(const struct planning *planning, const struct modprobe_line *line)
-{
-	return strcmp(line->module, "nouveau") == 0 &&
-		setup_nvidia_is_installed(planning->context) &&
-		!file_blacklists(planning->setup, line->path, "nvidia");
-}
-
 /* Only @name goes; other options of the module stay. */
 static int remove_option(
 	const struct planning *planning, const struct modprobe_line *line, const char *name)
@@ -446,23 +349,16 @@ static int remove_option(
 
 static int plan_line(const struct planning *planning, const struct modprobe_line *line)
 {
-	bool ids = line_is_ids(line);
-	bool blacklist = line_is_blacklist(planning, line);
+	const struct obstacle *obstacle = obstacles_find_line(&planning->setup->obstacles, line);
+	char why[OBSTACLE_WHY_SIZE];
 
-	if ((!ids && !blacklist) || is_ours(line->path))
+	if (!obstacle)
 		return 0;
-	if (strncmp(line->path, "etc/", 4) != 0)
-		return notice(planning,
-			"left alone: /%s:%u: %s %s: a package's, or another program's", line->path,
-			line->line, modprobe_kind_name(line->kind), line->module);
-	if (ids)
-		return remove_option(planning, line, "ids");
-	if (line_is_a_choice(planning, line))
-		return notice(planning,
-			"left alone: /%s:%u: %s nouveau: NVIDIA's driver is installed", line->path,
-			line->line, modprobe_kind_name(line->kind));
+	if (!obstacle_setup_removes(obstacle, why, sizeof(why)))
+		return note_left(planning, obstacle, line->path, line->line, why);
 	if (line->kind == MODPROBE_OPTIONS)
-		return remove_option(planning, line, "modeset");
+		return remove_option(
+			planning, line, obstacle->kind == OBSTACLE_IDS ? "ids" : "modeset");
 	return remove_lines(planning, line);
 }
 
@@ -573,11 +469,11 @@ int host_setup_find(struct context *context, const struct setup_wish *wish,
 	r = boot_command_line_read(root, &ret->loader, &ret->line, error);
 	if (r == 0)
 		r = modprobe_files_read(root, &ret->modprobe, error);
-	if (r == 0 && setup_gpu_modules(context, host, &planning.gpu_modules) < 0)
-		r = no_memory(&planning);
+	if (r == 0)
+		r = obstacles_find(
+			context, host, &ret->modprobe, &ret->line, &ret->obstacles, error);
 	if (r == 0)
 		r = plan_all(&planning);
-	names_done(&planning.gpu_modules);
 	names_done(&planning.arguments);
 	return r;
 }

@@ -5,6 +5,7 @@
 #include "conf/host/edits.h"
 #include "conf/host/modprobe_files.h"
 #include "hooks/base/context.h"
+#include "obstacles.h"
 #include "setup_devices.h"
 
 /*
@@ -13,16 +14,12 @@
  * out. Nothing is written here.
  */
 
-#define SETUP_GRUB_PATH "etc/default/grub.d/gpu-ferry.cfg"
-#define SETUP_MODULES_PATH "etc/modules-load.d/gpu-ferry.conf"
-#define SETUP_OPTIONS_PATH "etc/modprobe.d/gpu-ferry.conf"
-#define SETUP_BLACKLIST_PATH "etc/modprobe.d/gpu-ferry-blacklist.conf"
-
 struct host_setup {
 	struct boot_loader loader;
 	struct boot_command_line line;
 	const char *needed; /* as boot_iommu_argument() */
 	struct modprobe_files modprobe;
+	struct obstacles obstacles; /* of these two */
 	struct manifest manifest;
 	struct file_edits edits;
 	struct names notices;	/* what a person should know, one line each */

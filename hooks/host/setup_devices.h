@@ -32,19 +32,11 @@ int setup_devices_ids(const struct setup_wish *wish, struct names *ret);
 int setup_devices_modules(
 	const struct context *context, const struct setup_wish *wish, struct names *ret);
 
-/* The same for displays only, and for NVIDIA's cards always nouveau and nvidia: drivers that may be
- * installed yet. 0 or -ENOMEM. */
+/* The same for displays only, and for NVIDIA's cards always all that there are: drivers that may
+ * be installed yet. 0 or -ENOMEM. */
 int setup_devices_blacklist(
 	const struct context *context, const struct setup_wish *wish, struct names *ret);
-
-/* The drivers of every GPU of the host, and those that its makers' GPUs may have. 0 or -ENOMEM. */
-int setup_gpu_modules(
-	const struct context *context, const struct pci_functions *host, struct names *ret);
 
 /* True when the driver that the function has now is no module: it takes the function before
  * vfio-pci can, whatever modprobe's files say. */
 bool setup_driver_is_built_in(const struct context *context, const struct pci_function *function);
-
-/* True when a kernel of this host has NVIDIA's own driver, under its name or Debian's. Not asked of
- * libkmod: it takes a guide's "install nvidia /bin/false" for a module of that name. */
-bool setup_nvidia_is_installed(const struct context *context);

@@ -479,6 +479,25 @@ case_doctor_blacklists_of_all_kinds() {
 	write etc/modules-load.d/gpu-ferry.conf vfio_virqfd
 	write etc/modules-load.d/mine.conf vfio_virqfd
 	checks 'command line: |modules'
+	echo "-- set, and not in effect yet"
+	grub modprobe.blacklist=nouveau
+	running_command_line
+	checks 'blacklist='
+}
+
+# What doctor warns of is what setup takes out, and what doctor finds right is left alone.
+case_doctor_and_setup_agree() {
+	intel_desktop
+	device 0000:08:00.0 1002:744c 1458:40bc 0300 18
+	kernel 6.8.12-4-pve "" vfio/pci/vfio-pci gpu/drm/nouveau gpu/drm/amdgpu gpu/drm/radeon updates/dkms/nvidia-current
+	modprobe_file package.conf "blacklist nouveau" "blacklist radeon"
+	modprobe_file guide.conf "blacklist nouveau" "blacklist nvidia-current" "options amdgpu dc=1 modeset=0"
+	checks 'modprobe.d|blacklist'
+	ferry setup | grep -E '^Note|^-[^-]|^\+[^+#]'
+	echo "-- without the guide's"
+	rm "$tree/etc/modprobe.d/guide.conf"
+	checks 'modprobe.d|blacklist'
+	ferry setup | grep -E '^Note|^-[^-]'
 }
 
 # VMs that have no GPU, and containers.

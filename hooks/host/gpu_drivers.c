@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Tells which kernel modules drive a device, and which of them are installed. */
+
+#include "gpu_drivers.h"
+
+#include "kmod-helper/base/cleanup.h"
+#include "kmod-helper/kernel/module_files.h"
+#include <string.h>
+
+static const struct gpu_driver drivers[] = {
+	{.vendor_id = PCI_VENDOR_NVIDIA, .module = "nouveau"},
+	{.vendor_id = PCI_VENDOR_NVIDIA, .module = "nvidia", .is_nvidias_own = true},
+	/* Debian's name for it */
+	{.vendor_id = PCI_VENDOR_NVIDIA, .module = "nvidia_current", .is_nvidias_own = true},
+	{.vendor_id = 0x1002, .module = "amdgpu"},
+	{.vendor_id = 0x1002, .module = "radeon"},
+	{.vendor_id = 0x8086, .module = "i915"},
+	{.vendor_id = 0x8086, .module = "xe"},
+};
+
+/* Behind the last one. */
+#define DRIVERS_END (drivers + sizeof(drivers) / sizeof(drivers[0]))
+
+const struct gpu_driver *gpu_driver_next(uint16_t vendor_id, const struct gpu_driver *after)
+{
+	for (const struct gpu_driver *next = after ? after + 1 : drivers; next < DRIVERS_END;
+		next++) {
+		if (next->vendor_id == vendor_id)
+			return next;
+	}
+	return NULL;
+}
+
+const struct gpu_driver *gpu_driver_find(const char *module)
+{
+	for (const struct gpu_driver *driver = drivers; driver < DRIVERS_END; driver++) {
+		if (strcmp(driver->module, module) == 0)
+			return driver;
+	}
+	return NULL;
+}
+
+static bool is_framebuffer(const char *module)
+{
+	size_t length = strlen(module);
+
+	return length > 2 && strcmp(module + length - 2, "fb") == 0;
+}
+
+/* vfio-pci and its variants are what the card goes to, not what is kept from it. */
+static int add_module(struct names *names, const char *module)
+{
+	if (!module[0] || strstr(module, "vfio") || is_framebuffer(module))
+		return 0;
+	return names_add_once(names, module);
+}
+
+static int add_current(
+	const struct context *context, const struct pci_function *function, struct names *ret)
+{
+	char module[PCI_DRIVER_SIZE];
+
+	if (!function->driver[0] ||
+		pci_driver_module(&context->kernel, function->driver, module, sizeof(module)) < 0)
+		return 0;
+	return add_module(ret, module);
+}
+
+static int add_aliases(const struct context *context, const struct pci_function *function,
+	struct names *ret, bool *ret_known)
+{
+	const struct kernel *kernel = &context->kernel;
+	cleanup(names_done) struct names found = {0};
+	char path[PCI_PATH_SIZE], alias[256];
+	int r = 0;
+
+	pci_path(function->address, "modalias", path, sizeof(path));
+	if (kernel_read(kernel, path, alias, sizeof(alias)) > 0)
+		(void)kernel->ops->module_lookup(kernel->context, alias, &found, NULL);
+	for (size_t i = 0; r == 0 && i < found.count; i++)
+		r = add_module(ret, found.names[i]);
+	*ret_known = found.count > 0;
+	return r;
+}
+
+int driver_modules(
+	const struct context *context, const struct pci_function *function, struct names *ret)
+{
+	bool known;
+	int r = add_aliases(context, function, ret, &known);
+
+	return r < 0 ? r : add_current(context, function, ret);
+}
+
+int gpu_driver_modules(
+	const struct context *context, const struct pci_function *function, struct names *ret)
+{
+	const struct gpu_driver *driver = NULL;
+	bool known;
+	int r = add_aliases(context, function, ret, &known);
+
+	if (r == 0)
+		r = add_current(context, function, ret);
+	if (known && function->vendor_id != PCI_VENDOR_NVIDIA)
+		return r;
+	while (r == 0 && (driver = gpu_driver_next(function->vendor_id, driver)))
+		r = names_add_once(ret, driver->module);
+	return r;
+}
+
+bool driver_is_installed(const struct root *root, const char *module)
+{
+	cleanup(names_done) struct names releases = {0};
+	bool found = false;
+
+	(void)folder_list(root, "lib/modules", &releases);
+	for (size_t i = 0; i < releases.count && !found; i++) {
+		cleanup(module_files_done) struct module_files files = {0};
+
+		found = module_files_read(root, releases.names[i], &files, NULL) == 0 &&
+			module_files_have(&files, module);
+	}
+	return found;
+}
