@@ -81,19 +81,19 @@ static int description_finish(struct vm_parser *parser)
 
 static int setting_read(struct vm_parser *parser, const char *name, char *value)
 {
-	const struct vm_key *key = vm_key_find(name);
+	const struct vm_key *key;
 	const char *normal;
 	struct error error;
-	int r;
+	int r = vm_key_find(name, &key);
 
-	if (!key)
+	if (r < 0)
 		return warn(parser, "'%s' is no setting of a VM", name);
+	if (!key)
+		return entry_set(parser, name, value);
 	r = vm_key_check(key, value, &normal, &error);
 	if (r == -EINVAL)
 		return warn(parser, "'%s' is ignored: %s", name, error.message);
-	if (r < 0)
-		return r;
-	return entry_set(parser, strcmp(name, "cdrom") == 0 ? "ide2" : name, normal);
+	return r < 0 ? r : entry_set(parser, name, normal);
 }
 
 /* ^([a-z][a-z_\-]*\d*): — returns the position of the colon, or NULL. */

@@ -21,11 +21,11 @@ struct vm_config {
 	struct names warnings; /* one line for each line of the file that Proxmox ignores */
 };
 
-/* Reads the @length bytes @text. Lines that are no settings, keys that Proxmox does not know, and
- * values that it rejects are left out, as Proxmox does, with a warning; of a key given twice the
- * last valid line counts. Formats of drives, networks and other keys that nobody here asks for are
- * not checked, nor is there a look whether a custom CPU model exists. Returns 0 or -ENOMEM. @ret is
- * untouched on failure; free with vm_config_done. */
+/* Reads the @length bytes @text. Lines that are no settings, and values that Proxmox rejects for
+ * keys that are read here, are left out, as Proxmox does, with a warning; of a key given twice the
+ * last valid line counts. Other keys are not judged: they stand there as they are written. Nor are
+ * the models and the flags of `cpu`. Returns 0 or -ENOMEM. @ret is untouched on failure; free with
+ * vm_config_done. */
 int vm_config_parse(const char *text, size_t length, struct vm_config *ret, struct error *error);
 void vm_config_done(struct vm_config *config);
 

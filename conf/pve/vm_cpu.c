@@ -93,19 +93,24 @@ static void append(struct native *native, char **field, const char *separator, c
 	*field = grown;
 }
 
-/* Would Proxmox take it as the value of `cpu`? */
-static bool is_valid(const char *before, const char *text)
-{
-	const char *normal;
-	auto_free char *value = NULL;
-
-	return asprintf(&value, "%s%s", before, text) >= 0 &&
-		vm_key_check(vm_key_find("cpu"), value, &normal, NULL) == 0;
-}
-
+/* A flag of QEMU's that Proxmox VE has as its own since 6.0 (PVE/QemuServer/CPUFlags.pm). */
 static bool flag_is_known(const char *flag)
 {
-	return is_valid("host,flags=", flag);
+	return pattern_matches("^[+-](nested-virt|md-clear|pcid|spec-ctrl|ssbd|ibpb|virt-ssbd|"
+			       "amd-ssbd|amd-no-ssb|pdpe1gb|hv-tlbflush|hv-evmcs|aes)$",
+		flag);
+}
+
+/* A model of QEMU's that every Proxmox VE has too (PVE/QemuServer/CPUConfig.pm); which others it
+ * has, its version decides. */
+static bool model_is_known(const char *model)
+{
+	return pattern_matches(
+		"^(host|max|(kvm|qemu)(32|64)|EPYC(-IBPB|-Rome|-Milan)?|Opteron_G[1-5]|Conroe|"
+		"Penryn|(Nehalem|Westmere|SandyBridge|IvyBridge)(-IBRS)?|"
+		"(Haswell|Broadwell)(-noTSX)?(-IBRS)?|Skylake-(Client|Server)(-noTSX)?(-IBRS)?|"
+		"Icelake-(Client|Server)(-noTSX)?|Cascadelake-Server(-noTSX)?|Cooperlake|KnightsMill)$",
+		model);
 }
 
 /* The flags "a;b" with @flag, whose earlier word by the same name no longer counts. */
@@ -164,7 +169,7 @@ static void take_option(struct native *native, const char *option)
 
 	if (kvm)
 		native->hidden = strcmp(kvm, "off") == 0;
-	else if (vendor && is_valid("host,hv-vendor-id=", vendor))
+	else if (vendor && pattern_matches("^[a-zA-Z0-9]{1,12}$", vendor))
 		set_text(native, &native->vendor, vendor);
 	else if (vendor || (!is_enlightenment(option) && !take_flag(native, option)))
 		append(native, &native->dropped, ",", option);
@@ -177,7 +182,7 @@ static void take_qemu(struct native *native, char *value)
 
 	if (!model)
 		return;
-	if (is_valid("", model))
+	if (model_is_known(model))
 		set_text(native, &native->model, model);
 	else
 		append(native, &native->dropped, ",", model);

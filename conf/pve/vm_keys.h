@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
-/* The keys of a VM's config and what Proxmox takes as their value. Source: PVE/QemuServer.pm
+/* The keys of a VM's config that this program reads, and what Proxmox takes as their value. Of
+ * others it has no opinion: each version of Proxmox VE has more of them. Source: PVE/QemuServer.pm
  * ($confdesc, check_type), PVE/QemuServer/{Agent,CPUConfig,CPUFlags,Machine}.pm. */
 
 #include "conf/property.h"
@@ -9,11 +10,12 @@
 
 struct vm_key;
 
-/* The key @name ("ostype", "hostpci3"), or NULL when Proxmox does not know it. */
-const struct vm_key *vm_key_find(const char *name);
+/* Finds the key @name ("ostype", "hostpci3"); *@ret is NULL for one that is not read here. 0, or
+ * -EINVAL for a hostpci that Proxmox does not have: "hostpci16". */
+int vm_key_find(const char *name, const struct vm_key **ret);
 
-/* Checks @value, one line, and brings it into the form that Proxmox stores: booleans and whole
- * numbers in their normal form, quotes around plain strings dropped. @value may be changed;
+/* Checks @value, one line, and brings it into the form that Proxmox stores: booleans in
+ * their normal form, quotes around plain strings dropped. @value may be changed;
  * *@ret_value points into it or to a constant. Returns 0, -ENOMEM, or -EINVAL where Proxmox drops
  * the line. */
 int vm_key_check(

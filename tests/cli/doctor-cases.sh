@@ -565,6 +565,10 @@ case_doctor_configs_of_all_kinds() {
 	checks 'hostpci|SeaBIOS|ROM|ostype' 111
 	linux_vm 112 "hostpci0: 0000:02:00,pcie=1"
 	checks 'ROM' 112
+	echo "-- a model and a key newer than this program"
+	linux_vm 104 "hostpci0: 0000:02:00,pcie=1" "next-years-key: 1"
+	sed -i 's/^cpu: .*/cpu: DiamondRapids/' "$tree/etc/pve/nodes/pve1/qemu-server/104.conf"
+	checks 'config|DiamondRapids|next-years-key|hidden=1' 104
 	echo "-- taken just now"
 	running 105 4242
 	write run/qemu-server/pci-id-reservations "0000:02:00.0 105 pid:4242"
