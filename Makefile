@@ -132,6 +132,9 @@ build/fuzz/%.o: %.c build/flags
 	@mkdir -p $(@D)
 	$(call SAY,CLANG)$(COMPILE_FUZZ) -fsanitize=fuzzer-no-link $(TEST_DEFINES) $(LIBRARY_CFLAGS) -MMD -MP -c -o $@ $<
 
+# it has the text of the script in it
+$(patsubst %,build/%/hooks/guest/driver.o,plain sanitized fuzz): hooks/guest/install-driver.sh
+
 -include $(shell find build/plain build/sanitized build/fuzz -type f -name '*.d' 2>/dev/null)
 
 # --- installation

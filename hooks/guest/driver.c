@@ -31,98 +31,42 @@ enum step_kind {
 struct driver_step {
 	enum step_kind kind;
 	const char *name;
-	const char *script; /* run by the guest's /bin/sh after the prologue */
+	const char *argument; /* of install-driver.sh */
 };
 
-/*
- * needrestart would restart the agent, and systemd end what the agent runs. The lock of the package
- * lists, which apt.systemd.daily holds after a start, is one that apt-get does not wait for.
- */
-static const char prologue[] =
-	"exec >>" GUEST_DRIVER_LOG " 2>&1 </dev/null\n"
-	"set -e\n"
-	"export DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 LC_ALL=C\n"
-	"apt() { apt-get -q -y -o DPkg::Lock::Timeout=600 -o Dpkg::Use-Pty=0 \"$@\"; }\n"
-	"update() { apt update || { sleep 20; apt update; } || { sleep 60; apt update; }; }\n"
-	"recommended() { ubuntu-drivers devices 2>/dev/null | sed -n "
-	"'s/^driver *: *\\(nvidia-driver-[a-z0-9-]*\\) .*recommended.*/\\1/p' | head -n 1; }\n";
-
-/* The fifth byte of the variable is 1 when Secure Boot is on. DKMS signs what it builds with a key
- * of its own. */
-static const char check_secure_boot[] =
-	"variable=/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c\n"
-	"[ -e $variable ] || exit 0\n"
-	"[ $(od -An -t u1 -j 4 -N 1 $variable) = 1 ] || exit 0\n"
-	"! mokutil --test-key /var/lib/dkms/mok.pub 2>/dev/null | grep -q 'already enrolled' || "
-	"exit 0\n"
-	"echo 'Secure Boot is on in the guest, and would refuse a driver that is built there: "
-	"switch it off in its firmware, or enrol the key of DKMS (mokutil --import "
-	"/var/lib/dkms/mok.pub)'\n"
-	"exit 1\n";
-
-/* The mirror that the guest uses already, and its key, for apt refuses two keys for one place, and
- * then does nothing any more: a file that it does not like does not stay. */
-static const char add_components[] =
-	"! apt-cache policy nvidia-driver | grep -q 'Candidate: [0-9]' || "
-	"{ echo 'nvidia-driver is there already'; exit 0; }\n"
-	". /etc/os-release\n"
-	"components='contrib non-free non-free-firmware'\n"
-	"[ \"${VERSION_ID:-99}\" -ge 12 ] || components='contrib non-free'\n"
-	"mirror=$(apt-get indextargets --format '$(CODENAME) $(COMPONENT) $(REPO_URI)' "
-	"'Identifier: Packages' | sed -n \"s/^$VERSION_CODENAME main //p\" | head -n 1)\n"
-	"list=/etc/apt/sources.list.d/gpu-ferry.list\n"
-	"trap '[ $? = 0 ] || rm -f $list' EXIT\n"
-	"offer() { echo \"deb ${1:+[signed-by=$1] }${mirror:-http://deb.debian.org/debian} "
-	"$VERSION_CODENAME $components\" >$list; }\n"
-	"offer\n"
-	"key=$(apt-get indextargets 2>&1 >/dev/null | sed -n "
-	"'s/^E: Conflicting values set for option Signed-By.*[ :]\\(\\/[^ ]*\\).*/\\1/p' | head -n 1)\n"
-	"[ -z \"$key\" ] || offer \"$key\"\n"
-	"cat $list\n"
-	"update\n";
-
-/* Those of the running kernel, and of those to come: 6.1.0-28-cloud-amd64, 6.12.9+deb13-amd64. */
-static const char add_headers[] =
-	"flavour=$(uname -r)\n"
-	"flavour=${flavour#*-}\n"
-	"case $flavour in [0-9]*-*) flavour=${flavour#*-} ;; esac\n"
-	"apt install \"linux-headers-$(uname -r)\" \"linux-headers-$flavour\"\n";
-
-/* What ubuntu-drivers installs is signed for Secure Boot where Ubuntu has it; a driver from the PPA
- * it may leave out, for that one is built in the guest. */
-static const char add_recommended[] =
-	"package=$(recommended)\n"
-	"echo \"recommended: $package\"\n"
-	"ubuntu-drivers install || echo \"ubuntu-drivers ended with $?\"\n"
-	"dpkg-query -W -f '${db:Status-Status}\\n' \"$package\" | grep -qx installed || "
-	"apt install \"linux-headers-$(uname -r)\" \"$package\"\n";
+/* The text of install-driver.sh, put here by the assembler. */
+extern const char install_driver_script[] __attribute__((visibility("hidden")));
+__asm__(".pushsection .rodata\n"
+	".globl install_driver_script\n"
+	".hidden install_driver_script\n"
+	"install_driver_script:\n"
+	".incbin \"hooks/guest/install-driver.sh\"\n"
+	".byte 0\n"
+	".popsection\n");
 
 static const struct driver_step debian_steps[] = {
-	{STEP_SCRIPT, "see whether Secure Boot would refuse the driver", check_secure_boot},
-	{STEP_SCRIPT, "fetch the package lists (apt-get update)", "update\n"},
+	{STEP_SCRIPT, "see whether Secure Boot would refuse the driver", "secure-boot"},
+	{STEP_SCRIPT, "fetch the package lists (apt-get update)", "update"},
 	{STEP_SCRIPT,
 		"add Debian's contrib and non-free components, unless nvidia-driver is there "
 		"(/etc/apt/sources.list.d/gpu-ferry.list)",
-		add_components},
-	{STEP_SCRIPT, "install the kernel's headers (apt-get install linux-headers)", add_headers},
-	{STEP_SCRIPT, "install the driver (apt-get install nvidia-driver nvidia-smi)",
-		"apt install nvidia-driver nvidia-smi\n"},
+		"components"},
+	{STEP_SCRIPT, "install the kernel's headers (apt-get install linux-headers)", "headers"},
+	{STEP_SCRIPT, "install the driver (apt-get install nvidia-driver nvidia-smi)", "driver"},
 	{STEP_REBOOT, "restart the guest", NULL},
 	{STEP_NVIDIA_SMI, "ask nvidia-smi", NULL},
 	{0},
 };
 
 static const struct driver_step ubuntu_steps[] = {
-	{STEP_SCRIPT, "fetch the package lists (apt-get update)", "update\n"},
+	{STEP_SCRIPT, "fetch the package lists (apt-get update)", "update"},
 	{STEP_SCRIPT, "install ubuntu-drivers (apt-get install ubuntu-drivers-common)",
-		"apt install ubuntu-drivers-common\n"},
+		"ubuntu-drivers"},
 	{STEP_SCRIPT,
 		"find the recommended driver (ubuntu-drivers devices), with "
 		"ppa:graphics-drivers/ppa where Ubuntu itself has none",
-		"recommended | grep . || { apt install software-properties-common; "
-		"add-apt-repository -y ppa:graphics-drivers/ppa; update; recommended | grep . || "
-		"{ echo 'ubuntu-drivers recommends no driver for the card'; exit 1; }; }\n"},
-	{STEP_SCRIPT, "install it (ubuntu-drivers install)", add_recommended},
+		"find-recommended"},
+	{STEP_SCRIPT, "install it (ubuntu-drivers install)", "recommended"},
 	{STEP_REBOOT, "restart the guest", NULL},
 	{STEP_NVIDIA_SMI, "ask nvidia-smi", NULL},
 	{0},
@@ -258,8 +202,8 @@ static int show_rest(struct installation *work, struct error *error)
 static int run_script(
 	struct installation *work, const struct driver_step *step, struct error *error)
 {
-	auto_free char *script = NULL;
-	const char *arguments[] = {"/bin/sh", "-c", NULL, NULL};
+	const char *const arguments[] = {
+		"/bin/sh", "-c", install_driver_script, "install-driver.sh", step->argument, NULL};
 	const struct agent_program program = {
 		.arguments = arguments,
 		.deadline_ms = STEP_MS,
@@ -268,12 +212,8 @@ static int run_script(
 		.discard_output = true,
 	};
 	cleanup(agent_result_done) struct agent_result result = {0};
-	int r;
+	int r = agent_run(work->agent, &program, &result, error);
 
-	if (asprintf(&script, "%s%s", prologue, step->script) < 0)
-		return error_set_errno(error, -ENOMEM, "run a step");
-	arguments[2] = script;
-	r = agent_run(work->agent, &program, &result, error);
 	if (r == -EINTR)
 		return error_set(error, r,
 			"interrupted: what runs in the guest goes on there, see " GUEST_DRIVER_LOG);

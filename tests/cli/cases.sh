@@ -862,6 +862,55 @@ stand_in_programs() {
 	done
 }
 
+# PROGRAM LINE…: says how it was called, then runs the lines.
+stand_in() {
+	write "usr/sbin/$1" '#!/bin/sh' "echo \"$1 \$*\"" "${@:2}"
+	chmod +x "$tree/usr/sbin/$1"
+}
+
+# One step of the installation in a guest, and what its log has.
+install_step() { # STEP
+	rm -f "$tree/var/log/gpu-ferry-driver.log"
+	live install-driver "$1"
+	cat "$tree/var/log/gpu-ferry-driver.log"
+}
+
+case_installation_in_the_guest_with_stand_in_programs() {
+	if cannot_enter; then return; fi
+	local variable=sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c
+	mkdir -p "$tree/var/log" "$tree/usr/sbin" "$tree/etc/apt/sources.list.d"
+	cp ../../hooks/guest/install-driver.sh "$tree/usr/sbin/install-driver"
+	chmod +x "$tree/usr/sbin/install-driver"
+	write usr/sbin/uname '#!/bin/sh' 'echo 6.1.0-28-cloud-amd64'
+	chmod +x "$tree/usr/sbin/uname"
+	stand_in apt-get 'case $* in indextargets*) echo "bookworm main http://mirror.test/debian" ;; esac'
+	stand_in apt-cache 'echo "  Candidate: (none)"'
+	stand_in mokutil
+	stand_in add-apt-repository
+	stand_in dpkg-query
+	stand_in ubuntu-drivers 'case $1 in devices) echo "driver   : nvidia-driver-550 - distro recommended" ;; *) exit 3 ;; esac'
+	write etc/os-release ID=debian VERSION_ID=12 VERSION_CODENAME=bookworm
+	for step in secure-boot update components headers driver ubuntu-drivers find-recommended recommended other; do
+		install_step $step
+	done
+	cat "$tree/etc/apt/sources.list.d/gpu-ferry.list"
+	echo "-- with Secure Boot, an older Debian, and no driver for the card"
+	write etc/os-release ID=debian VERSION_ID=11 VERSION_CODENAME=bookworm
+	mkdir -p "$tree/sys/firmware/efi/efivars"
+	printf '\6\0\0\0\1' >"$tree/$variable"
+	stand_in mokutil 'echo "mok.pub is not enrolled"'
+	install_step secure-boot
+	stand_in mokutil 'echo "mok.pub is already enrolled"'
+	install_step secure-boot
+	stand_in ubuntu-drivers
+	stand_in apt-get 'case $* in *update*) exit 100 ;; indextargets*) echo "E: Conflicting values set for option Signed-By regarding source x: /k.gpg != " >&2 ;; esac'
+	write usr/sbin/sleep '#!/bin/sh' 'echo "sleep $*"'
+	chmod +x "$tree/usr/sbin/sleep"
+	install_step find-recommended
+	install_step components
+	ls "$tree/etc/apt/sources.list.d"
+}
+
 # The standard output is for the object alone; the programs, which are stand-ins, talk beside it.
 case_setup_and_undo_with_stand_in_programs() {
 	if cannot_enter; then return; fi
