@@ -5,8 +5,6 @@
 #include "attach_device.h"
 
 #include "conf/pve/hostpci.h"
-#include "conf/pve/mapping.h"
-#include "conf/pve/node_name.h"
 #include "conf/pve/vm_list.h"
 #include "hooks/base/devices.h"
 #include "kmod-helper/base/cleanup.h"
@@ -36,107 +34,21 @@ static const char *shared_name(const struct names *left, const struct names *rig
 	return NULL;
 }
 
-/* Adds every function that @device (DDDD:BB:DD[.F]) means. 0 or -ENOMEM. */
-static int add_functions(
-	const struct pci_functions *host, const char *device, struct names *addresses)
-{
-	int r = 0;
-
-	for (size_t i = 0; r == 0 && i < host->count; i++) {
-		const char *address = host->items[i].address;
-
-		if (pci_device_has(device, address))
-			r = names_add_once(addresses, address);
-	}
-	return r;
-}
-
 /* ---- arguments */
 
-static int find_address(const struct pci_functions *host, const char *device,
-	struct attach_device *found, struct error *error)
+static int check_mediated(const char *argument, bool mediated, struct error *error)
 {
-	snprintf(found->host, sizeof(found->host), "%s", device);
-	if (add_functions(host, device, &found->addresses) < 0)
-		return error_set_errno(error, -ENOMEM, "look for %s", device);
-	if (!found->addresses.count)
-		return error_set(error, -ENODEV, "%s is not there (see gpu-ferry list --all)",
-			found->argument);
-	return 0;
-}
-
-static bool is_mediated(const struct mappings *mappings, const char *name)
-{
-	for (size_t i = 0; i < mappings->count; i++) {
-		if (strcmp(mappings->items[i].name, name) == 0)
-			return mappings->items[i].mdev && strcmp(mappings->items[i].mdev, "1") == 0;
-	}
-	return false;
-}
-
-static int add_alternatives(const struct pci_functions *host,
-	const struct alternatives *alternatives, struct names *addresses)
-{
-	int r = 0;
-
-	for (size_t i = 0; r == 0 && i < alternatives->count; i++) {
-		for (size_t n = 0; r == 0 && n < alternatives->lists[i].count; n++) {
-			char device[PCI_ADDRESS_SIZE];
-
-			if (pci_device_parse(
-				    alternatives->lists[i].names[n], device, sizeof(device)) == 0)
-				r = add_functions(host, device, addresses);
-		}
-	}
-	return r;
-}
-
-/* What the mapping means here; -ENOENT and mapping_find's other errors. */
-static int read_mapping(struct context *context, const struct pci_functions *host, const char *name,
-	struct names *addresses, bool *ret_mediated, struct error *error)
-{
-	cleanup(alternatives_done) struct alternatives alternatives = {0};
-	cleanup(mappings_done) struct mappings mappings = {0};
-	struct hardware hardware = {.context = context, .host = host};
-	char node[NODE_NAME_SIZE];
-	int r = node_name(&context->kernel.root, node, sizeof(node), error);
-
-	if (r == 0)
-		r = mappings_read(&context->kernel.root, &mappings, error);
-	if (r < 0)
-		return r;
-	*ret_mediated = is_mediated(&mappings, name);
-	r = mapping_find(&mappings, name, node, devices_look_up, &hardware, &alternatives, error);
-	if (r < 0)
-		return r;
-	r = add_alternatives(host, &alternatives, addresses);
-	return r < 0 ? error_set_errno(error, r, "look for the mapping %s", name) : 0;
-}
-
-static int find_mapping(struct context *context, const struct pci_functions *host,
-	struct attach_device *found, struct error *error)
-{
-	bool mediated = false;
-	int r;
-
-	if (pattern_matches(MEDIATED_DEVICE, found->argument))
+	if (pattern_matches(MEDIATED_DEVICE, argument))
 		return error_set(error, -EINVAL,
 			"%s is a mediated device: Proxmox VE sets those up itself (qm set VMID "
 			"--hostpci0 DEVICE,mdev=TYPE), and nothing is to be ferried",
-			found->argument);
-	r = read_mapping(context, host, found->argument, &found->addresses, &mediated, error);
+			argument);
 	if (mediated)
 		return error_set(error, -EINVAL,
 			"the mapping %s is for mediated devices: Proxmox VE sets those up itself, "
 			"and nothing is to be ferried",
-			found->argument);
-	if (r == -ENOENT)
-		return error_set(error, USAGE,
-			"'%s' is no PCI address (2b:00, 2b:00.0 or 0000:2b:00.0), and no resource "
-			"mapping of this node has that name",
-			found->argument);
-	snprintf(found->host, sizeof(found->host), "mapping=%s", found->argument);
-	return r;
+			argument);
+	return 0;
 }
 
 static int check_bridges(
@@ -201,17 +113,21 @@ static int check_twice(const struct attach_devices *devices, struct error *error
 static int find_one(struct context *context, const char *argument, struct attach_devices *devices,
 	struct error *error)
 {
+	cleanup(device_meaning_done) struct device_meaning meaning = {0};
 	struct attach_device *found = &devices->items[devices->count++];
-	char device[PCI_ADDRESS_SIZE];
-	int r;
+	int r = device_find(context, &devices->host, argument, &meaning, error);
+	int refused = check_mediated(argument, meaning.mediated, error);
 
 	*found = (struct attach_device){.argument = argument, .entry = -1};
-	if (pci_device_parse(argument, device, sizeof(device)) == 0)
-		r = find_address(&devices->host, device, found, error);
+	if (r < 0 || refused < 0)
+		return refused < 0 ? refused : r;
+	found->addresses = meaning.addresses;
+	meaning.addresses = (struct names){0};
+	if (*meaning.device)
+		snprintf(found->host, sizeof(found->host), "%s", meaning.device);
 	else
-		r = find_mapping(context, &devices->host, found, error);
-	if (r == 0)
-		r = check_bridges(&devices->host, found, error);
+		snprintf(found->host, sizeof(found->host), "mapping=%s", argument);
+	r = check_bridges(&devices->host, found, error);
 	return r < 0 ? r : check_twice(devices, error);
 }
 
@@ -264,24 +180,21 @@ static void meaning_done(struct entry_meaning *meaning)
 static int entry_functions(struct context *context, const struct pci_functions *host,
 	const char *value, struct entry_meaning *ret)
 {
+	cleanup(device_meaning_done) struct device_meaning mapping = {0};
 	cleanup(hostpci_done) struct hostpci hostpci = {0};
 	struct error ignored = {0};
-	bool mediated = false;
 	int r = 0;
 
 	if (hostpci_parse(value, &hostpci, &ignored) < 0)
 		return 0;
 	ret->mapped = hostpci.mapping;
 	if (hostpci.mapping)
-		r = read_mapping(
-			context, host, hostpci.mapping, &ret->functions, &mediated, &ignored);
-	ret->mediated = hostpci.mdev || mediated;
-	for (size_t i = 0; r == 0 && i < hostpci.ids.count; i++) {
-		char device[PCI_ADDRESS_SIZE];
-
-		if (pci_device_parse(hostpci.ids.names[i], device, sizeof(device)) == 0)
-			r = add_functions(host, device, &ret->functions);
-	}
+		r = devices_read_mapping(context, host, hostpci.mapping, &mapping, &ignored);
+	ret->mediated = hostpci.mdev || mapping.mediated;
+	for (size_t i = 0; r == 0 && i < mapping.addresses.count; i++)
+		r = devices_add_functions(host, mapping.addresses.names[i], &ret->functions);
+	for (size_t i = 0; r == 0 && i < hostpci.ids.count; i++)
+		r = devices_add_functions(host, hostpci.ids.names[i], &ret->functions);
 	return r == -ENOMEM ? r : 0;
 }
 

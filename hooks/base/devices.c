@@ -57,6 +57,85 @@ int devices_look_up(void *data, const char *address, struct mapping_device *ret)
 	return 0;
 }
 
+void device_meaning_done(struct device_meaning *meaning)
+{
+	names_done(&meaning->addresses);
+}
+
+int devices_add_functions(
+	const struct pci_functions *host, const char *device, struct names *addresses)
+{
+	char whole[PCI_ADDRESS_SIZE];
+	int r = 0;
+
+	if (pci_device_parse(device, whole, sizeof(whole)) < 0)
+		return 0;
+	for (size_t i = 0; r == 0 && i < host->count; i++) {
+		const char *address = host->items[i].address;
+
+		if (pci_device_has(whole, address))
+			r = names_add_once(addresses, address);
+	}
+	return r;
+}
+
+static bool is_mediated(const struct mappings *mappings, const char *name)
+{
+	for (size_t i = 0; i < mappings->count; i++) {
+		if (strcmp(mappings->items[i].name, name) == 0)
+			return mappings->items[i].mdev && strcmp(mappings->items[i].mdev, "1") == 0;
+	}
+	return false;
+}
+
+int devices_read_mapping(struct context *context, const struct pci_functions *host,
+	const char *name, struct device_meaning *ret, struct error *error)
+{
+	cleanup(alternatives_done) struct alternatives alternatives = {0};
+	cleanup(mappings_done) struct mappings mappings = {0};
+	struct hardware hardware = {.context = context, .host = host};
+	char node[NODE_NAME_SIZE];
+	int r = node_name(&context->kernel.root, node, sizeof(node), error);
+
+	if (r == 0)
+		r = mappings_read(&context->kernel.root, &mappings, error);
+	if (r < 0)
+		return r;
+	ret->mediated = is_mediated(&mappings, name);
+	r = mapping_find(&mappings, name, node, devices_look_up, &hardware, &alternatives, error);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; r == 0 && i < alternatives.count; i++) {
+		for (size_t n = 0; r == 0 && n < alternatives.lists[i].count; n++)
+			r = devices_add_functions(
+				host, alternatives.lists[i].names[n], &ret->addresses);
+	}
+	return r < 0 ? error_set_errno(error, r, "look for the mapping %s", name) : 0;
+}
+
+int device_find(struct context *context, const struct pci_functions *host, const char *argument,
+	struct device_meaning *ret, struct error *error)
+{
+	int r;
+
+	if (pci_device_parse(argument, ret->device, sizeof(ret->device)) < 0) {
+		ret->device[0] = '\0';
+		r = devices_read_mapping(context, host, argument, ret, error);
+		if (r == -ENOENT)
+			return error_set(error, USAGE,
+				"'%s' is no PCI address (2b:00, 2b:00.0 or 0000:2b:00.0), and no "
+				"resource mapping of this node has that name",
+				argument);
+		return r;
+	}
+	r = devices_add_functions(host, ret->device, &ret->addresses);
+	if (r < 0)
+		return error_set_errno(error, r, "look for %s", argument);
+	return ret->addresses.count
+		? 0
+		: error_set(error, -ENODEV, "%s is not there (see gpu-ferry list --all)", argument);
+}
+
 static bool is_listed(const struct devices *devices, const struct pci_function *function)
 {
 	for (size_t i = 0; i < devices->count; i++) {
@@ -66,70 +145,20 @@ static bool is_listed(const struct devices *devices, const struct pci_function *
 	return false;
 }
 
-/* How many of the host's functions @device means; those not listed yet are added. */
-static size_t add_matches(const char *device, struct devices *devices)
-{
-	size_t found = 0;
-
-	for (size_t i = 0; i < devices->host.count; i++) {
-		const struct pci_function *function = &devices->host.items[i];
-
-		if (!pci_device_has(device, function->address))
-			continue;
-		found++;
-		if (!is_listed(devices, function))
-			devices->functions[devices->count++] = function;
-	}
-	return found;
-}
-
-static int add_list(const struct names *ids, struct devices *devices, struct error *error)
-{
-	for (size_t i = 0; i < ids->count; i++) {
-		char device[PCI_ADDRESS_SIZE];
-
-		if (pci_device_parse(ids->names[i], device, sizeof(device)) < 0 ||
-			!add_matches(device, devices))
-			return error_set(error, -ENODEV, "%s is not there", ids->names[i]);
-	}
-	return 0;
-}
-
-static int add_mapping(
-	struct context *context, const char *name, struct devices *devices, struct error *error)
-{
-	cleanup(alternatives_done) struct alternatives alternatives = {0};
-	cleanup(mappings_done) struct mappings mappings = {0};
-	struct hardware hardware = {.context = context, .host = &devices->host};
-	char node[NODE_NAME_SIZE];
-	int r = node_name(&context->kernel.root, node, sizeof(node), error);
-
-	if (r == 0)
-		r = mappings_read(&context->kernel.root, &mappings, error);
-	if (r == 0)
-		r = mapping_find(
-			&mappings, name, node, devices_look_up, &hardware, &alternatives, error);
-	if (r == -ENOENT)
-		return error_set(error, USAGE,
-			"'%s' is no PCI address (2b:00, 2b:00.0 or 0000:2b:00.0), and no resource "
-			"mapping of this node has that name",
-			name);
-	for (size_t i = 0; r == 0 && i < alternatives.count; i++)
-		r = add_list(&alternatives.lists[i], devices, error);
-	return r;
-}
-
 static int add_argument(
 	struct context *context, const char *argument, struct devices *devices, struct error *error)
 {
-	char device[PCI_ADDRESS_SIZE];
+	cleanup(device_meaning_done) struct device_meaning meaning = {0};
+	int r = device_find(context, &devices->host, argument, &meaning, error);
 
-	if (pci_device_parse(argument, device, sizeof(device)) < 0)
-		return add_mapping(context, argument, devices, error);
-	if (!add_matches(device, devices))
-		return error_set(
-			error, -ENODEV, "%s is not there (see gpu-ferry list --all)", argument);
-	return 0;
+	for (size_t i = 0; r == 0 && i < meaning.addresses.count; i++) {
+		const struct pci_function *function =
+			pci_find(&devices->host, meaning.addresses.names[i]);
+
+		if (!is_listed(devices, function))
+			devices->functions[devices->count++] = function;
+	}
+	return r;
 }
 
 static int compare_groups(const void *left, const void *right)

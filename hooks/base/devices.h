@@ -8,6 +8,29 @@
 /* Devices as a person names them, for bind and unbind by hand: a function, a card, or a mapping's
  * name, which means every device that the mapping has on this node. */
 
+/* What one argument means on this host. */
+struct device_meaning {
+	char device[PCI_ADDRESS_SIZE]; /* "0000:2b:00", "0000:2b:00.1"; "" for a mapping's name */
+	bool mediated;		       /* the mapping is for mediated devices */
+	struct names addresses; /* every function that it may mean; a mapping's alternatives too */
+};
+
+/* USAGE when it is no DEVICE, -ENODEV when it is not there, -ENOMEM, and mapping_find's errors; for
+ * a mapping of mediated devices ->mediated is set also then. @ret must be zeroed; free with
+ * device_meaning_done also on failure. */
+int device_find(struct context *context, const struct pci_functions *host, const char *argument,
+	struct device_meaning *ret, struct error *error);
+void device_meaning_done(struct device_meaning *meaning);
+
+/* The same for what is known to be a mapping's name: -ENOENT when there is none. */
+int devices_read_mapping(struct context *context, const struct pci_functions *host,
+	const char *name, struct device_meaning *ret, struct error *error);
+
+/* Adds every function of the host that the address @device means, each once; none when it is no
+ * address. 0 or -ENOMEM. */
+int devices_add_functions(
+	const struct pci_functions *host, const char *device, struct names *addresses);
+
 /* What the arguments mean on this host, each function once, sorted by group. */
 struct devices {
 	struct pci_functions host;
