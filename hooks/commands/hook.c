@@ -133,14 +133,16 @@ static bool is_restarting(unsigned int vmid)
 static int post_stop(struct context *context, unsigned int vmid, struct error *error)
 {
 	const struct loan_owner owner = {.kind = LOAN_OWNER_VM, .vmid = vmid};
+	bool is_watched = lock_is_held(&context->kernel.root, WATCH_LOCK);
 
 	/* should it not start after all, the watch brings home what it has: so not without one */
-	if (is_restarting(vmid) && lock_is_held(&context->kernel.root, WATCH_LOCK)) {
+	if (is_watched && is_restarting(vmid)) {
 		log_write(&context->log, LOG_INFO, "VM %u starts again: its devices stay with it",
 			vmid);
 		return 0;
 	}
-	if (host_is_shutting_down()) {
+	/* a shutdown ends the watch before anything else: while it runs, there is none */
+	if (!is_watched && host_is_shutting_down()) {
 		log_write(&context->log, LOG_NOTICE,
 			"the host is shutting down: what VM %u had is not brought home; each driver "
 			"takes its devices when the host boots",

@@ -4,15 +4,13 @@
 
 #include "containers.h"
 
-#include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/base/parse.h"
 #include "kmod-helper/base/process.h"
 #include "stop_step.h"
 #include <errno.h>
 #include <poll.h>
+#include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/wait.h>
 
 #define PCT "/usr/sbin/pct"
 #define STATUS_MS 20000u
@@ -23,27 +21,16 @@
 static int run_pct(
 	const char *const *arguments, unsigned int deadline_ms, char *output, struct error *error)
 {
-	auto_close int fd = memfd_create("pct", MFD_CLOEXEC);
 	char *line;
-	ssize_t length;
-	int status;
-	int r;
+	int code;
+	int r = process_run_text(arguments, deadline_ms, output, OUTPUT_MAX, &code, error);
 
-	if (fd < 0)
-		return error_set_errno(error, -errno, "run " PCT);
-	r = process_run(arguments, fd, deadline_ms, &status, error);
-	if (r < 0)
+	if (r < 0 || code == 0)
 		return r;
-	length = pread(fd, output, OUTPUT_MAX - 1, 0);
-	output[length > 0 ? length : 0] = '\0';
-	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
-		return 0;
-	text_trim(output);
-	line = strrchr(output, '\n');
-	line = line ? line + 1 : output;
+	line = text_last_line(output);
 	text_make_line(line);
 	return error_set(error, -EIO, "pct %s %s ended with %d: %.400s", arguments[1], arguments[2],
-		WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), line);
+		code, line);
 }
 
 /* "status: running" of `pct status` (PVE::CLI::pct, status). A container that is not there any more

@@ -6,9 +6,8 @@
 #include <stdbool.h>
 
 /*
- * True while the host shuts down or reboots: systemd's manager says "stopping", which it does from
- * the moment shutdown.target is queued (org.freedesktop.systemd1(5), SystemState). Asked on the
- * manager's own socket, for the bus may have been stopped by then; takes about a millisecond. False
- * without systemd, for who is not root, and when the manager does not answer within a second.
+ * True while the host shuts down or reboots: `systemctl is-system-running` says "stopping", which
+ * it does from the moment shutdown.target is queued. Root's systemctl asks systemd itself, so the
+ * bus may have been stopped by then. False without systemd, and without an answer within a second.
  */
 bool host_is_shutting_down(void);

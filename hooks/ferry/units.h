@@ -4,7 +4,7 @@
 #include "kmod-helper/operation/operation.h"
 
 /*
- * The step `stop-unit`: stops a service of systemd's over D-Bus, as `systemctl stop` does, and its
- * undoing starts it again. Its argument is how many seconds either may take.
+ * The step `stop-unit`: `systemctl stop` of a service, and for its undoing `systemctl start`. Its
+ * argument is how many seconds either may take.
  */
 extern const struct operation unit_operations[];

@@ -174,3 +174,10 @@ char *text_trim(char *text)
 		text[--length] = '\0';
 	return text;
 }
+
+char *text_last_line(char *text)
+{
+	char *newline = strrchr(text, '\n');
+
+	return newline ? newline + 1 : text;
+}

@@ -36,3 +36,6 @@ int text_replace(char **field, const char *value);
 
 /* Cuts trailing white space off, in place; returns the first character that is none. */
 char *text_trim(char *text);
+
+/* Where the last line of a text begins that does not end with a newline. */
+char *text_last_line(char *text);

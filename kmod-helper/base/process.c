@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <spawn.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -435,6 +436,26 @@ int process_run(const char *const *arguments, int output_fd, unsigned int deadli
 	};
 
 	return run(arguments, &outputs, deadline_ms, ret_status, error);
+}
+
+int process_run_text(const char *const *arguments, unsigned int deadline_ms, char *output,
+	size_t size, int *ret_code, struct error *error)
+{
+	auto_close int fd = memfd_create("output", MFD_CLOEXEC);
+	ssize_t length;
+	int status;
+	int r;
+
+	if (fd < 0)
+		return error_set_errno(error, -errno, "run %s", arguments[0]);
+	r = process_run(arguments, fd, deadline_ms, &status, error);
+	if (r < 0)
+		return r;
+	length = pread(fd, output, size - 1, 0);
+	output[length > 0 ? length : 0] = '\0';
+	text_trim(output);
+	*ret_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+	return 0;
 }
 
 int process_run_errors(const char *const *arguments, int errors_fd, unsigned int deadline_ms,

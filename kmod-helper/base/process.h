@@ -36,7 +36,12 @@ ssize_t process_collect(int (*work)(void *context, int fd), void *context, size_
 int process_run(const char *const *arguments, int output_fd, unsigned int deadline_ms,
 	int *ret_status, struct error *error);
 
-/* The same with its standard output at /dev/null and its standard error at @errors_fd. */
+/* The same, and gives back what the program wrote to both (the first @size - 1 bytes, without the
+ * white space at its end) and its exit code, or 128 and the number of the signal that ended it. */
+int process_run_text(const char *const *arguments, unsigned int deadline_ms, char *output,
+	size_t size, int *ret_code, struct error *error);
+
+/* As process_run, with its standard output at /dev/null and its standard error at @errors_fd. */
 int process_run_errors(const char *const *arguments, int errors_fd, unsigned int deadline_ms,
 	int *ret_status, struct error *error);
 

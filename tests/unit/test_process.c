@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "kmod-helper/base/cleanup.h"
+#include "kmod-helper/base/parse.h"
 #include "kmod-helper/base/process.h"
 #include "tests/support/scratch.h"
 
@@ -294,6 +295,30 @@ Test(process, run_takes_both_outputs_and_gives_no_input)
 	cr_assert_str_eq(text, "out\nerr\n4\n");
 	close(pipe_ends[0]);
 	close(pipe_ends[1]);
+}
+
+Test(process, text_of_a_program_comes_with_its_exit_code)
+{
+	const char *const program[] = {
+		"/bin/sh", "-c", "echo out; echo err >&2; echo; exit 5", NULL};
+	const char *const killed[] = {"/bin/sh", "-c", "kill -9 $$", NULL};
+	const char *const none[] = {"/no/such/program", NULL};
+	struct error error = {0};
+	char text[64], cut[4];
+	int code;
+
+	cr_assert_eq(process_run_text(program, 5000, text, sizeof(text), &code, NULL), 0);
+	cr_assert_str_eq(text, "out\nerr");
+	cr_assert_eq(code, 5);
+	cr_assert_str_eq(text_last_line(text), "err");
+	cr_assert_eq(process_run_text(program, 5000, cut, sizeof(cut), &code, NULL), 0);
+	cr_assert_str_eq(cut, "out");
+	cr_assert_str_eq(text_last_line(cut), "out");
+	cr_assert_eq(process_run_text(killed, 5000, text, sizeof(text), &code, NULL), 0);
+	cr_assert_str_eq(text, "");
+	cr_assert_eq(code, 128 + SIGKILL);
+	cr_assert_eq(process_run_text(none, 5000, text, sizeof(text), &code, &error), -ENOENT);
+	cr_assert_str_eq(error.message, "start /no/such/program: No such file or directory");
 }
 
 Test(process, run_past_its_deadline_is_killed)

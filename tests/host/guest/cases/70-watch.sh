@@ -106,12 +106,14 @@ test_without_systemd_the_hook_says_that_nothing_watches() {
 	assert_card_home "$card1"
 }
 
-# The state that systemd has from the moment a shutdown is asked for, without the shutdown.
+# The state that systemd has from the moment a shutdown is asked for, without the shutdown. The watch
+# ends at once then, and so it does here.
 shutdown_begin() {
 	mkdir -p /run/systemd/system/shutdown.target.d
 	printf '[Unit]\nRefuseManualStart=no\nRefuseManualStop=no\n' >/run/systemd/system/shutdown.target.d/test.conf
 	systemctl daemon-reload
 	systemctl --job-mode=ignore-dependencies start shutdown.target
+	systemctl stop gpu-ferry-watch.path gpu-ferry-watch.service
 	assert_eq "$(systemctl is-system-running || true)" stopping 'the state of the host'
 }
 
@@ -119,10 +121,12 @@ shutdown_end() {
 	systemctl --job-mode=ignore-dependencies stop shutdown.target
 	rm -r /run/systemd/system/shutdown.target.d
 	systemctl daemon-reload
+	systemctl start gpu-ferry-watch.path
 }
 
 limit_nothing_is_returned_while_the_host_shuts_down=90
 test_nothing_is_returned_while_the_host_shuts_down() {
+	local watch
 	vm_with_card 104 "$short1"
 	start 104 --holder
 	trap shutdown_end EXIT
@@ -131,9 +135,14 @@ test_nothing_is_returned_while_the_host_shuts_down() {
 	assert_match "$(task_log 104)" 'the host is shutting down'
 	! task_log 104 | grep ' ms)' || fail "something was moved"
 	assert_card_lent "$card1"
-	say "the watch leaves it as well"
+	say "a watch that still runs leaves it as well"
+	gpu-ferry watch &
+	watch=$!
 	sleep 7
+	kill -0 $watch || fail "the watch has ended: this test tests nothing"
 	assert_card_lent "$card1"
+	kill $watch
+	wait $watch || true
 	shutdown_end
 	trap 'rm -rf "$scratch"' EXIT
 	await_home "$card1"
