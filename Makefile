@@ -38,9 +38,11 @@ DEFINES := -D_GNU_SOURCE -DVERSION='"$(VERSION)"' -DSBINDIR='"$(SBINDIR)"' \
 	-DLIBEXECDIR='"$(LIBEXECDIR)"' -DSYSCONFDIR='"$(SYSCONFDIR)"'
 TEST_DEFINES := -DTESTS_DIR='"$(CURDIR)/tests"'
 
-LIBRARIES := libkmod libpci libconfig json-c libsystemd libmd
-LIBRARY_CFLAGS = $(shell $(PKG_CONFIG) --cflags $(LIBRARIES))
-LIBRARY_LIBS = $(shell $(PKG_CONFIG) --libs $(LIBRARIES))
+LIBRARIES := libconfig json-c libmd
+# loaded when something of them is needed (kmod-helper/base/library.h)
+LOADED_LIBRARIES := libkmod libpci
+LIBRARY_CFLAGS = $(shell $(PKG_CONFIG) --cflags $(LIBRARIES) $(LOADED_LIBRARIES))
+LIBRARY_LIBS = -Wl,--as-needed $(shell $(PKG_CONFIG) --libs $(LIBRARIES))
 CRITERION_CFLAGS = $(shell $(PKG_CONFIG) --cflags criterion)
 CRITERION_LIBS = $(shell $(PKG_CONFIG) --libs criterion)
 
@@ -52,7 +54,7 @@ COMPILE_FUZZ = $(CLANG) -std=gnu17 -I. $(DEFINES) $(WARNINGS) -O1 -g $(SANITIZE)
 
 # The programs, each with all that it is made of: what is not listed here cannot be linked.
 BASE := $(wildcard kmod-helper/base/*.c)
-COMMANDS := $(addprefix hooks/base/,command.c context.c devices.c output.c)
+COMMANDS := $(addprefix hooks/base/,command.c context.c devices.c journal.c output.c)
 
 # libc and the VM config reader only: it runs at every start of every VM
 HOOKSCRIPT := hooks/hookscript.c hooks/base/sibling.c $(BASE) conf/property.c conf/text.c \

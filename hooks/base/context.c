@@ -10,7 +10,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <systemd/sd-journal.h>
 #include <unistd.h>
 
 volatile sig_atomic_t stop_requested;
@@ -18,8 +17,8 @@ volatile sig_atomic_t stop_requested;
 /* Prints to the task log or the terminal at once, and tells the journal with fields. */
 static void write_entry(void *data, const struct log_entry *entry)
 {
-	const struct context *context = data;
-	char vmid[32] = "";
+	struct context *context = data;
+	char vmid[32] = "", priority[16];
 
 	if (entry->priority <= context->log_level)
 		dprintf(entry->priority <= LOG_WARNING || context->output != OUTPUT_TEXT
@@ -30,20 +29,29 @@ static void write_entry(void *data, const struct log_entry *entry)
 		return;
 	if (context->vmid)
 		snprintf(vmid, sizeof(vmid), "%u", context->vmid);
-	sd_journal_send("MESSAGE=%s", entry->text, "PRIORITY=%d", entry->priority,
-		"SYSLOG_IDENTIFIER=gpu-ferry", "VMID=%s", vmid, "DEVICE=%s",
-		entry->device ? entry->device : "", "STEP=%s", entry->step ? entry->step : "",
-		NULL);
+	snprintf(priority, sizeof(priority), "%d", entry->priority);
+	journal_send(&context->journal,
+		(const struct journal_field[]){
+			{"MESSAGE", entry->text},
+			{"PRIORITY", priority},
+			{"SYSLOG_IDENTIFIER", "gpu-ferry"},
+			{"VMID", vmid},
+			{"DEVICE", entry->device ? entry->device : ""},
+			{"STEP", entry->step ? entry->step : ""},
+			{NULL},
+		});
 }
 
 int context_open(struct context *context, const char *root, struct error *error)
 {
+	context->journal = (struct journal){.path = JOURNAL_SOCKET, .fd = -1};
 	context->log = (struct log){.write = write_entry, .context = context};
 	return kernel_open(root, &context->kernel, error);
 }
 
 void context_close(struct context *context)
 {
+	journal_close(&context->journal);
 	kernel_close(&context->kernel);
 }
 

@@ -3,6 +3,7 @@
 
 /* The host that a command works on, and where its messages go. */
 
+#include "journal.h"
 #include "kmod-helper/base/error.h"
 #include "kmod-helper/base/file.h"
 #include "kmod-helper/base/log.h"
@@ -27,6 +28,7 @@ enum output_format {
 struct context {
 	struct kernel kernel; /* and the root that all files are below */
 	struct log log;
+	struct journal journal;
 	int log_level; /* the least urgent priority that is shown: LOG_WARNING with -q, LOG_DEBUG
 			  with -v */
 	unsigned int vmid; /* for the journal; 0: none */

@@ -4,6 +4,7 @@
 
 #include "pci_names.h"
 
+#include "kmod-helper/base/library.h"
 #include <errno.h>
 #include <limits.h>
 #include <pci/pci.h>
@@ -11,8 +12,30 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+/* libpci's functions, by their names without "pci_". */
+static struct {
+	typeof(&pci_alloc) alloc;
+	typeof(&pci_cleanup) cleanup;
+	typeof(&pci_load_name_list) load_name_list;
+	typeof(&pci_lookup_name) lookup_name;
+} pci;
+
+static const struct library_symbol symbols[] = {
+	LIBRARY_SYMBOL(pci_alloc, pci.alloc),
+	LIBRARY_SYMBOL(pci_cleanup, pci.cleanup),
+	LIBRARY_SYMBOL(pci_load_name_list, pci.load_name_list),
+	LIBRARY_SYMBOL(pci_lookup_name, pci.lookup_name),
+};
+
+static const struct library libpci = {
+	.file = "libpci.so.3",
+	.package = "libpci3",
+	.symbols = symbols,
+	.symbol_count = sizeof(symbols) / sizeof(symbols[0]),
+};
+
 struct device_names {
-	struct pci_access *access;
+	struct pci_access *access; /* NULL without libpci */
 };
 
 /*
@@ -37,7 +60,7 @@ __attribute__((format(printf, 1, 2))) static void warning_ignore(char *message, 
 static void load_names(struct pci_access *access)
 {
 	if (setjmp(load_failed) == 0)
-		pci_load_name_list(access);
+		pci.load_name_list(access);
 }
 
 int device_names_open(struct device_names **ret, struct error *error)
@@ -46,15 +69,17 @@ int device_names_open(struct device_names **ret, struct error *error)
 
 	if (!names)
 		return error_set_errno(error, -ENOMEM, "read the names of PCI devices");
+	*ret = names;
+	if (library_load(&libpci, NULL) < 0)
+		return 0;
 	/* no pci_init: it would look for a way to reach the devices, and end the program without */
-	names->access = pci_alloc();
+	names->access = pci.alloc();
 	names->access->error = error_jump;
 	names->access->warning = warning_ignore;
 	names->access->debug = warning_ignore;
 	/* no cache in a home folder, which is only for names asked of the network */
 	names->access->id_lookup_mode = 0;
 	load_names(names->access);
-	*ret = names;
 	return 0;
 }
 
@@ -62,7 +87,8 @@ void device_names_close(struct device_names *names)
 {
 	if (!names)
 		return;
-	pci_cleanup(names->access);
+	if (names->access)
+		pci.cleanup(names->access);
 	free(names);
 }
 
@@ -76,12 +102,20 @@ static int size_limited(size_t size)
 void device_name(struct device_names *names, uint16_t vendor_id, uint16_t device_id, char *buffer,
 	size_t size)
 {
-	pci_lookup_name(names->access, buffer, size_limited(size),
+	if (!names->access) {
+		snprintf(buffer, size, "Device %04x:%04x", vendor_id, device_id);
+		return;
+	}
+	pci.lookup_name(names->access, buffer, size_limited(size),
 		PCI_LOOKUP_VENDOR | PCI_LOOKUP_DEVICE | PCI_LOOKUP_NO_HWDB, vendor_id, device_id);
 }
 
 void device_class_name(struct device_names *names, uint16_t class_code, char *buffer, size_t size)
 {
-	pci_lookup_name(names->access, buffer, size_limited(size),
+	if (!names->access) {
+		snprintf(buffer, size, "Class %04x", class_code);
+		return;
+	}
+	pci.lookup_name(names->access, buffer, size_limited(size),
 		PCI_LOOKUP_CLASS | PCI_LOOKUP_NO_HWDB, class_code);
 }

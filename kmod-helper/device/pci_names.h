@@ -5,13 +5,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Names of vendors and devices from pci.ids through libpci; the only user of libpci. No function of
- * libpci that touches a device is called (reading config space wakes a sleeping card). */
+/* Names of vendors and devices from pci.ids through libpci, which is loaded on first use; the only
+ * user of libpci. No function of libpci that touches a device is called (reading config space wakes
+ * a sleeping card). */
 
 struct device_names;
 
-/* 0 or -ENOMEM. A missing pci.ids is no error: names are then "Device 10de:2704". libpci's default
- * error callback ends the process, so one of our own is set. */
+/* 0 or -ENOMEM. A missing pci.ids or libpci is no error: names are then "Device 10de:2704".
+ * libpci's default error callback ends the process, so one of our own is set. */
 int device_names_open(struct device_names **ret, struct error *error);
 void device_names_close(struct device_names *names);
 

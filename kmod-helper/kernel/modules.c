@@ -5,6 +5,7 @@
 #include "modules.h"
 
 #include "kmod-helper/base/cleanup.h"
+#include "kmod-helper/base/library.h"
 #include "kmod-helper/base/process.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -34,6 +35,62 @@ struct folder {
 	char path[DESCRIPTOR_PATH_SIZE];
 };
 
+/* libkmod's functions, by their names without "kmod_". */
+static struct {
+	typeof(&kmod_config_get_blacklists) config_get_blacklists;
+	typeof(&kmod_config_iter_free_iter) config_iter_free_iter;
+	typeof(&kmod_config_iter_get_key) config_iter_get_key;
+	typeof(&kmod_config_iter_next) config_iter_next;
+	typeof(&kmod_list_next) list_next;
+	typeof(&kmod_module_get_initstate) module_get_initstate;
+	typeof(&kmod_module_get_install_commands) module_get_install_commands;
+	typeof(&kmod_module_get_module) module_get_module;
+	typeof(&kmod_module_get_name) module_get_name;
+	typeof(&kmod_module_get_options) module_get_options;
+	typeof(&kmod_module_new_from_lookup) module_new_from_lookup;
+	typeof(&kmod_module_new_from_name) module_new_from_name;
+	typeof(&kmod_module_probe_insert_module) module_probe_insert_module;
+	typeof(&kmod_module_remove_module) module_remove_module;
+	typeof(&kmod_module_unref) module_unref;
+	typeof(&kmod_module_unref_list) module_unref_list;
+	typeof(&kmod_new) new;
+	typeof(&kmod_set_log_priority) set_log_priority;
+	typeof(&kmod_unref) unref;
+} kmod;
+
+static const struct library_symbol symbols[] = {
+	LIBRARY_SYMBOL(kmod_config_get_blacklists, kmod.config_get_blacklists),
+	LIBRARY_SYMBOL(kmod_config_iter_free_iter, kmod.config_iter_free_iter),
+	LIBRARY_SYMBOL(kmod_config_iter_get_key, kmod.config_iter_get_key),
+	LIBRARY_SYMBOL(kmod_config_iter_next, kmod.config_iter_next),
+	LIBRARY_SYMBOL(kmod_list_next, kmod.list_next),
+	LIBRARY_SYMBOL(kmod_module_get_initstate, kmod.module_get_initstate),
+	LIBRARY_SYMBOL(kmod_module_get_install_commands, kmod.module_get_install_commands),
+	LIBRARY_SYMBOL(kmod_module_get_module, kmod.module_get_module),
+	LIBRARY_SYMBOL(kmod_module_get_name, kmod.module_get_name),
+	LIBRARY_SYMBOL(kmod_module_get_options, kmod.module_get_options),
+	LIBRARY_SYMBOL(kmod_module_new_from_lookup, kmod.module_new_from_lookup),
+	LIBRARY_SYMBOL(kmod_module_new_from_name, kmod.module_new_from_name),
+	LIBRARY_SYMBOL(kmod_module_probe_insert_module, kmod.module_probe_insert_module),
+	LIBRARY_SYMBOL(kmod_module_remove_module, kmod.module_remove_module),
+	LIBRARY_SYMBOL(kmod_module_unref, kmod.module_unref),
+	LIBRARY_SYMBOL(kmod_module_unref_list, kmod.module_unref_list),
+	LIBRARY_SYMBOL(kmod_new, kmod.new),
+	LIBRARY_SYMBOL(kmod_set_log_priority, kmod.set_log_priority),
+	LIBRARY_SYMBOL(kmod_unref, kmod.unref),
+};
+
+static const struct library libkmod = {
+	.file = "libkmod.so.2",
+	.package = "libkmod2",
+	.symbols = symbols,
+	.symbol_count = sizeof(symbols) / sizeof(symbols[0]),
+};
+
+/* kmod_list_foreach, which calls the library by its name */
+#define for_each_module(entry, list)                                                               \
+	for ((entry) = (list); (entry); (entry) = kmod.list_next(list, entry))
+
 struct modules {
 	struct root root; /* borrowed */
 	char release[NAME_MAX + 1];
@@ -55,22 +112,26 @@ static void folder_close(const struct folder *folder)
 
 static void context_free(struct kmod_ctx **context)
 {
-	kmod_unref(*context);
+	if (*context)
+		kmod.unref(*context);
 }
 
 static void list_free(struct kmod_list **list)
 {
-	kmod_module_unref_list(*list);
+	if (*list)
+		kmod.module_unref_list(*list);
 }
 
 static void module_free(struct kmod_module **module)
 {
-	kmod_module_unref(*module);
+	if (*module)
+		kmod.module_unref(*module);
 }
 
 static void iterator_free(struct kmod_config_iter **iterator)
 {
-	kmod_config_iter_free_iter(*iterator);
+	if (*iterator)
+		kmod.config_iter_free_iter(*iterator);
 }
 
 #define auto_context cleanup(context_free)
@@ -139,7 +200,7 @@ static struct kmod_ctx *context_new_captured(const struct modules *modules)
 		folder_open(&modules->root, config_folders[i], &config[i]);
 		paths[i] = config[i].path;
 	}
-	context = kmod_new(modules->folder.path, paths);
+	context = kmod.new(modules->folder.path, paths);
 	for (size_t i = 0; i < CONFIG_FOLDER_COUNT; i++)
 		folder_close(&config[i]);
 	return context;
@@ -152,13 +213,16 @@ static struct kmod_ctx *context_new_captured(const struct modules *modules)
  */
 static int context_new(const struct modules *modules, struct kmod_ctx **ret, struct error *error)
 {
-	struct kmod_ctx *context =
-		modules->root.live ? kmod_new(NULL, NULL) : context_new_captured(modules);
+	struct kmod_ctx *context;
+	int r = library_load(&libkmod, error);
 
+	if (r < 0)
+		return r;
+	context = modules->root.live ? kmod.new(NULL, NULL) : context_new_captured(modules);
 	if (!context)
 		return error_set_errno(error, -ENOMEM, "read the configuration of modprobe");
 	/* it would print to stderr by itself; what it returns says enough */
-	kmod_set_log_priority(context, LOG_EMERG);
+	kmod.set_log_priority(context, LOG_EMERG);
 	*ret = context;
 	return 0;
 }
@@ -166,7 +230,7 @@ static int context_new(const struct modules *modules, struct kmod_ctx **ret, str
 static int lookup(
 	struct kmod_ctx *context, const char *alias, struct kmod_list **ret, struct error *error)
 {
-	int r = kmod_module_new_from_lookup(context, alias, ret);
+	int r = kmod.module_new_from_lookup(context, alias, ret);
 
 	return r < 0 ? error_set_errno(error, r, "look up the module %s", alias) : 0;
 }
@@ -175,17 +239,17 @@ static int lookup(
 static int module_by_name(
 	struct kmod_ctx *context, const char *name, struct kmod_module **ret, struct error *error)
 {
-	int r = kmod_module_new_from_name(context, name, ret);
+	int r = kmod.module_new_from_name(context, name, ret);
 
 	return r < 0 ? error_set_errno(error, r, "look up the module %s", name) : 0;
 }
 
 static bool is_blacklisted(struct kmod_ctx *context, const struct kmod_module *module)
 {
-	auto_iterator struct kmod_config_iter *iterator = kmod_config_get_blacklists(context);
+	auto_iterator struct kmod_config_iter *iterator = kmod.config_get_blacklists(context);
 
-	while (kmod_config_iter_next(iterator)) {
-		if (strcmp(kmod_config_iter_get_key(iterator), kmod_module_get_name(module)) == 0)
+	while (kmod.config_iter_next(iterator)) {
+		if (strcmp(kmod.config_iter_get_key(iterator), kmod.module_get_name(module)) == 0)
 			return true;
 	}
 	return false;
@@ -193,7 +257,7 @@ static bool is_blacklisted(struct kmod_ctx *context, const struct kmod_module *m
 
 static bool is_blocked(struct kmod_ctx *context, const struct kmod_module *module)
 {
-	return is_blacklisted(context, module) || kmod_module_get_install_commands(module);
+	return is_blacklisted(context, module) || kmod.module_get_install_commands(module);
 }
 
 /* The line may spell the name with dashes or underscores. */
@@ -211,7 +275,7 @@ static void name_pattern(const char *name, char *pattern, size_t size)
 
 static int blocked_error(const struct kmod_module *module, struct error *error)
 {
-	const char *name = kmod_module_get_name(module);
+	const char *name = kmod.module_get_name(module);
 	char pattern[256];
 
 	name_pattern(name, pattern, sizeof(pattern));
@@ -256,8 +320,8 @@ static bool is_live(const struct modules *modules, const char *name)
 static int check_one(const struct modules *modules, struct kmod_ctx *context,
 	const struct kmod_module *module, struct error *error)
 {
-	if (is_live(modules, kmod_module_get_name(module)) ||
-		kmod_module_get_initstate(module) == KMOD_MODULE_BUILTIN)
+	if (is_live(modules, kmod.module_get_name(module)) ||
+		kmod.module_get_initstate(module) == KMOD_MODULE_BUILTIN)
 		return 0;
 	return is_blocked(context, module) ? blocked_error(module, error) : 0;
 }
@@ -267,12 +331,12 @@ static int load_one(struct kmod_module *module, struct error *error)
 	struct error refused = {0};
 	int r;
 
-	r = kmod_module_probe_insert_module(module, 0, NULL, install_refuse, &refused, NULL);
+	r = kmod.module_probe_insert_module(module, 0, NULL, install_refuse, &refused, NULL);
 	if (r < 0 && refused.status < 0)
 		return error_set(error, refused.status, "%s", refused.message);
 	if (r < 0)
 		return error_set_errno(
-			error, r, "load the module %s", kmod_module_get_name(module));
+			error, r, "load the module %s", kmod.module_get_name(module));
 	return 0;
 }
 
@@ -281,9 +345,9 @@ static int load_all(const struct kmod_list *list, struct error *error)
 	const struct kmod_list *entry;
 	int r = 0;
 
-	kmod_list_foreach(entry, list)
+	for_each_module(entry, list)
 	{
-		auto_module struct kmod_module *module = kmod_module_get_module(entry);
+		auto_module struct kmod_module *module = kmod.module_get_module(entry);
 
 		if (r == 0)
 			r = load_one(module, error);
@@ -297,9 +361,9 @@ static int check_all(const struct modules *modules, struct kmod_ctx *context,
 	const struct kmod_list *entry;
 	int r = 0;
 
-	kmod_list_foreach(entry, list)
+	for_each_module(entry, list)
 	{
-		auto_module struct kmod_module *module = kmod_module_get_module(entry);
+		auto_module struct kmod_module *module = kmod.module_get_module(entry);
 
 		if (r == 0)
 			r = check_one(modules, context, module, error);
@@ -399,7 +463,7 @@ int module_options(
 		r = module_by_name(context, name, &module, error);
 	if (r < 0)
 		return r;
-	options = kmod_module_get_options(module);
+	options = kmod.module_get_options(module);
 	if ((size_t)snprintf(buffer, size, "%s", options ? options : "") >= size)
 		return error_set_errno(error, -ENAMETOOLONG, "read the options of %s", name);
 	return 0;
@@ -450,14 +514,14 @@ int module_reload(struct modules *modules, const char *name, struct error *error
 
 static int unload_one(struct kmod_module *module, const char *name, struct error *error)
 {
-	int r = kmod_module_get_initstate(module);
+	int r = kmod.module_get_initstate(module);
 
 	if (r == -ENOENT)
 		return 0;
 	if (r == KMOD_MODULE_BUILTIN)
 		return error_set(
 			error, -EBUSY, "unload the module %s: it is built into the kernel", name);
-	r = kmod_module_remove_module(module, KMOD_REMOVE_NOLOG);
+	r = kmod.module_remove_module(module, KMOD_REMOVE_NOLOG);
 	/* delete_module(2): EWOULDBLOCK while it has users; ENOENT when another was faster */
 	if (r == -EWOULDBLOCK || r == -EBUSY)
 		return error_set(error, -EBUSY,
@@ -485,10 +549,10 @@ static int names_from_list(const struct kmod_list *list, struct names *names, st
 {
 	const struct kmod_list *entry;
 
-	kmod_list_foreach(entry, list)
+	for_each_module(entry, list)
 	{
-		auto_module struct kmod_module *module = kmod_module_get_module(entry);
-		const char *name = kmod_module_get_name(module);
+		auto_module struct kmod_module *module = kmod.module_get_module(entry);
+		const char *name = kmod.module_get_name(module);
 
 		/* an alias can name it twice, by its ids and by its class */
 		if (names_add_once(names, name) < 0)

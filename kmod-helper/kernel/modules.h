@@ -5,7 +5,8 @@
 #include "kmod-helper/base/file.h"
 #include <stdbool.h>
 
-/* Kernel modules through libkmod; the only user of libkmod. Names may be written with - or _. */
+/* Kernel modules through libkmod, which is loaded on first use (kmod-helper/base/library.h); the
+ * only user of libkmod. Names may be written with - or _. */
 
 struct modules;
 
