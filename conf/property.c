@@ -29,6 +29,19 @@ bool pattern_matches(const char *pattern, const char *text)
 	return r == 0;
 }
 
+bool is_config_id(const char *text)
+{
+	return strspn(text, TEXT_LETTERS) > 0 && text[1] != '\0' &&
+		text[strspn(text, TEXT_LETTERS TEXT_DIGITS "_-")] == '\0';
+}
+
+static bool is_integer(const char *text)
+{
+	if (*text == '+' || *text == '-')
+		text++;
+	return *text != '\0' && text[strspn(text, TEXT_DIGITS)] == '\0';
+}
+
 static bool is_in(
 	const char *const *list, const char *text, int (*compare)(const char *, const char *))
 {
@@ -130,7 +143,7 @@ static bool type_fits(const struct property_rule *rule, const char *value)
 	case PROPERTY_BOOLEAN:
 		return strcmp(value, "0") == 0 || strcmp(value, "1") == 0;
 	case PROPERTY_INTEGER:
-		return pattern_matches("^[+-]?[0-9]+$", value);
+		return is_integer(value);
 	case PROPERTY_NUMBER:
 		return pattern_matches(
 			"^[+-]?([0-9]+\\.?[0-9]*|\\.[0-9]+)([eE][+-]?[0-9]+)?$", value);
@@ -155,6 +168,7 @@ static bool value_fits(const struct property_rule *rule, const char *value)
 	return type_fits(rule, value) && range_fits(rule, value) &&
 		(!rule->max_length || strlen(value) <= rule->max_length) &&
 		(!rule->values || is_in(rule->values, value, strcmp)) &&
+		(!rule->fits || rule->fits(value)) &&
 		(!rule->pattern || pattern_matches(rule->pattern, value));
 }
 

@@ -26,6 +26,7 @@ struct property_rule {
 	enum property_type type;
 	bool is_default; /* takes the part that has no "name=" */
 	bool required;
+	bool (*fits)(const char *value); /* NULL: anything */
 	const char *pattern;	   /* POSIX extended, anchored by its writer; NULL: anything */
 	const char *const *values; /* the only ones allowed, NULL at the end; NULL: anything */
 	size_t max_length;	   /* bytes; 0: no limit */
@@ -56,11 +57,13 @@ const char *property_get(const struct property_set *set, const char *name);
 /* True when the boolean is given and true. */
 bool property_is_true(const struct property_set *set, const char *name);
 
-/* True when @text matches the POSIX extended regular expression @pattern. */
+/* True when @text matches the POSIX extended regular expression @pattern. For what each start of a
+ * VM reads, a function that knows the form takes a hundredth of the time. */
 bool pattern_matches(const char *pattern, const char *text);
 
-/* PVE/JSONSchema.pm, $CONFIGID_RE: snapshots, mappings. */
+/* PVE/JSONSchema.pm, $CONFIGID_RE: snapshots, mappings. As a pattern, and as a function. */
 #define PATTERN_CONFIG_ID "^[a-zA-Z][a-zA-Z0-9_-]+$"
+bool is_config_id(const char *text);
 
 /* parse_boolean: 1 on yes true, 0 off no false in any case; anything else comes back as it is. */
 const char *boolean_normalise(const char *text);

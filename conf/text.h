@@ -9,6 +9,10 @@
 /* What \s means in Proxmox's readers: their texts are bytes, so no other blanks count. */
 #define TEXT_WHITE " \t\n\v\f\r"
 
+/* ASCII's, for strspn: what [a-zA-Z] and [0-9] are in Proxmox's patterns. */
+#define TEXT_LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+#define TEXT_DIGITS "0123456789"
+
 bool text_is_white(char character);
 
 /* True when there is nothing but white space in @text. */

@@ -162,15 +162,28 @@ static void choice_fail(struct choice *choice, const struct choice_entry *entry)
 			entry->error.message);
 }
 
+static struct choice_entry *entry_add(struct choice *choice, unsigned int index)
+{
+	struct choice_entry *grown =
+		reallocarray(choice->entries, choice->count + 1, sizeof(*grown));
+
+	if (!grown)
+		return NULL;
+	choice->entries = grown;
+	grown += choice->count++;
+	*grown = (struct choice_entry){.index = index, .chosen = -1};
+	return grown;
+}
+
 /* The first pass: every entry is read before any is chosen. */
 static int entry_read(struct chooser *chooser, unsigned int index, const char *value)
 {
-	struct choice_entry *entry = &chooser->choice.entries[chooser->choice.count];
-	int r = hostpci_parse(value, &entry->hostpci, &entry->error);
+	struct choice_entry *entry = entry_add(&chooser->choice, index);
+	int r;
 
-	entry->index = index;
-	entry->chosen = -1;
-	chooser->choice.count++;
+	if (!entry)
+		return -ENOMEM;
+	r = hostpci_parse(value, &entry->hostpci, &entry->error);
 	entry->mediated = r == 0 && entry->hostpci.mdev;
 	if (r == 0)
 		r = entry_resolve(chooser, entry);
@@ -313,6 +326,7 @@ void choice_done(struct choice *choice)
 		hostpci_done(&choice->entries[i].hostpci);
 		alternatives_done(&choice->entries[i].alternatives);
 	}
+	free(choice->entries);
 	*choice = (struct choice){0};
 }
 

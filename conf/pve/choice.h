@@ -39,7 +39,7 @@ struct choice_entry {
 };
 
 struct choice {
-	struct choice_entry entries[HOSTPCI_MAX];
+	struct choice_entry *entries; /* HOSTPCI_MAX at most */
 	size_t count;
 	/* What Proxmox dies with at start: the first error in its order. Status 0: it would start.
 	 * -EINVAL the config says what cannot be, -ENODEV no such device, -ENOENT and -ESTALE see

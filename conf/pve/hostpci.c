@@ -8,14 +8,37 @@
 #include <errno.h>
 #include <string.h>
 
-#define ID "([a-f0-9]{4,}:)?[a-f0-9]{2}:[a-f0-9]{2}(\\.[a-f0-9])?"
+#define HEX "0123456789abcdef"
 #define HEX_ID "^0x[0-9a-fA-F]{4}$"
+
+const char *hostpci_id_end(const char *text)
+{
+	size_t domain = strspn(text, HEX);
+
+	if (domain >= 4 && text[domain] == ':')
+		text += domain + 1;
+	if (strspn(text, HEX) != 2 || text[2] != ':' || strspn(text + 3, HEX) != 2)
+		return NULL;
+	text += 5;
+	if (text[0] != '.')
+		return text;
+	return strspn(text + 1, HEX) == 1 ? text + 2 : NULL;
+}
+
+static bool is_id_list(const char *text)
+{
+	const char *end = hostpci_id_end(text);
+
+	while (end && *end == ';')
+		end = hostpci_id_end(end + 1);
+	return end && *end == '\0';
+}
 
 static const char *const drivers[] = {"vfio", "keep", NULL};
 
 static const struct property_rule rules[] = {
-	{.name = "host", .is_default = true, .pattern = "^" ID "(;" ID ")*$"},
-	{.name = "mapping", .pattern = PATTERN_CONFIG_ID},
+	{.name = "host", .is_default = true, .fits = is_id_list},
+	{.name = "mapping", .fits = is_config_id},
 	{.name = "rombar", .type = PROPERTY_BOOLEAN},
 	{.name = "romfile", .pattern = "^[^,;]+$"},
 	{.name = "pcie", .type = PROPERTY_BOOLEAN},

@@ -37,6 +37,9 @@ void hostpci_done(struct hostpci *hostpci);
  * Returns 0 or -EINVAL with Proxmox's text. */
 int hostpci_check(const struct hostpci *hostpci, struct error *error);
 
+/* The end of the host PCI id that @text begins with, NULL when there is none. Source: $PCIRE. */
+const char *hostpci_id_end(const char *text);
+
 /* Appends to @names the addresses that the host PCI id @id ("2b:00", "0001:2b:00.0") means among
  * @addresses ("0000:2b:00.0"): no domain is 0000, no function is every function there, in order.
  * Returns 0, -ENOMEM, or -ENODEV with Proxmox's text when there is none. */

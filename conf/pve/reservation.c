@@ -4,8 +4,8 @@
 
 #include "reservation.h"
 
-#include "conf/property.h"
 #include "conf/text.h"
+#include "hostpci.h"
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/base/list.h"
 #include "kmod-helper/base/parse.h"
@@ -18,10 +18,6 @@
 #define PATH "run/qemu-server/pci-id-reservations"
 #define MAX_BYTES (1024 * 1024)
 #define COMMAND_LINE_MAX_BYTES (2 * 1024 * 1024)
-
-#define LINE                                                                                       \
-	"^([a-f0-9]{4,}:)?[a-f0-9]{2}:[a-f0-9]{2}(\\.[a-f0-9])?[ \t\v\f\r][0-9]+[ \t\v\f\r]"       \
-	"(time|pid):[0-9]+$"
 
 void reservations_done(struct reservations *reservations)
 {
@@ -56,7 +52,31 @@ static int add(struct reservations *reservations, struct reservation *reservatio
 	return 0;
 }
 
-/* The three fields of a line that LINE matches. -EINVAL: a number is beyond what it can mean. */
+static const char *skip_digits(const char *text)
+{
+	size_t length = strspn(text, TEXT_DIGITS);
+
+	return length ? text + length : NULL;
+}
+
+/* "0000:2b:00.0 104 pid:4711", one white character between the fields. */
+static bool is_reservation(const char *line)
+{
+	const char *end = hostpci_id_end(line);
+
+	if (end)
+		end = text_is_white(*end) ? skip_digits(end + 1) : NULL;
+	if (!end || !text_is_white(*end))
+		return false;
+	end++;
+	if (strncmp(end, "time:", 5) == 0)
+		end = skip_digits(end + 5);
+	else
+		end = strncmp(end, "pid:", 4) == 0 ? skip_digits(end + 4) : NULL;
+	return end && *end == '\0';
+}
+
+/* The three fields of a line that is_reservation. -EINVAL: a number is beyond what it can mean. */
 static int line_fields(char *line, struct reservation *ret)
 {
 	char *vmid = line + strcspn(line, TEXT_WHITE) + 1;
@@ -81,7 +101,7 @@ static int line_read(struct reservations *reservations, char *line)
 	struct reservation reservation = {0};
 	int r;
 
-	if (!pattern_matches(LINE, line) || line_fields(line, &reservation) < 0)
+	if (!is_reservation(line) || line_fields(line, &reservation) < 0)
 		return 0;
 	reservation.address = strdup(line);
 	r = reservation.address ? add(reservations, &reservation) : -ENOMEM;

@@ -4,6 +4,7 @@
 
 #include "vm_keys.h"
 
+#include "conf/text.h"
 #include "hostpci.h"
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/base/parse.h"
@@ -17,7 +18,7 @@
 enum key_type {
 	KEY_BOOLEAN,
 	KEY_STRING,
-	KEY_PATTERN,
+	KEY_FORM,
 	KEY_PROPERTIES,
 	KEY_HOSTPCI,
 };
@@ -25,19 +26,33 @@ enum key_type {
 struct vm_key {
 	const char *name;
 	enum key_type type;
-	const char *pattern;
+	bool (*fits)(const char *value);
 	const struct property_format *format;
 };
 
-/* Each version of Proxmox VE knows more models and flags than the one before: they are not judged.
- */
-#define FLAG "[+-][a-zA-Z0-9._-]+"
+#define LETTERS_DIGITS TEXT_LETTERS TEXT_DIGITS
+
+/* "+pcid;-aes". Each version of Proxmox VE knows more models and flags than the one before: they
+ * are not judged. */
+static bool is_cpu_flag_list(const char *text)
+{
+	for (;; text++) {
+		size_t length;
+
+		if (*text != '+' && *text != '-')
+			return false;
+		length = strspn(text + 1, LETTERS_DIGITS "._-");
+		text += 1 + length;
+		if (length == 0 || *text != ';')
+			return length && *text == '\0';
+	}
+}
 
 static const struct property_rule cpu_rules[] = {
 	{.name = "cputype", .is_default = true, .required = true},
 	{.name = "hidden", .type = PROPERTY_BOOLEAN},
 	{.name = "hv-vendor-id", .pattern = "^[a-zA-Z0-9]{1,12}$"},
-	{.name = "flags", .pattern = "^" FLAG "(;" FLAG ")*$"},
+	{.name = "flags", .fits = is_cpu_flag_list},
 	{.name = "guest-phys-bits", .type = PROPERTY_INTEGER, .minimum = 32, .maximum = 64},
 	{.name = "phys-bits", .pattern = "^(host|0?[89]|[1-5][0-9]|6[0-4])$"},
 	{.name = "level", .type = PROPERTY_INTEGER, .maximum = UINT_MAX},
@@ -66,16 +81,63 @@ static const struct property_rule agent_rules[] = {
 
 static const char *const viommu_types[] = {"intel", "virtio", NULL};
 
-#define TYPE_VERSION "-[0-9]+(\\.[0-9]+)+"
-#define REVISION "(\\+pve[0-9]+)?"
+static bool skip_word(const char **text, const char *word)
+{
+	size_t length = strlen(word);
+
+	if (strncmp(*text, word, length) != 0)
+		return false;
+	*text += length;
+	return true;
+}
+
+/* "-9.2", of two numbers or more */
+static bool skip_version(const char **text)
+{
+	const char *end = *text;
+	size_t numbers = 0;
+
+	while (*end == (numbers ? '.' : '-') && strspn(end + 1, TEXT_DIGITS)) {
+		end += 1 + strspn(end + 1, TEXT_DIGITS);
+		numbers++;
+	}
+	if (numbers < 2)
+		return false;
+	*text = end;
+	return true;
+}
+
+/* "+pve1" */
+static void skip_revision(const char **text)
+{
+	const char *end = *text;
+
+	if (skip_word(&end, "+pve") && strspn(end, TEXT_DIGITS))
+		*text = end + strspn(end, TEXT_DIGITS);
+}
+
+/* "q35", "pc-q35-9.2+pve1", "virt-9.2": PVE/QemuServer/Machine.pm, $machine_fmt. */
+static bool is_machine_type(const char *text)
+{
+	if (strcmp(text, "pc") == 0 || strcmp(text, "q35") == 0)
+		return true;
+	if (skip_word(&text, "virt")) {
+		skip_version(&text);
+		skip_revision(&text);
+		return *text == '\0';
+	}
+	if (!skip_word(&text, "pc-q35") && !skip_word(&text, "pc-i440fx") &&
+		!skip_word(&text, "pc"))
+		return false;
+	if (!skip_version(&text))
+		return false;
+	skip_revision(&text);
+	skip_word(&text, ".pxe");
+	return *text == '\0';
+}
 
 static const struct property_rule machine_rules[] = {
-	{.name = "type",
-		.is_default = true,
-		.pattern = "^(pc|pc(-i440fx)?" TYPE_VERSION REVISION
-			   "(\\.pxe)?|q35|pc-q35" TYPE_VERSION REVISION
-			   "(\\.pxe)?|virt(" TYPE_VERSION ")?" REVISION ")$",
-		.max_length = 40},
+	{.name = "type", .is_default = true, .fits = is_machine_type, .max_length = 40},
 	{.name = "viommu", .values = viommu_types},
 	{.name = "aw-bits", .type = PROPERTY_NUMBER, .minimum = 32, .maximum = 64},
 	{.name = "enable-s3", .type = PROPERTY_BOOLEAN},
@@ -87,9 +149,29 @@ static const struct property_format vga_format = {vga_rules, COUNT(vga_rules)};
 const struct property_format agent_format = {agent_rules, COUNT(agent_rules)};
 const struct property_format machine_format = {machine_rules, COUNT(machine_rules)};
 
-#define LABEL "[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?"
-#define DNS_NAME "^(" LABEL "\\.)*" LABEL "$"
-#define VOLUME_ID "^[a-zA-Z][a-zA-Z0-9_.-]*[a-zA-Z0-9]:.+$"
+/* "host.example": labels of letters, digits and dashes, no dash at either end. */
+static bool is_dns_name(const char *text)
+{
+	for (;; text++) {
+		size_t length = strspn(text, LETTERS_DIGITS "-");
+
+		if (length == 0 || text[0] == '-' || text[length - 1] == '-')
+			return false;
+		text += length;
+		if (*text != '.')
+			return *text == '\0';
+	}
+}
+
+/* "local:snippets/gpu-ferry": a storage's id, and something after the colon. */
+static bool is_volume_id(const char *text)
+{
+	size_t length = strspn(text, LETTERS_DIGITS "_.-");
+
+	return length >= 2 && strspn(text, TEXT_LETTERS) > 0 &&
+		strspn(text + length - 1, LETTERS_DIGITS) == 1 && text[length] == ':' &&
+		text[length + 1] != '\0';
+}
 
 static const struct vm_key keys[] = {
 	{.name = "agent", .type = KEY_PROPERTIES, .format = &agent_format},
@@ -97,13 +179,13 @@ static const struct vm_key keys[] = {
 	{.name = "bios", .type = KEY_STRING},
 	{.name = "cpu", .type = KEY_PROPERTIES, .format = &cpu_format},
 	{.name = "description", .type = KEY_STRING},
-	{.name = "hookscript", .type = KEY_PATTERN, .pattern = VOLUME_ID},
+	{.name = "hookscript", .type = KEY_FORM, .fits = is_volume_id},
 	{.name = "lock", .type = KEY_STRING},
 	{.name = "machine", .type = KEY_PROPERTIES, .format = &machine_format},
-	{.name = "name", .type = KEY_PATTERN, .pattern = DNS_NAME},
+	{.name = "name", .type = KEY_FORM, .fits = is_dns_name},
 	{.name = "onboot", .type = KEY_BOOLEAN},
 	{.name = "ostype", .type = KEY_STRING},
-	{.name = "parent", .type = KEY_PATTERN, .pattern = PATTERN_CONFIG_ID},
+	{.name = "parent", .type = KEY_FORM, .fits = is_config_id},
 	{.name = "template", .type = KEY_BOOLEAN},
 	{.name = "vga", .type = KEY_PROPERTIES, .format = &vga_format},
 };
@@ -152,9 +234,9 @@ static int check_boolean(const char *value, const char **ret_value, struct error
 	return 0;
 }
 
-static int check_pattern(const char *pattern, const char *value, struct error *error)
+static int check_form(bool (*fits)(const char *value), const char *value, struct error *error)
 {
-	if (!pattern_matches(pattern, value))
+	if (!fits(value))
 		return error_set(error, -EINVAL, "'%s' is not of the right form", value);
 	return 0;
 }
@@ -196,8 +278,8 @@ int vm_key_check(const struct vm_key *key, char *value, const char **ret_value, 
 	case KEY_STRING:
 		*ret_value = unquote(value);
 		return 0;
-	case KEY_PATTERN:
-		return check_pattern(key->pattern, value, error);
+	case KEY_FORM:
+		return check_form(key->fits, value, error);
 	case KEY_PROPERTIES:
 		return check_properties(key->format, value, error);
 	case KEY_HOSTPCI:

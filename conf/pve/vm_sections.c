@@ -100,8 +100,7 @@ int vm_sections_parse(const char *text, size_t length, struct vm_sections *ret, 
 
 bool vm_section_is_snapshot(const struct vm_section *section)
 {
-	return strcasecmp(section->name, PENDING) != 0 &&
-		pattern_matches(PATTERN_CONFIG_ID, section->name);
+	return strcasecmp(section->name, PENDING) != 0 && is_config_id(section->name);
 }
 
 static const struct vm_section *pending_find(const struct vm_sections *sections)
