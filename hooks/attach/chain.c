@@ -12,7 +12,6 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/wait.h>
 
 static int find_script(
 	struct context *context, const char *volume, char *path, size_t size, struct error *error)
@@ -32,16 +31,16 @@ static int find_script(
 		: error_set_errno(error, -ENAMETOOLONG, "find %s", volume);
 }
 
-static int judge(const char *volume, int status, struct error *error)
+static int judge(const char *volume, int code, struct error *error)
 {
-	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+	if (code == 0)
 		return 0;
-	if (WIFSIGNALED(status))
+	if (code >= PROCESS_KILLED)
 		return error_set(error, -ECHILD,
 			"the VM's own hookscript %s was killed by signal %d", volume,
-			WTERMSIG(status));
-	return error_set(error, -ECHILD, "the VM's own hookscript %s failed: exit code %d", volume,
-		WEXITSTATUS(status));
+			code - PROCESS_KILLED);
+	return error_set(
+		error, -ECHILD, "the VM's own hookscript %s failed: exit code %d", volume, code);
 }
 
 static int run_script(struct context *context, const char *volume, unsigned int vmid,
@@ -50,17 +49,17 @@ static int run_script(struct context *context, const char *volume, unsigned int 
 	char path[PATH_MAX], number[16];
 	const char *const command[] = {path, number, phase, NULL};
 	const char *const by_shell[] = {"/bin/sh", path, number, phase, NULL};
-	int status = 0;
+	const struct process_options options = {.output = PROCESS_INHERITED};
 	int r = find_script(context, volume, path, sizeof(path), error);
 
 	snprintf(number, sizeof(number), "%u", vmid);
 	if (r == 0)
-		r = process_run_inherited(command, &status, error);
+		r = process_run(command, &options, error);
 	/* no "#!" line: perl starts it by execvp(3), so with Proxmox it works */
 	if (r == -ENOEXEC)
-		r = process_run_inherited(by_shell, &status, error);
+		r = process_run(by_shell, &options, error);
 	return r < 0 ? error_wrap(error, r, "run the VM's own hookscript")
-		     : judge(volume, status, error);
+		     : judge(volume, r, error);
 }
 
 /* Once at each start is enough. */

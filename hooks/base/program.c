@@ -9,8 +9,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/wait.h>
 
 /* qm waits 10 s for the VM's lock, and pmxcfs may be slow. */
 #define PROGRAM_DEADLINE_MS 120000
@@ -24,16 +22,6 @@ int program_check(const struct context *context, const char *path, struct error 
 	return fd < 0
 		? error_set(error, -ENOENT, "%s is not there: is this a Proxmox VE host?", path)
 		: 0;
-}
-
-/* What the program wrote to its standard error, the end of it if it is long. */
-static void read_errors(int fd, char *text, size_t size)
-{
-	off_t length = lseek(fd, 0, SEEK_END);
-	off_t from = length > (off_t)size - 1 ? length - (off_t)size + 1 : 0;
-	ssize_t got = pread(fd, text, size - 1, from);
-
-	text[got > 0 ? got : 0] = '\0';
 }
 
 /* "qm set <vmid> [OPTIONS]": Proxmox's programs say it below what was wrong with a parameter. */
@@ -59,30 +47,24 @@ static const char *last_line(char *text, const char *const *arguments)
 	return last;
 }
 
-static int judge(const char *const *arguments, int status, int fd, struct error *error)
-{
-	char text[ERRORS_MAX];
-
-	read_errors(fd, text, sizeof(text));
-	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
-		return 0;
-	if (WIFSIGNALED(status))
-		return error_set(error, -EIO, "%s %s was killed by signal %d", arguments[0],
-			arguments[1], WTERMSIG(status));
-	return error_set(error, -EIO, "%s %s failed: %.400s", arguments[0], arguments[1],
-		last_line(text, arguments));
-}
-
 int program_run(const char *const *arguments, struct error *error)
 {
-	auto_close int fd = memfd_create("errors", MFD_CLOEXEC);
-	int status = 0;
-	int r;
+	char text[ERRORS_MAX];
+	const struct process_options options = {
+		.output = PROCESS_ERRORS_TEXT,
+		.deadline_ms = PROGRAM_DEADLINE_MS,
+		.text = text,
+		.size = sizeof(text),
+	};
+	int r = process_run(arguments, &options, error);
 
-	if (fd < 0)
-		return error_set_errno(error, -errno, "run %s", arguments[0]);
-	r = process_run_errors(arguments, fd, PROGRAM_DEADLINE_MS, &status, error);
-	return r < 0 ? r : judge(arguments, status, fd, error);
+	if (r <= 0)
+		return r;
+	if (r >= PROCESS_KILLED)
+		return error_set(error, -EIO, "%s %s was killed by signal %d", arguments[0],
+			arguments[1], r - PROCESS_KILLED);
+	return error_set(error, -EIO, "%s %s failed: %.400s", arguments[0], arguments[1],
+		last_line(text, arguments));
 }
 
 static void quote(FILE *stream, const char *word)

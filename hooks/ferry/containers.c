@@ -21,16 +21,22 @@
 static int run_pct(
 	const char *const *arguments, unsigned int deadline_ms, char *output, struct error *error)
 {
+	const struct process_options options = {
+		.output = PROCESS_TEXT,
+		.deadline_ms = deadline_ms,
+		.text = output,
+		.size = OUTPUT_MAX,
+	};
+	int r = process_run(arguments, &options, error);
+	char ending[32];
 	char *line;
-	int code;
-	int r = process_run_text(arguments, deadline_ms, output, OUTPUT_MAX, &code, error);
 
-	if (r < 0 || code == 0)
+	if (r <= 0)
 		return r;
 	line = text_last_line(output);
 	text_make_line(line);
-	return error_set(error, -EIO, "pct %s %s ended with %d: %.400s", arguments[1], arguments[2],
-		code, line);
+	return error_set(error, -EIO, "pct %s %s ended with %s: %.400s", arguments[1], arguments[2],
+		process_end_format(r, ending, sizeof(ending)), line);
 }
 
 /* "status: running" of `pct status` (PVE::CLI::pct, status). A container that is not there any more

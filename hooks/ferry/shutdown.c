@@ -15,9 +15,13 @@ bool host_is_shutting_down(void)
 {
 	const char *const arguments[] = {"/usr/bin/systemctl", "is-system-running", NULL};
 	char state[64];
-	int code;
+	const struct process_options options = {
+		.output = PROCESS_TEXT,
+		.deadline_ms = ANSWER_MS,
+		.text = state,
+		.size = sizeof(state),
+	};
 
 	return access("/run/systemd/system", F_OK) == 0 &&
-		process_run_text(arguments, ANSWER_MS, state, sizeof(state), &code, NULL) == 0 &&
-		strcmp(state, "stopping") == 0;
+		process_run(arguments, &options, NULL) >= 0 && strcmp(state, "stopping") == 0;
 }

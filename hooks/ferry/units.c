@@ -34,18 +34,22 @@ static const char *reason(char *output)
 static int run_systemctl(const char *verb, const struct step *step, struct error *error)
 {
 	const char *const arguments[] = {SYSTEMCTL, verb, "--", step->subject, NULL};
-	unsigned int deadline_ms = stop_step_ms(step);
 	char output[OUTPUT_MAX];
+	const struct process_options options = {
+		.output = PROCESS_TEXT,
+		.deadline_ms = stop_step_ms(step),
+		.text = output,
+		.size = sizeof(output),
+	};
 	struct error why = {0};
-	int code;
-	int r = process_run_text(arguments, deadline_ms, output, sizeof(output), &code, &why);
+	int r = process_run(arguments, &options, &why);
 
 	if (r == -ETIMEDOUT)
 		return error_set(error, r, "%s the unit %s: it did not do so within %u s", verb,
-			step->subject, deadline_ms / 1000);
+			step->subject, options.deadline_ms / 1000);
 	if (r < 0)
 		return error_set(error, r, "%s the unit %s: %s", verb, step->subject, why.message);
-	if (code == 0 || code == NO_SUCH_UNIT)
+	if (r == 0 || r == NO_SUCH_UNIT)
 		return 0;
 	return error_set(error, -EIO, "%s the unit %s: %.400s (systemctl status %s)", verb,
 		step->subject, reason(output), step->subject);

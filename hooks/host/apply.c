@@ -10,7 +10,6 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 
 #define LOCK_DEADLINE_MS 2000
 
@@ -180,7 +179,12 @@ static int refresh(void *data, unsigned int refresh, struct error *error)
 	const char *const *program = program_of(change->loader, refresh);
 	unsigned long long started = clock_milliseconds();
 	char name[128];
-	int status = 0;
+	const struct process_options options = {
+		.output = PROCESS_TO_FD,
+		.fd = output_of(context),
+		.deadline_ms = PROGRAM_DEADLINE_MS,
+	};
+	char ending[32];
 	int r;
 
 	if (!program)
@@ -190,13 +194,12 @@ static int refresh(void *data, unsigned int refresh, struct error *error)
 		return error_set(error, -EINTR, "%s: stopped", name);
 	log_write(&context->log, LOG_INFO, "%s: begins%s", name,
 		refresh == REFRESH_INITRAMFS ? ", and may take minutes" : "");
-	r = process_run(program, output_of(context), PROGRAM_DEADLINE_MS, &status, error);
+	r = process_run(program, &options, error);
 	if (r < 0)
 		return r;
-	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-		return error_set(error, stop_requested ? -EINTR : -EIO, "%s failed (%s %d)", name,
-			WIFEXITED(status) ? "exit code" : "signal",
-			WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
+	if (r > 0)
+		return error_set(error, stop_requested ? -EINTR : -EIO, "%s failed (%s)", name,
+			process_end_format(r, ending, sizeof(ending)));
 	log_write(&context->log, LOG_INFO, "%s: done (%llu s)", name,
 		(clock_milliseconds() - started + 999) / 1000);
 	return 0;

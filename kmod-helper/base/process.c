@@ -320,11 +320,9 @@ ssize_t process_collect(int (*work)(void *context, int fd), void *context, size_
 	return (ssize_t)collected.length;
 }
 
-/* Where a program writes: a descriptor, or one of these. */
-#define OUTPUT_NONE (-1)      /* /dev/null */
-#define OUTPUT_INHERITED (-2) /* the caller's; its standard input too */
-
+/* Where a program writes; -1: to /dev/null. */
 struct outputs {
+	bool inherited; /* the caller's three, nothing else counts */
 	int standard, errors;
 };
 
@@ -340,7 +338,7 @@ static int spawn_files(posix_spawn_file_actions_t *files, const struct outputs *
 {
 	int r = 0;
 
-	if (outputs->standard != OUTPUT_INHERITED) {
+	if (!outputs->inherited) {
 		r = spawn_output(files, outputs->errors, STDERR_FILENO);
 		if (r == 0)
 			r = spawn_output(files, outputs->standard, STDOUT_FILENO);
@@ -402,10 +400,21 @@ static int spawn(const char *const *arguments, const struct outputs *outputs, pi
 	return -r;
 }
 
-static int run(const char *const *arguments, const struct outputs *outputs,
-	unsigned int deadline_ms, int *ret_status, struct error *error)
+/* The end of what the program wrote, without white space at its own end. */
+static void read_text(int fd, char *text, size_t size)
 {
-	unsigned long long deadline = clock_milliseconds() + deadline_ms;
+	off_t length = lseek(fd, 0, SEEK_END);
+	off_t from = length > (off_t)size - 1 ? length - (off_t)size + 1 : 0;
+	ssize_t got = pread(fd, text, size - 1, from);
+
+	text[got > 0 ? got : 0] = '\0';
+	text_trim(text);
+}
+
+static int run(const char *const *arguments, const struct outputs *outputs,
+	unsigned int deadline_ms, struct error *error)
+{
+	unsigned long long deadline = deadline_ms ? clock_milliseconds() + deadline_ms : ULLONG_MAX;
 	cleanup(child_status_restore) struct sigaction saved;
 	int status;
 	pid_t pid;
@@ -416,71 +425,53 @@ static int run(const char *const *arguments, const struct outputs *outputs,
 	if (r < 0)
 		return error_set_errno(error, r, "start %s", arguments[0]);
 	r = child_wait(pid, deadline, &status);
-	if (r < 0)
+	/* one without a deadline is not ours to kill */
+	if (r < 0 && deadline_ms)
 		child_kill(pid);
 	if (r == -ETIMEDOUT)
 		return error_set(
 			error, r, "%s did not end within %u ms: killed", arguments[0], deadline_ms);
 	if (r < 0)
 		return error_set_errno(error, r, "wait for %s", arguments[0]);
-	*ret_status = status;
-	return 0;
+	return WIFEXITED(status) ? WEXITSTATUS(status) : PROCESS_KILLED + WTERMSIG(status);
 }
 
-int process_run(const char *const *arguments, int output_fd, unsigned int deadline_ms,
-	int *ret_status, struct error *error)
+int process_run(
+	const char *const *arguments, const struct process_options *options, struct error *error)
 {
-	const struct outputs outputs = {
-		.standard = output_fd < 0 ? OUTPUT_NONE : output_fd,
-		.errors = output_fd < 0 ? OUTPUT_NONE : output_fd,
-	};
-
-	return run(arguments, &outputs, deadline_ms, ret_status, error);
-}
-
-int process_run_text(const char *const *arguments, unsigned int deadline_ms, char *output,
-	size_t size, int *ret_code, struct error *error)
-{
-	auto_close int fd = memfd_create("output", MFD_CLOEXEC);
-	ssize_t length;
-	int status;
+	auto_close int memory = -1;
+	struct outputs outputs = {.standard = -1, .errors = -1};
 	int r;
 
-	if (fd < 0)
+	if (options->text)
+		memory = memfd_create("output", MFD_CLOEXEC);
+	if (options->text && memory < 0)
 		return error_set_errno(error, -errno, "run %s", arguments[0]);
-	r = process_run(arguments, fd, deadline_ms, &status, error);
-	if (r < 0)
-		return r;
-	length = pread(fd, output, size - 1, 0);
-	output[length > 0 ? length : 0] = '\0';
-	text_trim(output);
-	*ret_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-	return 0;
+	switch (options->output) {
+	case PROCESS_QUIET:
+		break;
+	case PROCESS_INHERITED:
+		outputs.inherited = true;
+		break;
+	case PROCESS_TO_FD:
+		outputs.standard = outputs.errors = options->fd;
+		break;
+	case PROCESS_TEXT:
+		outputs.standard = outputs.errors = memory;
+		break;
+	case PROCESS_ERRORS_TEXT:
+		outputs.errors = memory;
+		break;
+	}
+	r = run(arguments, &outputs, options->deadline_ms, error);
+	if (r >= 0 && options->text)
+		read_text(memory, options->text, options->size);
+	return r;
 }
 
-int process_run_errors(const char *const *arguments, int errors_fd, unsigned int deadline_ms,
-	int *ret_status, struct error *error)
+const char *process_end_format(int code, char *buffer, size_t size)
 {
-	const struct outputs outputs = {.standard = OUTPUT_NONE, .errors = errors_fd};
-
-	return run(arguments, &outputs, deadline_ms, ret_status, error);
-}
-
-int process_run_inherited(const char *const *arguments, int *ret_status, struct error *error)
-{
-	const struct outputs outputs = {OUTPUT_INHERITED, OUTPUT_INHERITED};
-	cleanup(child_status_restore) struct sigaction saved;
-	int status;
-	pid_t pid;
-	int r;
-
-	child_status_keep(&saved);
-	r = spawn(arguments, &outputs, &pid);
-	if (r < 0)
-		return error_set_errno(error, r, "start %s", arguments[0]);
-	r = child_wait(pid, ULLONG_MAX, &status);
-	if (r < 0)
-		return error_set_errno(error, r, "wait for %s", arguments[0]);
-	*ret_status = status;
-	return 0;
+	snprintf(buffer, size, "%s %d", code < PROCESS_KILLED ? "exit code" : "signal",
+		code < PROCESS_KILLED ? code : code - PROCESS_KILLED);
+	return buffer;
 }

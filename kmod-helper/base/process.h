@@ -30,23 +30,31 @@ bool process_is_alive(const struct root *root, pid_t pid, unsigned long long sta
 ssize_t process_collect(int (*work)(void *context, int fd), void *context, size_t max,
 	unsigned int deadline_ms, char **ret, struct error *error);
 
-/* Runs a program (fixed path, execv, no shell; stdin /dev/null, stdout and stderr to @output_fd, or
- * /dev/null when negative) and waits at most @deadline_ms; past it the program is killed.
- * Returns 0 and its wait status, -ETIMEDOUT, or -errno when it cannot be started. */
-int process_run(const char *const *arguments, int output_fd, unsigned int deadline_ms,
-	int *ret_status, struct error *error);
+/* Where a program's standard output and error go; its standard input is /dev/null. */
+enum process_output {
+	PROCESS_QUIET,	     /* to /dev/null */
+	PROCESS_INHERITED,   /* all three are the caller's, as its environment and process group */
+	PROCESS_TO_FD,	     /* both to ->fd; /dev/null when it is negative */
+	PROCESS_TEXT,	     /* both come back in ->text */
+	PROCESS_ERRORS_TEXT, /* the error comes back in ->text, the output goes to /dev/null */
+};
 
-/* The same, and gives back what the program wrote to both (the first @size - 1 bytes, without the
- * white space at its end) and its exit code, or 128 and the number of the signal that ended it. */
-int process_run_text(const char *const *arguments, unsigned int deadline_ms, char *output,
-	size_t size, int *ret_code, struct error *error);
+struct process_options {
+	enum process_output output;
+	unsigned int deadline_ms; /* past it the program is killed; 0: as long as it likes */
+	int fd;
+	char *text; /* the last ->size - 1 bytes, without the white space at their end */
+	size_t size;
+};
 
-/* As process_run, with its standard output at /dev/null and its standard error at @errors_fd. */
-int process_run_errors(const char *const *arguments, int errors_fd, unsigned int deadline_ms,
-	int *ret_status, struct error *error);
+/* Added to the number of the signal that ended the program. */
+#define PROCESS_KILLED 256
 
-/* Runs a program in the caller's stead: with its standard descriptors, environment and process
- * group, and for as long as it likes (a signal that the caller catches does not end the wait). No
- * other descriptor is handed on, no signal is ignored or blocked. Returns 0 and its wait status, or
- * -errno when it cannot be started. */
-int process_run_inherited(const char *const *arguments, int *ret_status, struct error *error);
+/* Runs a program (fixed path, execv, no shell) to its end. No other descriptor is handed on, no
+ * signal is ignored or blocked; a signal that the caller catches does not end the wait. Returns its
+ * exit code, or PROCESS_KILLED and the signal; -ETIMEDOUT, or -errno when it cannot be started. */
+int process_run(
+	const char *const *arguments, const struct process_options *options, struct error *error);
+
+/* "exit code 7", "signal 9"; returns @buffer. */
+const char *process_end_format(int code, char *buffer, size_t size);

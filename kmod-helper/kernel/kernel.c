@@ -16,7 +16,6 @@
 #include <sys/inotify.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #define RUN_DEADLINE_MS 20000
@@ -198,18 +197,19 @@ static int machine_module_lookup(
 static int machine_run(void *context, const char *const *arguments, struct error *error)
 {
 	const struct machine *machine = context;
-	int status, r;
+	const struct process_options options = {.deadline_ms = RUN_DEADLINE_MS};
+	char ending[32];
+	int r;
 
 	if (!machine->root.live)
 		return error_set_errno(error, -EROFS, "run %s", arguments[0]);
 	if (access(arguments[0], X_OK) < 0)
 		return error_set_errno(error, -errno, "run %s", arguments[0]);
-	r = process_run(arguments, -1, RUN_DEADLINE_MS, &status, error);
-	if (r == 0 && status != 0)
-		return error_set(error, -EIO, "%s failed (%s %d)", arguments[0],
-			WIFEXITED(status) ? "exit code" : "signal",
-			WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
-	return r;
+	r = process_run(arguments, &options, error);
+	if (r <= 0)
+		return r;
+	return error_set(error, -EIO, "%s failed (%s)", arguments[0],
+		process_end_format(r, ending, sizeof(ending)));
 }
 
 static int machine_module_unload(void *context, const char *name, struct error *error)

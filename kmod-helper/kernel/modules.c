@@ -472,10 +472,10 @@ int module_options(
 static int run_modprobe(const char *name, struct error *error)
 {
 	const char *const arguments[] = {"/sbin/modprobe", "--", name, NULL};
-	int status, r;
+	const struct process_options options = {.deadline_ms = MODPROBE_DEADLINE_MS};
+	int r = process_run(arguments, &options, error);
 
-	r = process_run(arguments, -1, MODPROBE_DEADLINE_MS, &status, error);
-	if (r == 0 && status != 0)
+	if (r > 0)
 		return error_set(error, -EIO,
 			"load the module %s: the install line of modprobe.d that stands for it "
 			"failed; see: modprobe -v %s",

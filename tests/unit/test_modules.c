@@ -22,11 +22,11 @@ static struct modules *modules;
 
 static void run(const char *const *arguments)
 {
+	const struct process_options options = {.deadline_ms = 60000};
 	struct error error = {0};
-	int status;
 
-	cr_assert_eq(process_run(arguments, -1, 60000, &status, &error), 0, "%s", error.message);
-	cr_assert_eq(status, 0, "%s", arguments[0]);
+	cr_assert_eq(
+		process_run(arguments, &options, &error), 0, "%s: %s", arguments[0], error.message);
 }
 
 static void make_module(const char *name, const char *modinfo)

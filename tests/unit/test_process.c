@@ -248,9 +248,12 @@ Test(process, collect_child_has_no_inherited_signals)
 	cr_assert_str_eq(answer, "default open");
 }
 
-static int run(const char *const *arguments, int output_fd, int *ret_status)
+static int run(const char *const *arguments, int output_fd)
 {
-	return process_run(arguments, output_fd, 5000, ret_status, NULL);
+	const struct process_options options = {
+		.output = PROCESS_TO_FD, .fd = output_fd, .deadline_ms = 5000};
+
+	return process_run(arguments, &options, NULL);
 }
 
 Test(process, run_tells_how_the_program_ended)
@@ -258,25 +261,23 @@ Test(process, run_tells_how_the_program_ended)
 	const char *const good[] = {"/bin/true", NULL};
 	const char *const bad[] = {"/bin/sh", "-c", "exit 7", NULL};
 	const char *const killed[] = {"/bin/sh", "-c", "kill -9 $$", NULL};
-	int status = -1;
+	char text[32];
 
-	cr_assert_eq(run(good, -1, &status), 0);
-	cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-	cr_assert_eq(run(bad, -1, &status), 0);
-	cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 7);
-	cr_assert_eq(run(killed, -1, &status), 0);
-	cr_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+	cr_assert_eq(run(good, -1), 0);
+	cr_assert_eq(run(bad, -1), 7);
+	cr_assert_eq(run(killed, -1), PROCESS_KILLED + SIGKILL);
+	cr_assert_str_eq(process_end_format(7, text, sizeof(text)), "exit code 7");
+	cr_assert_str_eq(process_end_format(PROCESS_KILLED + 9, text, sizeof(text)), "signal 9");
 }
 
 Test(process, run_that_cannot_start_says_why)
 {
 	const char *const none[] = {"/no/such/program", NULL};
 	struct error error = {0};
-	int status = 42;
+	const struct process_options options = {.deadline_ms = 5000};
 
-	cr_assert_eq(process_run(none, -1, 5000, &status, &error), -ENOENT);
+	cr_assert_eq(process_run(none, &options, &error), -ENOENT);
 	cr_assert_str_eq(error.message, "start /no/such/program: No such file or directory");
-	cr_assert_eq(status, 42);
 }
 
 Test(process, run_takes_both_outputs_and_gives_no_input)
@@ -285,11 +286,9 @@ Test(process, run_takes_both_outputs_and_gives_no_input)
 		"/bin/sh", "-c", "cat; echo out; echo err >&2; ls /proc/self/fd | wc -l", NULL};
 	char text[64] = {0};
 	int pipe_ends[2];
-	int status;
 
 	cr_assert_eq(pipe2(pipe_ends, O_CLOEXEC), 0);
-	cr_assert_eq(run(program, pipe_ends[1], &status), 0);
-	cr_assert_eq(status, 0);
+	cr_assert_eq(run(program, pipe_ends[1]), 0);
 	cr_assert_gt(read(pipe_ends[0], text, sizeof(text) - 1), 0);
 	/* 0, 1, 2 and the folder that ls reads */
 	cr_assert_str_eq(text, "out\nerr\n4\n");
@@ -304,20 +303,20 @@ Test(process, text_of_a_program_comes_with_its_exit_code)
 	const char *const killed[] = {"/bin/sh", "-c", "kill -9 $$", NULL};
 	const char *const none[] = {"/no/such/program", NULL};
 	struct error error = {0};
-	char text[64], cut[4];
-	int code;
+	char text[64], cut[6];
+	const struct process_options whole = {
+		.output = PROCESS_TEXT, .deadline_ms = 5000, .text = text, .size = sizeof(text)};
+	const struct process_options end = {
+		.output = PROCESS_TEXT, .deadline_ms = 5000, .text = cut, .size = sizeof(cut)};
 
-	cr_assert_eq(process_run_text(program, 5000, text, sizeof(text), &code, NULL), 0);
+	cr_assert_eq(process_run(program, &whole, NULL), 5);
 	cr_assert_str_eq(text, "out\nerr");
-	cr_assert_eq(code, 5);
 	cr_assert_str_eq(text_last_line(text), "err");
-	cr_assert_eq(process_run_text(program, 5000, cut, sizeof(cut), &code, NULL), 0);
-	cr_assert_str_eq(cut, "out");
-	cr_assert_str_eq(text_last_line(cut), "out");
-	cr_assert_eq(process_run_text(killed, 5000, text, sizeof(text), &code, NULL), 0);
+	cr_assert_eq(process_run(program, &end, NULL), 5);
+	cr_assert_str_eq(cut, "err");
+	cr_assert_eq(process_run(killed, &whole, NULL), PROCESS_KILLED + SIGKILL);
 	cr_assert_str_eq(text, "");
-	cr_assert_eq(code, 128 + SIGKILL);
-	cr_assert_eq(process_run_text(none, 5000, text, sizeof(text), &code, &error), -ENOENT);
+	cr_assert_eq(process_run(none, &whole, &error), -ENOENT);
 	cr_assert_str_eq(error.message, "start /no/such/program: No such file or directory");
 }
 
@@ -326,12 +325,11 @@ Test(process, run_past_its_deadline_is_killed)
 	const char *const program[] = {"/bin/sleep", "60", NULL};
 	unsigned long long before = clock_milliseconds();
 	struct error error = {0};
-	int status = 42;
+	const struct process_options options = {.deadline_ms = 200};
 
-	cr_assert_eq(process_run(program, -1, 200, &status, &error), -ETIMEDOUT);
+	cr_assert_eq(process_run(program, &options, &error), -ETIMEDOUT);
 	cr_assert_lt(clock_milliseconds() - before, 5000);
 	cr_assert_str_eq(error.message, "/bin/sleep did not end within 200 ms: killed");
-	cr_assert_eq(status, 42);
 	assert_no_children();
 }
 
@@ -339,22 +337,18 @@ Test(process, run_works_where_sigchld_is_ignored)
 {
 	const char *const bad[] = {"/bin/sh", "-c", "exit 7", NULL};
 	struct sigaction ignore = {.sa_handler = SIG_IGN};
-	int status = -1;
 
 	sigaction(SIGCHLD, &ignore, NULL);
-	cr_assert_eq(run(bad, -1, &status), 0);
-	cr_assert_eq(WEXITSTATUS(status), 7);
+	cr_assert_eq(run(bad, -1), 7);
 }
 
 Test(process, run_program_has_no_inherited_signals)
 {
 	const char *const program[] = {"/bin/sh", "-c", "kill -TERM $$; exit 0", NULL};
 	struct sigaction ignore = {.sa_handler = SIG_IGN};
-	int status = -1;
 
 	sigaction(SIGTERM, &ignore, NULL);
-	cr_assert_eq(run(program, -1, &status), 0);
-	cr_assert(WIFSIGNALED(status));
+	cr_assert_eq(run(program, -1), PROCESS_KILLED + SIGTERM);
 }
 
 Test(process, program_in_our_stead_keeps_streams_and_environment_and_nothing_else)
@@ -364,20 +358,19 @@ Test(process, program_in_our_stead_keeps_streams_and_environment_and_nothing_els
 		" echo told; exit 3",
 		NULL};
 	char text[32] = "";
-	int ends[2], status = 0, saved = dup(STDOUT_FILENO);
+	const struct process_options options = {.output = PROCESS_INHERITED};
+	int ends[2], code, saved = dup(STDOUT_FILENO);
 
 	cr_assert_eq(pipe(ends), 0);
 	cr_assert_eq(dup2(ends[1], 77), 77);
 	cr_assert_eq(dup2(ends[1], STDOUT_FILENO), STDOUT_FILENO);
 	setenv("GREETING", "hello", 1);
-	cr_assert_eq(process_run_inherited(arguments, &status, NULL), 0);
+	code = process_run(arguments, &options, NULL);
 	dup2(saved, STDOUT_FILENO);
 	cr_assert_gt(read(ends[0], text, sizeof(text) - 1), 0);
 	cr_expect_str_eq(text, "told\n");
-	cr_expect(WIFEXITED(status));
-	cr_expect_eq(WEXITSTATUS(status), 3);
-	cr_expect_eq(
-		process_run_inherited((const char *[]){"/nowhere", NULL}, &status, NULL), -ENOENT);
+	cr_expect_eq(code, 3);
+	cr_expect_eq(process_run((const char *[]){"/nowhere", NULL}, &options, NULL), -ENOENT);
 }
 
 Test(process, errors_of_a_program_are_told_from_its_output)
@@ -385,13 +378,13 @@ Test(process, errors_of_a_program_are_told_from_its_output)
 	const char *const arguments[] = {
 		"/bin/sh", "-c", "echo output; echo error >&2; exit 1", NULL};
 	char text[32] = "";
-	int ends[2], status = 0;
+	const struct process_options options = {.output = PROCESS_ERRORS_TEXT,
+		.deadline_ms = 10000,
+		.text = text,
+		.size = sizeof(text)};
 
-	cr_assert_eq(pipe(ends), 0);
-	cr_assert_eq(process_run_errors(arguments, ends[1], 10000, &status, NULL), 0);
-	cr_assert_gt(read(ends[0], text, sizeof(text) - 1), 0);
-	cr_expect_str_eq(text, "error\n");
-	cr_expect_eq(WEXITSTATUS(status), 1);
+	cr_assert_eq(process_run(arguments, &options, NULL), 1);
+	cr_expect_str_eq(text, "error");
 }
 
 static void write_stat(const struct scratch *scratch, const char *start)
