@@ -117,7 +117,9 @@ static unsigned int container_deadline_ms(const struct step *step)
 }
 
 const struct operation container_operations[] = {
-	{.name = "stop-container",
+	{.name = STOP_CONTAINER,
+		.apply_text = "stop container {subject}",
+		.undo_text = "start container {subject}",
 		.apply = stop_container,
 		.undo = start_container,
 		.deadline_ms = container_deadline_ms},

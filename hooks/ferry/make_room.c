@@ -10,21 +10,14 @@
 #include "loan_life.h"
 #include "operations.h"
 #include "return.h"
+#include "stop_step.h"
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/syscall.h>
 
-#define STOP_UNIT "stop-unit"
-#define STOP_CONTAINER "stop-container"
 #define AWAIT_MS 500
 #define AWAITED_MAX 16
-
-static bool is_stop_step(const struct step *step)
-{
-	return strcmp(step->operation, STOP_UNIT) == 0 ||
-		strcmp(step->operation, STOP_CONTAINER) == 0;
-}
 
 /* The step that makes the holder end; false when it is not ours to stop. */
 static bool find_step(
@@ -32,19 +25,14 @@ static bool find_step(
 {
 	char number[16];
 
-	*ret = (struct step){.state = STEP_PLANNED};
 	snprintf(number, sizeof(number), "%u", holder->guest);
-	snprintf(ret->argument, sizeof(ret->argument), "%u", settings->busy_wait_seconds);
-	snprintf(ret->why, sizeof(ret->why), "it uses the card; started again when that is home");
 	if (holder->kind == HOLDER_PROCESS && names_have(&settings->stop_units, holder->unit)) {
-		snprintf(ret->operation, sizeof(ret->operation), STOP_UNIT);
-		snprintf(ret->subject, sizeof(ret->subject), "%.254s", holder->unit);
+		*ret = stop_step_make(STOP_UNIT, holder->unit, settings->busy_wait_seconds);
 		return true;
 	}
 	if (holder->kind == HOLDER_CONTAINER && settings->busy == BUSY_STOP &&
 		(settings->containers.any || names_have(&settings->containers.numbers, number))) {
-		snprintf(ret->operation, sizeof(ret->operation), STOP_CONTAINER);
-		snprintf(ret->subject, sizeof(ret->subject), "%s", number);
+		*ret = stop_step_make(STOP_CONTAINER, number, settings->busy_wait_seconds);
 		return true;
 	}
 	return false;
@@ -60,7 +48,7 @@ static size_t count_stop_steps(const struct steps *steps)
 {
 	size_t count = 0;
 
-	while (count < steps->count && is_stop_step(&steps->items[count]))
+	while (count < steps->count && stop_step_is(&steps->items[count]))
 		count++;
 	return count;
 }
@@ -131,7 +119,7 @@ void make_room_sort(struct steps *steps)
 	for (size_t i = 0; i < steps->count; i++) {
 		struct step step = steps->items[i];
 
-		if (!is_stop_step(&step))
+		if (!stop_step_is(&step))
 			continue;
 		memmove(&steps->items[front + 1], &steps->items[front], (i - front) * sizeof(step));
 		steps->items[front++] = step;

@@ -5,6 +5,8 @@
 #include "stop_step.h"
 
 #include "kmod-helper/base/parse.h"
+#include <stdio.h>
+#include <string.h>
 
 unsigned int stop_step_ms(const struct step *step)
 {
@@ -19,4 +21,20 @@ unsigned int stop_step_ms(const struct step *step)
 unsigned int stop_step_deadline_ms(const struct step *step)
 {
 	return stop_step_ms(step) + STOP_STEP_GRACE_MS;
+}
+
+struct step stop_step_make(const char *operation, const char *subject, unsigned int seconds)
+{
+	struct step step = {.why = "it uses the card; started again when that is home"};
+
+	snprintf(step.operation, sizeof(step.operation), "%s", operation);
+	snprintf(step.subject, sizeof(step.subject), "%s", subject);
+	snprintf(step.argument, sizeof(step.argument), "%u", seconds);
+	return step;
+}
+
+bool stop_step_is(const struct step *step)
+{
+	return strcmp(step->operation, STOP_UNIT) == 0 ||
+		strcmp(step->operation, STOP_CONTAINER) == 0;
 }

@@ -2,8 +2,13 @@
 #pragma once
 
 #include "kmod-helper/loan/step.h"
+#include <stdbool.h>
 
-/* What the steps that stop a service or a container have in common: their time limit. */
+/* What the steps that stop a service or a container have in common: their names and their time
+ * limit. */
+
+#define STOP_UNIT "stop-unit"
+#define STOP_CONTAINER "stop-container"
 
 /* What such a step is given beyond its own time: for pct, and for systemd to answer. */
 #define STOP_STEP_GRACE_MS 30000u
@@ -12,3 +17,7 @@
 unsigned int stop_step_ms(const struct step *step);
 /* How long the executor lets it run. */
 unsigned int stop_step_deadline_ms(const struct step *step);
+
+/* A step of @operation, one of the two, that may take @seconds. */
+struct step stop_step_make(const char *operation, const char *subject, unsigned int seconds);
+bool stop_step_is(const struct step *step);

@@ -79,7 +79,9 @@ static int start_unit(const struct kernel *kernel, const struct step *step, stru
 }
 
 const struct operation unit_operations[] = {
-	{.name = "stop-unit",
+	{.name = STOP_UNIT,
+		.apply_text = "stop unit {subject}",
+		.undo_text = "start unit {subject}",
 		.check = check_systemd,
 		.apply = stop_unit,
 		.undo = start_unit,

@@ -131,10 +131,10 @@ static int add_unload(struct eviction *eviction, const char *module, const struc
 	int r = 0;
 
 	if (!has_reload(eviction->plan, module))
-		r = unload_add_step(
-			steps, "reload", modules, modules->count, "at the return: loaded again");
+		r = unload_plan_reload(
+			steps, modules, modules->count, "at the return: loaded again");
 	return r < 0 ? r
-		     : unload_add_step(steps, "unload_unused", modules, modules->count,
+		     : unload_plan_unused(steps, modules, modules->count,
 			       "Windows: the host's driver leaves memory");
 }
 
@@ -332,6 +332,10 @@ static int undo_blacklist(const struct kernel *kernel, const struct step *step, 
 }
 
 const struct operation windows_operations[] = {
-	{.name = BLACKLIST, .apply = apply_blacklist, .undo = undo_blacklist},
+	{.name = BLACKLIST,
+		.apply_text = "blacklist {argument}",
+		.undo_text = "no longer blacklist {argument}",
+		.apply = apply_blacklist,
+		.undo = undo_blacklist},
 	{.name = NULL},
 };

@@ -220,6 +220,11 @@ static bool step_has_child(const void *step)
 	return ((const struct step *)step)->child != 0;
 }
 
+static bool step_has_deadline(const void *step)
+{
+	return ((const struct step *)step)->write_deadline_ms != 0;
+}
+
 #define TEXT(type, member)                                                                         \
 	{                                                                                          \
 #member, RECORD_TEXT, RECORD_MEMBER(type, member)                                  \
@@ -276,6 +281,8 @@ static const struct record_field step_fields[] = {
 	TEXT(struct step, argument),
 	TEXT(struct step, original),
 	CHOICE(struct step, state, step_names),
+	{"write_deadline_ms", RECORD_NUMBER, RECORD_MEMBER(struct step, write_deadline_ms),
+		.maximum = INT32_MAX, .is_there = step_has_deadline},
 	{"child", RECORD_OBJECT, .format = &step_child_format, .is_there = step_has_child},
 };
 static const struct record_format step_format = {RECORD_FIELDS(step_fields),
@@ -408,19 +415,6 @@ static void mark_returned(const struct root *root, struct loan *loan)
 		loan->state = LOAN_OWED;
 }
 
-/* Units and containers that are stopped wait in no driver. */
-static bool waits_in_a_driver(const struct step *step)
-{
-	return strncmp(step->operation, "stop-", 5) != 0;
-}
-
-unsigned int loan_deadline_ms(const struct loan *loan, const struct step *step)
-{
-	/* i2c_nvidia_gpu ("nvidia-gpu") waits for its USB-C controller: three minutes were seen */
-	return strcmp(step->argument, "nvidia-gpu") == 0 ? loan->slow_write_deadline_ms
-							 : loan->write_deadline_ms;
-}
-
 void loan_set_overdue(struct loan *loan, struct step *step)
 {
 	loan->state = LOAN_OVERDUE;
@@ -440,8 +434,8 @@ static void mark_overdue(const struct root *root, const char *path, struct loan 
 
 	while (step < end && step->state != STEP_STARTED)
 		step++;
-	if (step == end || !waits_in_a_driver(step) || !loan_is_busy(root, loan) ||
-		file_age_seconds(root, path) * 1000 <= loan_deadline_ms(loan, step))
+	if (step == end || !step->write_deadline_ms || !loan_is_busy(root, loan) ||
+		file_age_seconds(root, path) * 1000 <= step->write_deadline_ms)
 		return;
 	loan_set_overdue(loan, step);
 }

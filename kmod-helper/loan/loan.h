@@ -108,9 +108,7 @@ int loan_format(const struct loan *loan, char **ret_text, struct error *error);
 int loan_write(const struct root *root, const struct loan *loan, struct error *error);
 int loan_remove(const struct root *root, const struct loan_owner *owner, struct error *error);
 
-/* How long the write of @step may take; past it the loan is overdue. */
-unsigned int loan_deadline_ms(const struct loan *loan, const struct step *step);
-/* It has not come back: the loan's process is left to @step, which is one of the loan's. */
+/* Its write has not come back: the loan's process is left to @step, which is one of the loan's. */
 void loan_set_overdue(struct loan *loan, struct step *step);
 
 /* -ENOENT when there is none; -EPERM when the file is not root's alone. On the live root an overdue

@@ -28,6 +28,8 @@ struct step {
 	char original[STEP_TEXT_SIZE]; /* what its undoing puts back */
 	char why[STEP_TEXT_SIZE];      /* for the person; not recorded */
 	enum step_state state;
+	/* since it was begun: how long its write into a driver may take; 0: it sleeps in none */
+	unsigned int write_deadline_ms;
 	pid_t child; /* STEP_STUCK only */
 	unsigned long long child_start_time;
 	struct json_object *record; /* as read from the loan, fields unknown to us included */

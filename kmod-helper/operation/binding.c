@@ -16,6 +16,16 @@
 #define BUSY_STEP_MS 100
 #define BUSY_TRIES 50
 
+#define BIND "bind"
+#define ID "id"
+#define LOAD "load"
+#define OVERRIDE "override"
+#define UNBIND "unbind"
+#define UNBIND_COUNTED "unbind-counted"
+
+#define BIND_TEXT "bind {subject} to {argument}"
+#define UNBIND_TEXT "unbind {subject} from {argument}"
+
 static int read_driver(const struct kernel *kernel, const char *address, char *ret, size_t size,
 	struct error *error)
 {
@@ -290,10 +300,9 @@ void binding_accept_counts(
 	for (size_t i = 0; i < steps->count; i++) {
 		struct step *step = &steps->items[i];
 
-		if (strcmp(step->operation, "unbind") == 0 &&
-			!holders_have(holders, step->subject) &&
+		if (strcmp(step->operation, UNBIND) == 0 && !holders_have(holders, step->subject) &&
 			driver_is_used(kernel, step->subject, module, sizeof(module)))
-			strcpy(step->operation, "unbind-counted");
+			strcpy(step->operation, UNBIND_COUNTED);
 	}
 }
 
@@ -351,9 +360,55 @@ static bool read_id(
 	return true;
 }
 
+static struct step make_step(const char *operation, const char *subject, const char *argument,
+	const char *original, enum step_state state)
+{
+	struct step step = {.state = state};
+
+	snprintf(step.operation, sizeof(step.operation), "%s", operation);
+	snprintf(step.subject, sizeof(step.subject), "%s", subject);
+	snprintf(step.argument, sizeof(step.argument), "%s", argument);
+	snprintf(step.original, sizeof(step.original), "%s", original);
+	return step;
+}
+
+static int add_step(struct steps *steps, struct step step, const char *why)
+{
+	snprintf(step.why, sizeof(step.why), "%s", why);
+	return steps_add(steps, &step) ? 0 : -ENOMEM;
+}
+
+int binding_plan_steps(
+	const struct loan_function *function, enum step_state state, struct steps *steps)
+{
+	const char *address = function->address;
+	char why[STEP_TEXT_SIZE];
+	int r;
+
+	snprintf(why, sizeof(why), "only %s may take it, whatever its id", function->target);
+	r = add_step(steps,
+		make_step(OVERRIDE, address, function->target, function->driver_override, state),
+		why);
+	if (r == 0 && *function->home_driver)
+		r = add_step(steps,
+			make_step(UNBIND, address, function->home_driver, function->home_module,
+				state),
+			"the host's driver lets it go");
+	if (r == 0)
+		r = add_step(steps, make_step(BIND, address, function->target, "", state),
+			"ready for the VM");
+	return r;
+}
+
+int binding_plan_load(const char *driver, struct steps *steps)
+{
+	return add_step(steps, make_step(LOAD, driver, driver, "", STEP_PLANNED),
+		"the driver is not loaded yet");
+}
+
 int binding_plan_id(const struct kernel *kernel, const char *address, struct steps *steps)
 {
-	struct step step = {.operation = "id", .state = STEP_DONE};
+	struct step step = {.operation = ID, .state = STEP_DONE};
 	unsigned int vendor, device;
 
 	if (!read_id(kernel, address, "vendor", &vendor) ||
@@ -365,12 +420,39 @@ int binding_plan_id(const struct kernel *kernel, const char *address, struct ste
 	return steps_add(steps, &step) ? 0 : -ENOMEM;
 }
 
+/* i2c_nvidia_gpu ("nvidia-gpu") waits for its USB-C controller: three minutes were seen. */
+static bool driver_is_slow(const struct step *step)
+{
+	return strcmp(step->argument, "nvidia-gpu") == 0;
+}
+
 const struct operation binding_operations[] = {
-	{.name = "bind", .apply = apply_bind, .undo = undo_bind},
-	{.name = "id", .undo = undo_id},
-	{.name = "load", .apply = apply_load},
-	{.name = "override", .apply = apply_override, .undo = undo_override},
-	{.name = "unbind", .apply = apply_unbind, .undo = undo_unbind},
-	{.name = "unbind-counted", .apply = apply_unbind_counted, .undo = undo_unbind},
+	{.name = BIND,
+		.apply_text = BIND_TEXT,
+		.undo_text = UNBIND_TEXT,
+		.apply = apply_bind,
+		.undo = undo_bind,
+		.is_slow = driver_is_slow},
+	{.name = ID, .undo = undo_id},
+	{.name = LOAD, .apply = apply_load, .is_slow = driver_is_slow},
+	/* half a bind */
+	{.name = OVERRIDE,
+		.apply_text = "override {subject}: {argument}",
+		.undo_text = "override {subject}: {original}",
+		.is_minor = true,
+		.apply = apply_override,
+		.undo = undo_override},
+	{.name = UNBIND,
+		.apply_text = UNBIND_TEXT,
+		.undo_text = BIND_TEXT,
+		.apply = apply_unbind,
+		.undo = undo_unbind,
+		.is_slow = driver_is_slow},
+	{.name = UNBIND_COUNTED,
+		.apply_text = UNBIND_TEXT,
+		.undo_text = BIND_TEXT,
+		.apply = apply_unbind_counted,
+		.undo = undo_unbind,
+		.is_slow = driver_is_slow},
 	{.name = NULL},
 };

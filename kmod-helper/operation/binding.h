@@ -21,6 +21,14 @@
  */
 extern const struct operation binding_operations[]; /* ends with a NULL name */
 
+/* Appends the steps that take a function: override, unbind (where it has a home driver), bind.
+ * 0 or -ENOMEM. */
+int binding_plan_steps(
+	const struct loan_function *function, enum step_state state, struct steps *steps);
+
+/* Appends the step `load` for the module of @driver, by the driver's name. 0 or -ENOMEM. */
+int binding_plan_load(const char *driver, struct steps *steps);
+
 /* Appends the step `id` for a function that Proxmox bound itself, to be undone at return. None for
  * an id that the boot set-up gave vfio-pci (`options vfio-pci ids=`, vfio-pci.ids= on the kernel
  * command line): Proxmox found that there, and so will the next start. 0 or -ENOMEM. */

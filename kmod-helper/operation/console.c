@@ -146,7 +146,11 @@ static int apply_show(const struct kernel *kernel, const struct step *step, stru
 
 const struct operation console_operations[] = {
 	{.name = "blank", .apply = apply_blank, .undo = undo_blank},
-	{.name = "framebuffer", .apply = apply_framebuffer, .undo = undo_framebuffer},
+	{.name = "framebuffer",
+		.apply_text = "unbind {original} from {argument}",
+		.undo_text = "bind {original} to {argument}",
+		.apply = apply_framebuffer,
+		.undo = undo_framebuffer},
 	{.name = "show", .apply = apply_show},
 	{.name = NULL},
 };

@@ -46,12 +46,11 @@ static int refuse(const struct kernel *kernel, const struct names *leaving, cons
 
 static int add_steps(const struct names *modules, struct steps *steps)
 {
-	int r = unload_add_step(
-		steps, "reload", modules, modules->count, "at the return: loaded again");
+	int r = unload_plan_reload(steps, modules, modules->count, "at the return: loaded again");
 
 	/* nvidia itself lets go of the card alone, and is of no use afterwards */
 	if (r == 0)
-		r = unload_add_step(steps, "unload", modules, modules->count - 1,
+		r = unload_plan_unload(steps, modules, modules->count - 1,
 			"nvidia_drm keeps the card while it is loaded");
 	return r;
 }

@@ -5,6 +5,7 @@
 #include "kmod-helper/kernel/kernel.h"
 #include "kmod-helper/loan/loan.h"
 #include "kmod-helper/loan/step.h"
+#include <stdbool.h>
 
 /*
  * What a step's name means. The executor is given tables of these: kmod-helper supplies the
@@ -16,11 +17,21 @@
  * undo is given the step as it stood: done, or started when nobody knows how far it came.
  * Success with a message in @error is a remark for the person.
  */
+enum direction {
+	APPLY,
+	UNDO,
+};
+
 struct operation {
 	const char *name; /* one word; it stands in loans, plans and the man page */
+	/* What a person is told that it does, and that its undoing does: "unbind {subject} from
+	 * {argument}"; there is {original} too, and an empty one reads "none". NULL: the name and
+	 * the subject. */
+	const char *apply_text, *undo_text;
+	bool is_minor; /* told only to who asks for more (-v) */
 	/* May it be done now? Optional; run for every step before the first one is applied. */
 	int (*check)(const struct kernel *kernel, const struct step *step, struct error *error);
-	/* NULL: there is nothing to do but to undo it. */
+	/* NULL: there is nothing to do but to undo it; that is told only to who asks for more. */
 	int (*apply)(const struct kernel *kernel, const struct step *step, struct error *error);
 	/* NULL: nothing to undo. */
 	int (*undo)(const struct kernel *kernel, const struct step *step, struct error *error);
@@ -30,4 +41,20 @@ struct operation {
 	 * failed; undo must then put it right. NULL: it is a write into a driver.
 	 */
 	unsigned int (*deadline_ms)(const struct step *step);
+	/* Of such a write: is the driver known to take minutes? NULL: it is not. */
+	bool (*is_slow)(const struct step *step);
 };
+
+/* By its name, in a NULL-terminated list of tables; NULL when none has it. */
+const struct operation *operation_find(const struct operation *const *tables, const char *name);
+
+/* What doing @step, or undoing it, is called. */
+void operation_describe(const struct operation *operation, const struct step *step,
+	enum direction direction, char *buffer, size_t size);
+
+/* How long @step may take: the operation's own deadline, or that of the loan for a driver's. */
+unsigned int operation_deadline_ms(
+	const struct operation *operation, const struct step *step, const struct loan *loan);
+
+/* Is it told only to who asks for more? */
+bool operation_is_minor(const struct operation *operation, enum direction direction);

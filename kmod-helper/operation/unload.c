@@ -11,6 +11,10 @@
 
 #define NVIDIA_MODPROBE "/usr/bin/nvidia-modprobe"
 
+#define RELOAD "reload"
+#define UNLOAD "unload"
+#define UNLOAD_UNUSED "unload_unused"
+
 static int list_words(const char *text, struct names *ret)
 {
 	auto_free char *copy = strdup(text);
@@ -148,11 +152,11 @@ bool unload_find_device(const struct kernel *kernel, const char *module,
 
 bool unload_is_reload(const struct step *step)
 {
-	return strcmp(step->operation, "reload") == 0;
+	return strcmp(step->operation, RELOAD) == 0;
 }
 
-int unload_add_step(struct steps *steps, const char *operation, const struct names *modules,
-	size_t count, const char *why)
+static struct step make_step(
+	const char *operation, const struct names *modules, size_t count, const char *why)
 {
 	struct step step = {0};
 	size_t used = 0;
@@ -163,8 +167,30 @@ int unload_add_step(struct steps *steps, const char *operation, const struct nam
 		used += (size_t)snprintf(step.argument + used, sizeof(step.argument) - used, "%s%s",
 			i ? " " : "", modules->names[i]);
 	snprintf(step.why, sizeof(step.why), "%s", why);
-	if (unload_is_reload(&step))
-		return steps_insert(steps, 0, &step) ? 0 : -ENOMEM;
+	return step;
+}
+
+int unload_plan_reload(
+	struct steps *steps, const struct names *modules, size_t count, const char *why)
+{
+	struct step step = make_step(RELOAD, modules, count, why);
+
+	return steps_insert(steps, 0, &step) ? 0 : -ENOMEM;
+}
+
+int unload_plan_unload(
+	struct steps *steps, const struct names *modules, size_t count, const char *why)
+{
+	struct step step = make_step(UNLOAD, modules, count, why);
+
+	return steps_add(steps, &step) ? 0 : -ENOMEM;
+}
+
+int unload_plan_unused(
+	struct steps *steps, const struct names *modules, size_t count, const char *why)
+{
+	struct step step = make_step(UNLOAD_UNUSED, modules, count, why);
+
 	return steps_add(steps, &step) ? 0 : -ENOMEM;
 }
 
@@ -299,8 +325,11 @@ static int undo_reload(const struct kernel *kernel, const struct step *step, str
 }
 
 const struct operation unload_operations[] = {
-	{.name = "reload", .undo = undo_reload},
-	{.name = "unload", .apply = apply_unload},
-	{.name = "unload_unused", .apply = apply_unload_unused},
+	{.name = RELOAD,
+		.apply_text = "load {argument}",
+		.undo_text = "load {argument}",
+		.undo = undo_reload},
+	{.name = UNLOAD, .apply_text = "unload {argument}", .apply = apply_unload},
+	{.name = UNLOAD_UNUSED, .apply_text = "unload {argument}", .apply = apply_unload_unused},
 	{.name = NULL},
 };

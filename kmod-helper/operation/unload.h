@@ -37,7 +37,12 @@ bool unload_find_device(const struct kernel *kernel, const char *module,
 int unload_record_reload(struct steps *steps, const struct step *reload);
 bool unload_is_reload(const struct step *step);
 
-/* A step of one of the operations above, for the first @count of the modules. The subject is the
- * last of them all. A reload goes before the steps that are there. 0 or -ENOMEM. */
-int unload_add_step(struct steps *steps, const char *operation, const struct names *modules,
-	size_t count, const char *why);
+/* Each adds a step of one of the operations above (unused: unload_unused) for the first @count of
+ * the modules. The subject is the last of them all. A reload goes before the steps that are there.
+ * 0 or -ENOMEM. */
+int unload_plan_reload(
+	struct steps *steps, const struct names *modules, size_t count, const char *why);
+int unload_plan_unload(
+	struct steps *steps, const struct names *modules, size_t count, const char *why);
+int unload_plan_unused(
+	struct steps *steps, const struct names *modules, size_t count, const char *why);

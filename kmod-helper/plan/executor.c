@@ -20,11 +20,6 @@
  * and the other functions go home in what remains. */
 #define STOP_WRITE_MS 3000u
 
-enum direction {
-	APPLY,
-	UNDO,
-};
-
 struct request {
 	enum direction direction;
 	struct step step;
@@ -36,33 +31,15 @@ struct worker {
 	int fd;
 };
 
-static const struct operation *find_operation(const struct executor *executor, const char *name)
-{
-	for (size_t i = 0; executor->tables[i]; i++) {
-		for (const struct operation *operation = executor->tables[i]; operation->name;
-			operation++) {
-			if (strcmp(operation->name, name) == 0)
-				return operation;
-		}
-	}
-	return NULL;
-}
-
 static void serve_one(
 	const struct executor *executor, const struct request *request, struct error *reply)
 {
 	const struct step *step = &request->step;
-	const struct operation *operation = find_operation(executor, step->operation);
-	int (*run)(const struct kernel *, const struct step *, struct error *);
+	const struct operation *operation = operation_find(executor->tables, step->operation);
+	int (*run)(const struct kernel *, const struct step *, struct error *) =
+		request->direction == APPLY ? operation->apply : operation->undo;
 
 	*reply = (struct error){0};
-	if (!operation) {
-		error_set(reply, -ENOSYS,
-			"the step '%s' of this loan is unknown to this version of gpu-ferry",
-			step->operation);
-		return;
-	}
-	run = request->direction == APPLY ? operation->apply : operation->undo;
 	if (run)
 		reply->status = run(executor->kernel, step, reply);
 }
@@ -179,51 +156,6 @@ static int worker_await(const struct worker *worker, unsigned int deadline_ms,
 	}
 }
 
-static bool is_bind(const struct step *step)
-{
-	return strcmp(step->operation, "bind") == 0;
-}
-
-static bool is_unbind(const struct step *step)
-{
-	return strcmp(step->operation, "unbind") == 0 ||
-		strcmp(step->operation, "unbind-counted") == 0;
-}
-
-/* As a person would say it: undoing an unbind is a bind. */
-static void describe(const struct step *step, enum direction direction, char *buffer, size_t size)
-{
-	bool applies = direction == APPLY;
-	const char *value = applies ? step->argument : step->original;
-
-	if (strcmp(step->operation, "override") == 0)
-		snprintf(buffer, size, "override %s: %s", step->subject, *value ? value : "none");
-	else if (applies ? is_unbind(step) : is_bind(step))
-		snprintf(buffer, size, "unbind %s from %s", step->subject, step->argument);
-	else if (applies ? is_bind(step) : is_unbind(step))
-		snprintf(buffer, size, "bind %s to %s", step->subject, step->argument);
-	else if (strcmp(step->operation, "framebuffer") == 0)
-		snprintf(buffer, size, "%s %.64s %s %s", applies ? "unbind" : "bind",
-			step->original, applies ? "from" : "to", step->argument);
-	else if (strcmp(step->operation, "set") == 0)
-		snprintf(buffer, size, "set %s: %s", step->subject, step->argument);
-	else if (strcmp(step->operation, "keep") == 0)
-		snprintf(buffer, size, "set %s: %.64s=%s", step->subject, step->argument, value);
-	else if (strncmp(step->operation, "stop-", 5) == 0)
-		snprintf(buffer, size, "%s %.16s %s", applies ? "stop" : "start",
-			step->operation + 5, step->subject);
-	else if (strncmp(step->operation, "unload", 6) == 0)
-		snprintf(buffer, size, "unload %s", step->argument);
-	else if (strcmp(step->operation, "blacklist") == 0)
-		snprintf(buffer, size, "%s %s", applies ? "blacklist" : "no longer blacklist",
-			step->argument);
-	else if (strcmp(step->operation, "reload") == 0)
-		snprintf(buffer, size, "load %s", step->argument);
-	else
-		snprintf(buffer, size, "%s%s %s", applies ? "" : "undo ", step->operation,
-			step->subject);
-}
-
 /* "sleep (PID 470, controlC1) still holds it", as far as it can be known. */
 static void name_holders(const struct executor *executor, const struct loan *loan,
 	const char *address, char *buffer, size_t size)
@@ -269,29 +201,20 @@ static int give_up(struct worker *worker, const char *what, unsigned int deadlin
 	return error_set(error, why, "%s: it did not end within %u s", what, deadline_ms / 1000);
 }
 
-/* An override is half a bind, and what is there to be undone only does nothing yet: told in full
- * only to who asks. */
-static bool is_minor(const struct step *step, enum direction direction)
-{
-	return strcmp(step->operation, "override") == 0 ||
-		(direction == APPLY && strcmp(step->operation, "reload") == 0);
-}
-
 /* @was: the step's state before it was begun. */
 static int run_step(const struct executor *executor, struct worker *worker, struct loan *loan,
 	struct step *step, enum step_state was, enum direction direction, struct error *error)
 {
 	struct request request = {.direction = direction, .step = *step};
-	const struct operation *operation = find_operation(executor, step->operation);
-	bool may_end = operation && operation->deadline_ms;
-	unsigned int deadline_ms =
-		may_end ? operation->deadline_ms(step) : loan_deadline_ms(loan, step);
+	const struct operation *operation = operation_find(executor->tables, step->operation);
+	bool may_end = operation->deadline_ms;
+	unsigned int deadline_ms = operation_deadline_ms(operation, step, loan);
 	unsigned long long begin = clock_milliseconds();
 	struct error reply = {0};
 	char what[3 * STEP_TEXT_SIZE];
 	int r;
 
-	describe(step, direction, what, sizeof(what));
+	operation_describe(operation, step, direction, what, sizeof(what));
 	request.step.record = NULL;
 	request.step.state = was;
 	r = send(worker->fd, &request, sizeof(request), MSG_NOSIGNAL) < 0 ? -errno : 0;
@@ -313,8 +236,8 @@ static int run_step(const struct executor *executor, struct worker *worker, stru
 			*error = reply;
 		return reply.status;
 	}
-	log_step(executor->log, is_minor(step, direction) ? LOG_DEBUG : LOG_INFO, step->subject,
-		step->operation, "%s (%llu ms)", what, clock_milliseconds() - begin);
+	log_step(executor->log, operation_is_minor(operation, direction) ? LOG_DEBUG : LOG_INFO,
+		step->subject, step->operation, "%s (%llu ms)", what, clock_milliseconds() - begin);
 	if (*reply.message)
 		log_step(executor->log, LOG_NOTICE, step->subject, step->operation, "%s",
 			reply.message);
@@ -333,7 +256,8 @@ static int check_steps(
 {
 	for (size_t i = 0; i < step_count(executor, loan); i++) {
 		const struct step *step = &loan->steps.items[i];
-		const struct operation *operation = find_operation(executor, step->operation);
+		const struct operation *operation =
+			operation_find(executor->tables, step->operation);
 		int r = 0;
 
 		if (!operation)
@@ -347,12 +271,22 @@ static int check_steps(
 	return 0;
 }
 
+/* Who reads the loan later knows no operation, and yet is to tell a write that is overdue. */
+static void mark_begun(const struct executor *executor, const struct loan *loan, struct step *step)
+{
+	const struct operation *operation = operation_find(executor->tables, step->operation);
+
+	step->state = STEP_STARTED;
+	step->write_deadline_ms =
+		operation->deadline_ms ? 0 : operation_deadline_ms(operation, step, loan);
+}
+
 /* Marks the first step that is not done as begun; NULL when all are done. */
 static struct step *begin_next(const struct executor *executor, struct loan *loan)
 {
 	for (size_t i = 0; i < step_count(executor, loan); i++) {
 		if (loan->steps.items[i].state != STEP_DONE) {
-			loan->steps.items[i].state = STEP_STARTED;
+			mark_begun(executor, loan, &loan->steps.items[i]);
 			return &loan->steps.items[i];
 		}
 	}
@@ -398,12 +332,16 @@ static int undo_step(const struct executor *executor, struct worker *worker, str
 {
 	struct step *step = &loan->steps.items[index];
 	enum step_state was = step->state;
-	const struct operation *operation = find_operation(executor, step->operation);
+	const struct operation *operation = operation_find(executor->tables, step->operation);
 	int r;
 
+	if (was != STEP_PLANNED && !operation)
+		return error_set(error, -ENOSYS,
+			"the step '%s' of this loan is unknown to this version of gpu-ferry",
+			step->operation);
 	/* what was only planned, or has nothing to undo, needs no child */
-	if (was != STEP_PLANNED && (!operation || operation->undo)) {
-		step->state = STEP_STARTED;
+	if (was != STEP_PLANNED && operation->undo) {
+		mark_begun(executor, loan, step);
 		r = worker_start(executor, worker, loan, error);
 		if (r == 0)
 			r = loan_write(&executor->kernel->root, loan, error);

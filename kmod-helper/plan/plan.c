@@ -371,51 +371,10 @@ static int check_driver(const struct kernel *kernel, const char *driver, struct 
 	return 0;
 }
 
-static struct step make_step(const char *operation, const char *subject, const char *argument,
-	const char *original, enum step_state state)
-{
-	struct step step = {.state = state};
-
-	snprintf(step.operation, sizeof(step.operation), "%s", operation);
-	snprintf(step.subject, sizeof(step.subject), "%s", subject);
-	snprintf(step.argument, sizeof(step.argument), "%s", argument);
-	snprintf(step.original, sizeof(step.original), "%s", original);
-	return step;
-}
-
-static int add_step(struct steps *steps, struct step step, const char *why)
-{
-	snprintf(step.why, sizeof(step.why), "%s", why);
-	return steps_add(steps, &step) ? 0 : -ENOMEM;
-}
-
-/* The three steps that take one function. 0 or -ENOMEM. */
-static int plan_add_steps(
-	struct steps *steps, const struct loan_function *function, enum step_state state)
-{
-	const char *address = function->address;
-	char why[STEP_TEXT_SIZE];
-	int r;
-
-	snprintf(why, sizeof(why), "only %s may take it, whatever its id", function->target);
-	r = add_step(steps,
-		make_step("override", address, function->target, function->driver_override, state),
-		why);
-	if (r == 0 && *function->home_driver)
-		r = add_step(steps,
-			make_step("unbind", address, function->home_driver, function->home_module,
-				state),
-			"the host's driver lets it go");
-	if (r == 0)
-		r = add_step(steps, make_step("bind", address, function->target, "", state),
-			"ready for the VM");
-	return r;
-}
-
 int plan_adopt(
 	const struct kernel *kernel, const struct loan_function *function, struct steps *steps)
 {
-	int r = plan_add_steps(steps, function, STEP_DONE);
+	int r = binding_plan_steps(function, STEP_DONE, steps);
 
 	/* last in the order of things, so undone first: nothing may come back by the id */
 	return r < 0 ? r : binding_plan_id(kernel, function->address, steps);
@@ -449,7 +408,7 @@ static int plan_one(const struct kernel *kernel, const struct plan_request *requ
 	if (r == 0)
 		r = console_plan_framebuffer(&function->console, address, steps);
 	if (r == 0)
-		r = plan_add_steps(steps, &function->loan, STEP_PLANNED);
+		r = binding_plan_steps(&function->loan, STEP_PLANNED, steps);
 	if (r == 0)
 		r = attribute_plan_after(address, &request->attributes, steps);
 	return r == 0 ? console_plan_show(&function->console, address, steps) : r;
@@ -558,9 +517,7 @@ static int plan_loads(const struct kernel *kernel, struct plan *plan)
 		last = target;
 		r = check_driver(kernel, target, plan);
 		if (r == 0 && !pci_driver_exists(kernel, target))
-			r = add_step(&plan->steps,
-				make_step("load", target, target, "", STEP_PLANNED),
-				"the driver is not loaded yet");
+			r = binding_plan_load(target, &plan->steps);
 	}
 	return r;
 }

@@ -31,11 +31,10 @@ TestSuite(binding, .init = init, .fini = done);
 
 static const struct operation *operation(const char *name)
 {
-	const struct operation *found = binding_operations;
+	static const struct operation *const tables[] = {binding_operations, NULL};
+	const struct operation *found = operation_find(tables, name);
 
-	while (found->name && strcmp(found->name, name) != 0)
-		found++;
-	cr_assert_not_null(found->name, "%s", name);
+	cr_assert_not_null(found, "%s", name);
 	return found;
 }
 
@@ -351,4 +350,46 @@ Test(binding, an_id_whose_origin_cannot_be_known_stays)
 	cr_assert_eq(binding_plan_id(&kernel, AUDIO, &steps), 0);
 	cr_expect_eq(steps.count, 0u);
 	steps_done(&steps);
+}
+
+/* ---- what a step is called, and how long it may take */
+
+static void expect_described(const char *name, enum direction direction, const char *expected)
+{
+	struct step step = step_of("nouveau", "");
+	char text[STEP_TEXT_SIZE];
+
+	snprintf(step.operation, sizeof(step.operation), "%s", name);
+	operation_describe(operation(name), &step, direction, text, sizeof(text));
+	cr_expect_str_eq(text, expected, "'%s' instead of '%s'", text, expected);
+}
+
+Test(binding, steps_are_described_in_both_directions)
+{
+	expect_described("unbind", APPLY, "unbind " AUDIO " from nouveau");
+	expect_described("unbind", UNDO, "bind " AUDIO " to nouveau");
+	expect_described("bind", APPLY, "bind " AUDIO " to nouveau");
+	expect_described("bind", UNDO, "unbind " AUDIO " from nouveau");
+	expect_described("override", APPLY, "override " AUDIO ": nouveau");
+	expect_described("override", UNDO, "override " AUDIO ": none");
+	expect_described("load", APPLY, "load " AUDIO);
+	expect_described("id", UNDO, "undo id " AUDIO);
+}
+
+Test(binding, a_description_that_does_not_fit_is_cut)
+{
+	struct step step = step_of("nouveau", "");
+	char text[12];
+
+	operation_describe(operation("unbind"), &step, APPLY, text, sizeof(text));
+	cr_expect_str_eq(text, "unbind 0000");
+}
+
+Test(binding, ucsi_of_nvidia_gets_the_slow_deadline)
+{
+	const struct loan loan = {.write_deadline_ms = 30000, .slow_write_deadline_ms = 240000};
+	const struct step slow = step_of("nvidia-gpu", ""), usual = step_of("nvidia", "");
+
+	cr_expect_eq(operation_deadline_ms(operation("unbind"), &slow, &loan), 240000u);
+	cr_expect_eq(operation_deadline_ms(operation("unbind"), &usual, &loan), 30000u);
 }

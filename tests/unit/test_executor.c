@@ -717,6 +717,7 @@ static unsigned int sleep_deadline_ms(const struct step *step)
 
 static const struct operation sleep_operations[] = {
 	{.name = "stop-unit",
+		.apply_text = "stop unit {subject}",
 		.apply = sleep_apply,
 		.undo = sleep_undo,
 		.deadline_ms = sleep_deadline_ms},

@@ -129,6 +129,7 @@ Test(loan, all_fields_come_back)
 	loan.steps.items[0].state = STEP_STUCK;
 	loan.steps.items[0].child = 77;
 	loan.steps.items[0].child_start_time = 5;
+	loan.steps.items[0].write_deadline_ms = 30000;
 	strcpy(loan.steps.items[0].original, "before");
 	cr_assert_eq(loan_write(&scratch.root, &loan, NULL), 0);
 	cr_assert_eq(loan_read(&scratch.root, VM_104, &again, NULL), 0);
@@ -142,6 +143,7 @@ Test(loan, all_fields_come_back)
 	cr_expect_eq(again.child_start_time, 987654321u);
 	cr_expect_eq(again.steps.items[0].child, 77);
 	cr_expect_eq(again.steps.items[0].child_start_time, 5u);
+	cr_expect_eq(again.steps.items[0].write_deadline_ms, 30000u);
 	cr_assert_eq(again.function_count, 1u);
 	cr_expect_str_eq(again.functions[0].address, "0000:01:00.0");
 	cr_expect_eq(again.functions[0].iommu_group, 15);
@@ -159,19 +161,10 @@ Test(loan, all_fields_come_back)
 
 /* ---- a write that nobody waits for any more */
 
-Test(loan, ucsi_of_nvidia_gets_the_slow_deadline)
-{
-	const struct loan loan = {.write_deadline_ms = 30000, .slow_write_deadline_ms = 240000};
-	const struct step slow = {.operation = "unbind", .argument = "nvidia-gpu"};
-	const struct step usual = {.operation = "unbind", .argument = "nvidia"};
-
-	cr_expect_eq(loan_deadline_ms(&loan, &slow), 240000u);
-	cr_expect_eq(loan_deadline_ms(&loan, &usual), 30000u);
-}
-
-#define STARTED(operation)                                                                         \
+#define BEGUN(operation, deadline)                                                                 \
 	"{\"operation\":\"" operation "\",\"subject\":\"0000:01:00.0\",\"argument\":\"nouveau\","  \
-	"\"original\":\"\",\"state\":\"started\"}"
+	"\"original\":\"\",\"state\":\"started\",\"write_deadline_ms\":" deadline "}"
+#define STARTED(operation) BEGUN(operation, "30000")
 
 /* A loan whose hook was killed, written so long ago; its child, which started at @start, lives. */
 static enum loan_state state_after(
@@ -231,7 +224,8 @@ Test(loan, container_that_takes_its_time_is_no_driver)
 {
 	cleanup(loan_done) struct loan loan = {0};
 
-	cr_expect_eq(state_after("[" STARTED("stop-container") "]", 60, "99", &loan), LOAN_TAKING);
+	cr_expect_eq(
+		state_after("[" BEGUN("stop-container", "0") "]", 60, "99", &loan), LOAN_TAKING);
 }
 
 Test(loan, fields_of_a_later_version_are_kept)
