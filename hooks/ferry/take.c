@@ -209,6 +209,30 @@ static struct attribute_wish *make_wishes(const struct device_settings *devices)
 	return wishes;
 }
 
+/* What to do about a blocker of the lower floor's, which knows no settings. */
+static const struct {
+	enum blocker_code code;
+	const char *advice;
+} advices[] = {
+	{BLOCKER_FOREIGN_MEMBER,
+		"; put the card into another slot, or name it in `allow` in /" SETTINGS_PATH},
+	{BLOCKER_BOOT_DISPLAY, ", and boot_display = \"refuse\" is set"},
+	{BLOCKER_HOST_USE,
+		"; if the VM is to have it all the same, name it in `allow` in /" SETTINGS_PATH},
+	{BLOCKER_NO_ATTRIBUTE, ": take it out of `devices` in /" SETTINGS_PATH},
+};
+
+static void add_advice(struct blocker *blocker)
+{
+	size_t used = strlen(blocker->message);
+
+	for (size_t i = 0; i < sizeof(advices) / sizeof(advices[0]); i++) {
+		if (advices[i].code == blocker->code)
+			snprintf(blocker->message + used, sizeof(blocker->message) - used, "%s",
+				advices[i].advice);
+	}
+}
+
 int take_plan(struct context *context, const struct take_request *request,
 	const struct loans *loans, struct plan *plan, struct error *error)
 {
@@ -220,7 +244,9 @@ int take_plan(struct context *context, const struct take_request *request,
 		.allow = (const char *const *)request->settings->allow.names,
 		.allow_count = request->settings->allow.count,
 		.refuse_boot_display = request->settings->boot_display == BOOT_DISPLAY_REFUSE,
-		.attributes = {.items = wishes, .count = request->settings->devices.count},
+		.attributes = {.items = wishes,
+			.count = request->settings->devices.count,
+			.why = "`devices` in gpu-ferry.conf"},
 		.own = loans_find_owner(loans, &request->owner),
 		.loans = loans,
 	};
@@ -230,6 +256,8 @@ int take_plan(struct context *context, const struct take_request *request,
 	if (!wishes)
 		return error_set_errno(error, -ENOMEM, "plan the handover");
 	r = plan_make(&context->kernel, &plan_request, plan, error);
+	for (size_t i = 0; i < plan->blocker_count; i++)
+		add_advice(&plan->blockers[i]);
 	if (r == 0 && request->windows)
 		r = windows_plan(context, request->settings->windows_blacklist, request->owner.vmid,
 			plan, error);

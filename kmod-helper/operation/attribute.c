@@ -154,13 +154,13 @@ static int add_keep(
 	return steps_add(steps, &step) ? 0 : -ENOMEM;
 }
 
-static int add_set(const struct attribute_wish *wish, struct steps *steps)
+static int add_set(const struct attribute_wish *wish, const char *why, struct steps *steps)
 {
 	struct step step = {.operation = "set", .state = STEP_PLANNED};
 
 	snprintf(step.subject, sizeof(step.subject), "%s", wish->address);
 	snprintf(step.argument, sizeof(step.argument), "%s=%s", wish->name, wish->value);
-	snprintf(step.why, sizeof(step.why), "`devices` in gpu-ferry.conf");
+	snprintf(step.why, sizeof(step.why), "%s", why);
 	return steps_add(steps, &step) ? 0 : -ENOMEM;
 }
 
@@ -212,7 +212,7 @@ int attribute_plan_before(const struct kernel *kernel, const char *address,
 			continue;
 		r = keep(kernel, address, wish->name, standing, steps);
 		if (r == 0 && strcmp(wish->name, CONTROL) != 0)
-			r = add_set(wish, steps);
+			r = add_set(wish, wishes->why, steps);
 	}
 	return r;
 }
@@ -222,5 +222,5 @@ int attribute_plan_after(
 {
 	const struct attribute_wish *control = find_wish(wishes, address, CONTROL);
 
-	return control ? add_set(control, steps) : 0;
+	return control ? add_set(control, wishes->why, steps) : 0;
 }

@@ -30,6 +30,7 @@ struct attribute_wish {
 struct attribute_wishes {
 	const struct attribute_wish *items;
 	size_t count;
+	const char *why; /* where they come from: the reason that a plan gives */
 };
 
 /* The first wish for a file of @address that is not there; NULL when all are. */

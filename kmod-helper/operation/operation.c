@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+
 /* Finds an operation by its name, and says in words what a step of it does. */
+
 #include "operation.h"
 
 #include <stddef.h>

@@ -21,11 +21,13 @@ static const char *const blocker_names[] = {
 	[BLOCKER_FOREIGN_MEMBER] = "foreign_member",
 	[BLOCKER_RESERVED] = "reserved",
 	[BLOCKER_HELD] = "held",
+	[BLOCKER_HOST_USE] = "held",
 	[BLOCKER_BOOT_DISPLAY] = "boot_display",
 	[BLOCKER_DEAD] = "dead",
 	[BLOCKER_OVERDUE] = "overdue",
 	[BLOCKER_NO_DRIVER] = "no_driver",
 	[BLOCKER_CONFIG] = "config",
+	[BLOCKER_NO_ATTRIBUTE] = "config",
 	[BLOCKER_BACKUP] = "backup",
 };
 
@@ -263,8 +265,7 @@ static int block_foreign(
 {
 	return plan_block(plan, BLOCKER_FOREIGN_MEMBER,
 		"%s (class %04x, %s) shares IOMMU group %ld with %s and is no part of that card: it "
-		"would go to the VM too; put the card into another slot, or name it in `allow` in "
-		"/etc/gpu-ferry/gpu-ferry.conf",
+		"would go to the VM too",
 		member->address, member->class_code, *member->driver ? member->driver : "no driver",
 		member->iommu_group, want->address);
 }
@@ -323,15 +324,11 @@ static int check_function(const struct kernel *kernel, const struct plan_request
 		return 0;
 	if (request->refuse_boot_display && now->boot_display)
 		return plan_block(plan, BLOCKER_BOOT_DISPLAY,
-			"%s is the display that this host booted with, and boot_display = \"refuse\" "
-			"is set",
-			now->address);
+			"%s is the display that this host booted with", now->address);
 	if (!is_allowed(request, now->address) &&
 		host_use_find_claimed(kernel, now->address, text, sizeof(text)))
-		return plan_block(plan, BLOCKER_HELD,
-			"%s is in use by the host: %s; if the VM is to have it all the same, name it in "
-			"`allow` in /etc/gpu-ferry/gpu-ferry.conf",
-			now->address, text);
+		return plan_block(
+			plan, BLOCKER_HOST_USE, "%s is in use by the host: %s", now->address, text);
 	if (pci_is_dead(kernel, now->address))
 		return plan_block(plan, BLOCKER_DEAD,
 			"%s does not answer (its configuration space reads ff): it fell off the bus; "
@@ -339,10 +336,9 @@ static int check_function(const struct kernel *kernel, const struct plan_request
 			now->address);
 	missing = attribute_find_missing(kernel, now->address, &request->attributes);
 	if (missing)
-		return plan_block(plan, BLOCKER_CONFIG,
-			"`devices` in /etc/gpu-ferry/gpu-ferry.conf sets %s of %s, which the device "
-			"does not have: take it out there",
-			missing->name, now->address);
+		return plan_block(plan, BLOCKER_NO_ATTRIBUTE,
+			"asked to set %s of %s, which the device does not have", missing->name,
+			now->address);
 	return 0;
 }
 

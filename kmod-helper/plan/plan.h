@@ -22,14 +22,18 @@ enum blocker_code {
 	BLOCKER_FOREIGN_MEMBER,
 	BLOCKER_RESERVED,
 	BLOCKER_HELD,
+	BLOCKER_HOST_USE, /* "held" too: by the host itself */
 	BLOCKER_BOOT_DISPLAY,
 	BLOCKER_DEAD,
 	BLOCKER_OVERDUE,
 	BLOCKER_NO_DRIVER,
 	BLOCKER_CONFIG,
+	BLOCKER_NO_ATTRIBUTE, /* "config" too: a file of sysfs that is to be set is not there */
 	BLOCKER_BACKUP,
 };
 
+/* The message says what is in the way; what to do about it, callers add who know the program's
+ * settings. */
 struct blocker {
 	enum blocker_code code;
 	char message[ERROR_MESSAGE_SIZE];

@@ -581,6 +581,9 @@ Test(plan, every_blocker_code_has_its_name)
 	cr_expect_str_eq(blocker_name(BLOCKER_NO_IOMMU), "no_iommu");
 	cr_expect_str_eq(blocker_name(BLOCKER_FOREIGN_MEMBER), "foreign_member");
 	cr_expect_str_eq(blocker_name(BLOCKER_CONFIG), "config");
+	cr_expect_str_eq(blocker_name(BLOCKER_NO_ATTRIBUTE), "config");
+	cr_expect_str_eq(blocker_name(BLOCKER_HELD), "held");
+	cr_expect_str_eq(blocker_name(BLOCKER_HOST_USE), "held");
 }
 
 /* Whatever cannot be read: a plan that takes less than it was asked for must say so. */
