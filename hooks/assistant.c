@@ -8,26 +8,21 @@
 #include "hooks/base/command.h"
 #include "hooks/commands/commands.h"
 
-/* sorted by name */
-static const struct command commands[] = {
-	{"attach", command_attach, "VMID DEVICE… [--tune] [--dry-run]",
-		"put devices and the hookscript into a VM's config"},
-	{"detach", command_detach, "VMID|--all [--dry-run]", "take back what attach did"},
-	{"doctor", command_doctor, "[VMID]",
-		"check the host, and a VM's config; says what mends it"},
-	{"guest", command_guest, "VMID [--install-driver [--dry-run]]",
-		"ask the guest: is the card there, and its driver"},
-	{"setup", command_setup, "[--mode dedicated DEVICE…] [--apply]",
-		"make the host ready: shows a diff, and with --apply does it"},
-	{"undo", command_undo, "[--apply]",
-		"take back what setup and attach did: a diff, and with --apply does it"},
+static const struct command *const commands[] = {
+	&command_attach,
+	&command_detach,
+	&command_doctor,
+	&command_guest,
+	&command_setup,
+	&command_undo,
+	NULL,
 };
 
 int main(int count, char **arguments)
 {
 	const struct program program = {
 		.commands = commands,
-		.command_count = sizeof(commands) / sizeof(commands[0]),
+		.summaries = command_summaries,
 	};
 
 	return command_main(&program, count, arguments);

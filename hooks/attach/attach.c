@@ -23,6 +23,7 @@
 #define WHY_CHAIN "the VM's own hookscript is run with it, in every phase"
 
 struct attach_plan {
+	const struct attach_options *options;
 	struct guest_config config;
 	struct attach_devices devices;
 	struct storages storages;
@@ -143,7 +144,7 @@ static int plan_devices(struct context *context, struct attach_plan *plan, struc
 
 	for (size_t i = 0; r == 0 && i < plan->devices.count; i++) {
 		const struct attach_device *device = &plan->devices.items[i];
-		bool primary = context->primary_gpu && i == 0;
+		bool primary = plan->options->primary_gpu && i == 0;
 
 		r = device->entry < 0 ? plan_new_entry(plan, device, primary, error)
 				      : plan_entry(plan, device, primary, error);
@@ -152,16 +153,17 @@ static int plan_devices(struct context *context, struct attach_plan *plan, struc
 }
 
 /* What was asked for by an option of its own. */
-static int plan_options(struct context *context, struct attach_plan *plan, struct error *error)
+static int plan_options(struct attach_plan *plan, struct error *error)
 {
+	const struct attach_options *options = plan->options;
 	struct changes *changes = &plan->changes;
 	int r = 0;
 
-	if (context->machine && !guest_config_is_q35(guest_config_get(&plan->config, "machine")))
-		r = changes_add(changes, &plan->config, "machine", context->machine, NULL);
-	if (r == 0 && context->bios)
-		r = changes_add(changes, &plan->config, "bios", context->bios, NULL);
-	if (r == 0 && context->tune)
+	if (options->machine && !guest_config_is_q35(guest_config_get(&plan->config, "machine")))
+		r = changes_add(changes, &plan->config, "machine", options->machine, NULL);
+	if (r == 0 && options->bios)
+		r = changes_add(changes, &plan->config, "bios", options->bios, NULL);
+	if (r == 0 && options->tune)
 		r = tune_add(&plan->config, changes);
 	return r < 0 ? error_set_errno(error, r, "plan the changes") : 0;
 }
@@ -196,10 +198,10 @@ static int plan_notes(struct context *context, struct attach_plan *plan, struct 
 	r = note_unknown(plan);
 	if (r == 0)
 		r = tune_advise(&plan->config, &plan->changes);
-	if (r == 0 && !context->tune && vm_config_is_windows(&plan->config.now))
+	if (r == 0 && !plan->options->tune && vm_config_is_windows(&plan->config.now))
 		r = changes_note(
 			&plan->changes, "--tune shows what else NVIDIA's Windows driver may want");
-	if (r == 0 && !context->enable_snippets && local && !storage_holds(local, "snippets"))
+	if (r == 0 && !plan->options->enable_snippets && local && !storage_holds(local, "snippets"))
 		r = changes_note(&plan->changes,
 			"the web page does not list the hookscript, for `local` is not said to hold "
 			"snippets: --enable-snippets says so (it works all the same)");
@@ -221,7 +223,7 @@ static int plan_make(struct context *context, unsigned int vmid, char **argument
 	if (r == 0)
 		r = plan_hookscript(context, plan, error);
 	if (r == 0)
-		r = plan_options(context, plan, error);
+		r = plan_options(plan, error);
 	if (r == 0)
 		r = plan_devices(context, plan, error);
 	return r < 0 ? r : plan_notes(context, plan, error);
@@ -335,23 +337,24 @@ static int apply(struct context *context, struct attach_plan *plan, struct error
 	return changes_note_pending(changes) < 0 ? error_set_errno(error, -ENOMEM, "attach") : 0;
 }
 
-int attach_guest(struct context *context, unsigned int vmid, char **arguments, struct error *error)
+int attach_guest(struct context *context, const struct attach_options *options, unsigned int vmid,
+	char **arguments, struct error *error)
 {
-	cleanup(attach_plan_done) struct attach_plan plan = {0};
+	cleanup(attach_plan_done) struct attach_plan plan = {.options = options};
 	struct error later = {0};
-	auto_close int lock = attachment_lock(context, vmid, error);
+	auto_close int lock = attachment_lock(context, !options->dry_run, vmid, error);
 	int enabled = 0;
 	int r;
 
 	if (lock < 0)
 		return lock;
 	r = plan_make(context, vmid, arguments, &plan, error);
-	if (r == 0 && !context->dry_run)
+	if (r == 0 && !options->dry_run)
 		r = apply(context, &plan, error);
 	if (r < 0)
 		return r;
-	if (context->enable_snippets)
-		enabled = listing_enable(context, &plan.changes, &later);
+	if (options->enable_snippets)
+		enabled = listing_enable(context, !options->dry_run, &plan.changes, &later);
 	r = changes_print(context, &plan.changes, error);
 	if (r == 0 && enabled < 0)
 		return error_set(error, enabled, "VM %u is attached, but: %s", vmid, later.message);

@@ -9,23 +9,33 @@
  * done (attachment.h); what qm did is read back from the config.
  */
 
-/*
- * Attaches the devices of @arguments to the VM, by the options in @context, or with --dry-run says
- * what it would do. 0; USAGE; -ENOENT no such VM here, -EISNAM a container's number, -EINVAL what
- * cannot be, -ENOSPC all hostpci are in use, -EBUSY another attach of this VM is at work, the
- * errors of attach_devices_find, attach_devices_match, snippet_check_ours and changes_apply.
- */
-int attach_guest(struct context *context, unsigned int vmid, char **arguments, struct error *error);
+struct attach_options {
+	bool tune;	      /* cpu, args and agent too */
+	bool primary_gpu;     /* the first device gets x-vga=1 */
+	bool enable_snippets; /* the web page is to list the hookscript */
+	bool dry_run;	      /* say what would be done */
+	const char *machine;  /* what to set it to; NULL: left as it is */
+	const char *bios;
+};
 
 /*
- * Takes back what attach did to the VM, but for keys that somebody has changed since: those are
- * named and left alone. A record of a VM that is no more is dropped. 0; -ENOENT when nothing is
- * recorded or the VM is on another node, -EBUSY while its loan stands, or the errors of
- * changes_apply.
+ * Attaches the devices of @arguments to the VM, or for a dry run says what it would do. 0; USAGE;
+ * -ENOENT no such VM here, -EISNAM a container's number, -EINVAL what cannot be, -ENOSPC all
+ * hostpci are in use, -EBUSY another attach of this VM is at work, the errors of
+ * attach_devices_find, attach_devices_match, snippet_check_ours and changes_apply.
  */
-int detach_guest(struct context *context, unsigned int vmid, struct error *error);
+int attach_guest(struct context *context, const struct attach_options *options, unsigned int vmid,
+	char **arguments, struct error *error);
+
+/*
+ * Takes back what attach did to the VM, or without @apply says what it would do; but for keys that
+ * somebody has changed since: those are named and left alone. A record of a VM that is no more is
+ * dropped. 0; -ENOENT when nothing is recorded or the VM is on another node, -EBUSY while its loan
+ * stands, or the errors of changes_apply.
+ */
+int detach_guest(struct context *context, bool apply, unsigned int vmid, struct error *error);
 
 /* The same for every VM that has a record on this node; goes on after an error. 0 (also when there
  * is none), or the first error; the others are logged. @ret_count (may be NULL): how many there
  * were. */
-int detach_all(struct context *context, size_t *ret_count, struct error *error);
+int detach_all(struct context *context, bool apply, size_t *ret_count, struct error *error);

@@ -152,11 +152,11 @@ int attachments_list(
 	return 0;
 }
 
-int attachment_lock(struct context *context, unsigned int vmid, struct error *error)
+int attachment_lock(struct context *context, bool apply, unsigned int vmid, struct error *error)
 {
 	char name[32];
 
-	if (context->dry_run)
+	if (!apply)
 		return file_open(&context->kernel.root, ".", O_PATH | O_DIRECTORY);
 	snprintf(name, sizeof(name), "attach-%u", vmid);
 	return lock_take(&context->kernel.root, name, LOCK_MS, error);

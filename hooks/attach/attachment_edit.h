@@ -19,8 +19,8 @@ void attachment_drop_key(struct attachment *attachment, const char *name);
 int attachment_set_function(struct attachment *attachment, const struct pci_function *function);
 
 /* Serialises attach and detach of one VM, or of the listing (ATTACHMENT_STORAGE): a descriptor to
- * close, -EBUSY, or -errno. With a dry run none is needed: then a descriptor of no lock. */
-int attachment_lock(struct context *context, unsigned int vmid, struct error *error);
+ * close, -EBUSY, or -errno. Without @apply none is needed: then a descriptor of no lock. */
+int attachment_lock(struct context *context, bool apply, unsigned int vmid, struct error *error);
 
 /* Writes the file, making the folders, or removes it, and what a killed writer of it has left: to
  * be called with attachment_lock. 0 or -errno. */

@@ -120,7 +120,7 @@ static int plan_make(struct context *context, const struct guest_config *config,
 /* The record goes last: until then a second detach does what is left. */
 static int forget(struct context *context, struct changes *changes, struct error *error)
 {
-	auto_close int lock = attachment_lock(context, ATTACHMENT_STORAGE, error);
+	auto_close int lock = attachment_lock(context, true, ATTACHMENT_STORAGE, error);
 	int r = lock < 0 ? lock : listing_restore(context, changes, error);
 
 	if (r < 0)
@@ -131,7 +131,7 @@ static int forget(struct context *context, struct changes *changes, struct error
 	return attachment_remove(&context->kernel.root, changes->vmid, error);
 }
 
-static int apply(struct context *context, struct changes *changes, struct error *error)
+static int carry_out(struct context *context, struct changes *changes, struct error *error)
 {
 	bool left = false;
 	int r = changes_apply(context, changes, &left, error);
@@ -145,8 +145,8 @@ static int apply(struct context *context, struct changes *changes, struct error 
 	return forget(context, changes, error);
 }
 
-static int detach_recorded(
-	struct context *context, const struct attachment *attachment, struct error *error)
+static int detach_recorded(struct context *context, bool apply, const struct attachment *attachment,
+	struct error *error)
 {
 	cleanup(guest_config_done) struct guest_config config = {0};
 	cleanup(changes_done) struct changes changes = {.vmid = attachment->vmid};
@@ -154,18 +154,18 @@ static int detach_recorded(
 
 	if (r == 0)
 		r = plan_make(context, &config, attachment, &changes, error);
-	if (r == 0 && !context->dry_run)
-		r = apply(context, &changes, error);
+	if (r == 0 && apply)
+		r = carry_out(context, &changes, error);
 	return r < 0 ? r : changes_print(context, &changes, error);
 }
 
 /* A VM that was destroyed has left nothing but its record. */
-static int drop_record(struct context *context, unsigned int vmid, struct error *error)
+static int drop_record(struct context *context, bool apply, unsigned int vmid, struct error *error)
 {
-	cleanup(changes_done) struct changes changes = {.vmid = vmid, .applied = !context->dry_run};
+	cleanup(changes_done) struct changes changes = {.vmid = vmid, .applied = apply};
 	int r = 0;
 
-	if (!context->dry_run)
+	if (apply)
 		r = forget(context, &changes, error);
 	if (r == 0 && changes_note(&changes, "VM %u is no more: its record is dropped", vmid) < 0)
 		r = error_set_errno(error, -ENOMEM, "detach");
@@ -195,10 +195,10 @@ static bool is_destroyed(struct context *context, unsigned int vmid)
 	return guest_config_read(context, vmid, &config, NULL) == -ENOENT;
 }
 
-int detach_guest(struct context *context, unsigned int vmid, struct error *error)
+int detach_guest(struct context *context, bool apply, unsigned int vmid, struct error *error)
 {
 	cleanup(attachment_done) struct attachment attachment = {0};
-	auto_close int lock = attachment_lock(context, vmid, error);
+	auto_close int lock = attachment_lock(context, apply, vmid, error);
 	int r;
 
 	if (lock < 0)
@@ -210,11 +210,11 @@ int detach_guest(struct context *context, unsigned int vmid, struct error *error
 		r = check_loan(context, vmid, error);
 	if (r < 0)
 		return r;
-	return is_destroyed(context, vmid) ? drop_record(context, vmid, error)
-					   : detach_recorded(context, &attachment, error);
+	return is_destroyed(context, vmid) ? drop_record(context, apply, vmid, error)
+					   : detach_recorded(context, apply, &attachment, error);
 }
 
-int detach_all(struct context *context, size_t *ret_count, struct error *error)
+int detach_all(struct context *context, bool apply, size_t *ret_count, struct error *error)
 {
 	auto_free unsigned int *vmids = NULL;
 	struct error one = {0};
@@ -222,7 +222,7 @@ int detach_all(struct context *context, size_t *ret_count, struct error *error)
 	int first = attachments_list(&context->kernel.root, &vmids, &count, error);
 
 	for (size_t i = 0; i < count; i++) {
-		int r = detach_guest(context, vmids[i], &one);
+		int r = detach_guest(context, apply, vmids[i], &one);
 
 		if (r < 0 && first == 0)
 			first = error_set(error, r, "VM %u: %s", vmids[i], one.message);

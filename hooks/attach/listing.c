@@ -77,11 +77,12 @@ static int enable(
 	return r;
 }
 
-int listing_enable(struct context *context, struct changes *changes, struct error *error)
+int listing_enable(
+	struct context *context, bool apply, struct changes *changes, struct error *error)
 {
 	auto_free char *before = NULL;
 	auto_free char *after = NULL;
-	auto_close int lock = attachment_lock(context, ATTACHMENT_STORAGE, error);
+	auto_close int lock = attachment_lock(context, apply, ATTACHMENT_STORAGE, error);
 	bool listed;
 	int r = lock < 0 ? lock : read_content(context, &before, &listed, error);
 
@@ -101,7 +102,7 @@ int listing_enable(struct context *context, struct changes *changes, struct erro
 			after);
 	if (r < 0 || (!listed && !after))
 		return error_set_errno(error, -ENOMEM, "list the hookscript");
-	return listed || context->dry_run ? 0 : enable(context, before, after, error);
+	return listed || !apply ? 0 : enable(context, before, after, error);
 }
 
 /* 0 when no VM of this node but @vmid is attached; 1 when one is, or -errno. */

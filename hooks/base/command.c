@@ -4,6 +4,8 @@
 
 #include "command.h"
 
+#include "hooks/base/output.h"
+#include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/base/parse.h"
 #include <fcntl.h>
 #include <getopt.h>
@@ -15,211 +17,333 @@
 
 #define EXIT_USAGE 2
 
-static const char attach_help[] =
-	"  --tune             cpu, args and agent too, as NVIDIA's Windows driver may want them\n"
-	"  --primary-gpu      the first device is the guest's primary display (x-vga=1)\n"
-	"  --machine q35      set what is only advised otherwise: an installed guest may rename\n"
-	"  --bios ovmf        its network interfaces, or not boot\n"
-	"  --enable-snippets  let the web page list the hookscript (pvesm set local)";
+/* ---- the options of every command */
 
-static void print_help(const struct program *program, const struct command *command)
+struct global_options {
+	const char *output_format;
+	const char *root;
+	bool quiet;
+	bool verbose;
+	bool no_color;
+	bool help;
+	bool version;
+};
+
+#define AT(field) offsetof(struct global_options, field)
+
+static const struct command_option global_options[] = {
+	{"output-format", 0, "FORMAT", "text (the default), json or json-pretty",
+		AT(output_format)},
+	{"root", 0, "DIR", "read the /sys, /proc, /etc and /run below DIR; changes nothing there",
+		AT(root)},
+	{"quiet", 'q', NULL, "errors and warnings only", AT(quiet)},
+	{"verbose", 'v', NULL, "more detail", AT(verbose)},
+	{"no-color", 0, NULL, "no colour; NO_COLOR in the environment does the same", AT(no_color)},
+	{"help", 'h', NULL, "this text; after a command, that of the command", AT(help)},
+	{"version", 0, NULL, "the version", AT(version)},
+	{0},
+};
+
+/* ---- help */
+
+#define HELP_COLUMN 26
+#define HELP_WIDTH 80
+
+/* Breaks @text into lines that begin at HELP_COLUMN; the cursor stands at @column. */
+static void print_wrapped(const char *text, int column)
 {
-	if (command) {
-		printf("Usage: gpu-ferry %s %s\n", command->name, command->usage);
-		if (command->help)
-			printf("\n%s.\n", command->help);
-		if (strcmp(command->name, "attach") == 0)
-			printf("\n%s\n", attach_help);
-	} else {
-		puts("Usage: gpu-ferry COMMAND [OPTIONS] [ARGS]\n\n"
-		     "A GPU belongs to the host until a VM needs it, and comes home when the VM is "
-		     "done.\n\nCommands:");
-		for (size_t i = 0; i < program->command_count; i++) {
-			if (program->commands[i].help)
-				printf("  %-10s %-36s %s\n", program->commands[i].name,
-					program->commands[i].usage, program->commands[i].help);
-		}
+	bool first = true;
+
+	if (column > HELP_COLUMN - 2) {
+		putchar('\n');
+		column = 0;
 	}
-	puts("\nOptions:\n"
-	     "  --output-format FORMAT  text, json or json-pretty\n"
-	     "  --dry-run               say what would be done, change nothing\n"
-	     "  --root DIR              read another tree's /sys, /proc, /etc and /run\n"
-	     "  -q, --quiet             errors and warnings only\n"
-	     "  -v, --verbose           more detail\n"
-	     "  --no-color              no colour (NO_COLOR does the same)\n"
-	     "  -h, --help              this text\n"
-	     "  --version               the version\n\n"
-	     "DEVICE is 2b:00 (the whole card), 2b:00.0, or with a domain 0000:2b:00; of attach, bind\n"
-	     "and unbind also the name of a resource mapping.\n"
-	     "Exit: 0 done, 1 failed or something is owed, 2 called wrongly. See gpu-ferry(8).");
+	printf("%*s", HELP_COLUMN - column, "");
+	column = HELP_COLUMN;
+	while (*text) {
+		int length = (int)strcspn(text, " ");
+
+		if (!first && column + 1 + length > HELP_WIDTH) {
+			printf("\n%*s", HELP_COLUMN, "");
+			column = HELP_COLUMN;
+		} else if (!first) {
+			putchar(' ');
+			column++;
+		}
+		printf("%.*s", length, text);
+		column += length;
+		text += length;
+		text += strspn(text, " ");
+		first = false;
+	}
+	putchar('\n');
 }
+
+static void print_option(const struct command_option *option)
+{
+	int column = option->letter ? printf("  -%c, --%s", option->letter, option->name)
+				    : printf("  --%s", option->name);
+
+	if (option->argument)
+		column += printf(" %s", option->argument);
+	print_wrapped(option->help, column);
+}
+
+static void print_options(const char *title, const struct command_option *options)
+{
+	printf("\n%s:\n", title);
+	for (; options->name; options++)
+		print_option(options);
+}
+
+static const struct command_summary *find_summary(const struct program *program, const char *name)
+{
+	const struct command_summary *summary = program->summaries;
+
+	while (summary->name && strcmp(summary->name, name) != 0)
+		summary++;
+	return summary->name ? summary : NULL;
+}
+
+static void print_command_help(const struct program *program, const struct command *command)
+{
+	const struct command_summary *summary = find_summary(program, command->name);
+
+	printf("Usage: gpu-ferry %s%s%s [OPTIONS]\n", command->name, *command->arguments ? " " : "",
+		command->arguments);
+	if (summary)
+		printf("\n%s.\n", summary->text);
+	if (command->options)
+		print_options("Options", command->options);
+	if (strstr(command->arguments, "DEVICE"))
+		puts("\nDEVICE is 2b:00 (the whole card) or 2b:00.0, with or without a domain\n"
+		     "(0000:2b:00). attach, bind and unbind also take a resource mapping's name.");
+	printf("\nExample:\n  %s\n", command->example);
+	print_options("Options of every command", global_options);
+}
+
+static void print_help(const struct program *program)
+{
+	puts("Usage: gpu-ferry COMMAND [OPTIONS] [ARGUMENTS]\n\n"
+	     "A GPU belongs to the host until a VM needs it, and comes home when the VM is\n"
+	     "done.\n"
+	     "\nCommands:");
+	for (const struct command_summary *s = program->summaries; s->name; s++) {
+		if (!s->hidden)
+			printf("  %-10s %s\n", s->name, s->text);
+	}
+	print_options("Options of every command", global_options);
+	puts("\nA command's own options: gpu-ferry COMMAND --help\n"
+	     "Exit code: 0 done, 1 failed or something is owed, 2 called wrongly.\n"
+	     "The manual: man gpu-ferry");
+}
+
+/* ---- which command */
 
 static const struct command *find_command(const struct program *program, const char *name)
 {
-	for (size_t i = 0; i < program->command_count; i++) {
-		if (strcmp(program->commands[i].name, name) == 0)
-			return &program->commands[i];
+	for (const struct command *const *command = program->commands; *command; command++) {
+		if (strcmp((*command)->name, name) == 0)
+			return *command;
 	}
 	return NULL;
 }
 
-enum option_code {
-	OPTION_ALL = 256,
-	OPTION_APPLY,
-	OPTION_BIOS,
-	OPTION_CHAIN,
-	OPTION_DRIVER,
-	OPTION_DRY_RUN,
-	OPTION_ENABLE_SNIPPETS,
-	OPTION_FORMAT,
-	OPTION_INSTALL_DRIVER,
-	OPTION_MODE,
-	OPTION_MACHINE,
-	OPTION_NO_COLOR,
-	OPTION_PRIMARY_GPU,
-	OPTION_ROOT,
-	OPTION_TUNE,
-	OPTION_VERSION,
-	OPTION_WINDOWS,
+/* "--root DIR", whose DIR is another word. */
+static bool takes_next_word(const char *word)
+{
+	for (const struct command_option *option = global_options; option->name; option++) {
+		if (option->argument && strcmp(word + 2, option->name) == 0)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * The place of the command's name among the words; 0: there is none. Options may stand in front of
+ * it, also those of a command that another program has: a word behind an option is the option's
+ * value, unless it names a command. "help" is another way to write --help.
+ */
+static int find_command_word(const struct program *program, int count, char **arguments)
+{
+	static char help[] = "--help";
+	bool value = false; /* this word may be the value of the one before */
+
+	for (int i = 1; i < count; i++) {
+		char *word = arguments[i];
+
+		if (strcmp(word, "--") == 0)
+			return i + 1 < count ? i + 1 : 0;
+		if (strncmp(word, "--", 2) == 0 && takes_next_word(word)) {
+			i++;
+			value = false;
+		} else if (word[0] == '-') {
+			value = word[1] == '-' && !strchr(word, '=');
+		} else if (strcmp(word, "help") == 0) {
+			arguments[i] = help;
+			value = false;
+		} else if (!value || find_summary(program, word)) {
+			return i;
+		} else {
+			value = false;
+		}
+	}
+	return 0;
+}
+
+static unsigned int smallest(unsigned int a, unsigned int b, unsigned int c)
+{
+	unsigned int least = a < b ? a : b;
+
+	return least < c ? least : c;
+}
+
+/* How many letters are to be added, taken away or replaced to make one word of the other
+ * (Levenshtein); long words are as good as different. */
+static unsigned int word_distance(const char *left, const char *right)
+{
+	unsigned int row[32];
+	size_t length = strlen(right);
+
+	if (length >= sizeof(row) / sizeof(row[0]))
+		return (unsigned int)length;
+	for (unsigned int k = 0; k <= length; k++)
+		row[k] = k;
+	for (unsigned int i = 0; left[i]; i++) {
+		unsigned int diagonal = row[0];
+
+		row[0] = i + 1;
+		for (size_t k = 0; k < length; k++) {
+			unsigned int above = row[k + 1];
+
+			row[k + 1] =
+				smallest(row[k] + 1, above + 1, diagonal + (left[i] != right[k]));
+			diagonal = above;
+		}
+	}
+	return row[length];
+}
+
+static int unknown_command(const struct program *program, const char *word, struct error *error)
+{
+	const char *nearest = NULL;
+	unsigned int distance = 3; /* two letters may be wrong */
+
+	for (const struct command_summary *s = program->summaries; s->name; s++) {
+		unsigned int d = word_distance(word, s->name);
+
+		if (!s->hidden && d < distance && d < strlen(s->name) - 1) {
+			distance = d;
+			nearest = s->name;
+		}
+	}
+	return nearest
+		? error_set(error, USAGE, "unknown command '%s': did you mean %s?", word, nearest)
+		: error_set(error, USAGE, "unknown command '%s' (see gpu-ferry --help)", word);
+}
+
+/* ---- parsing */
+
+#define OPTIONS_MAX 24
+#define LONG_OPTION 256 /* what getopt_long returns for the first option; the letters are below */
+
+/* What getopt_long is given, and where each value goes. */
+struct parser {
+	const struct command *command; /* NULL: none was named */
+	const struct command_option *options[OPTIONS_MAX];
+	char *targets[OPTIONS_MAX];
+	struct option longs[OPTIONS_MAX + 1];
+	char letters[OPTIONS_MAX + 2];
+	int count;
 };
 
-static const struct option long_options[] = {
-	{"all", no_argument, NULL, OPTION_ALL},
-	{"apply", no_argument, NULL, OPTION_APPLY},
-	{"bios", required_argument, NULL, OPTION_BIOS},
-	{"chain", no_argument, NULL, OPTION_CHAIN},
-	{"driver", required_argument, NULL, OPTION_DRIVER},
-	{"dry-run", no_argument, NULL, OPTION_DRY_RUN},
-	{"enable-snippets", no_argument, NULL, OPTION_ENABLE_SNIPPETS},
-	{"help", no_argument, NULL, 'h'},
-	{"install-driver", no_argument, NULL, OPTION_INSTALL_DRIVER},
-	{"mode", required_argument, NULL, OPTION_MODE},
-	{"machine", required_argument, NULL, OPTION_MACHINE},
-	{"no-color", no_argument, NULL, OPTION_NO_COLOR},
-	{"output-format", required_argument, NULL, OPTION_FORMAT},
-	{"primary-gpu", no_argument, NULL, OPTION_PRIMARY_GPU},
-	{"quiet", no_argument, NULL, 'q'},
-	{"root", required_argument, NULL, OPTION_ROOT},
-	{"tune", no_argument, NULL, OPTION_TUNE},
-	{"verbose", no_argument, NULL, 'v'},
-	{"version", no_argument, NULL, OPTION_VERSION},
-	{"windows", no_argument, NULL, OPTION_WINDOWS},
-	{0},
-};
+static void parser_add(struct parser *parser, const struct command_option *options, void *target)
+{
+	for (; options && options->name && parser->count < OPTIONS_MAX; options++) {
+		int i = parser->count++;
+		size_t used = strlen(parser->letters);
 
-static int parse_format(const char *text, enum output_format *ret)
+		parser->options[i] = options;
+		parser->targets[i] = (char *)target + options->offset;
+		parser->longs[i] = (struct option){.name = options->name,
+			.has_arg = options->argument ? required_argument : no_argument,
+			.val = LONG_OPTION + i};
+		if (options->letter)
+			parser->letters[used] = options->letter;
+	}
+}
+
+/* The index of what getopt_long returned, or stored in optopt; -1: no option of ours. */
+static int parser_find(const struct parser *parser, int option)
+{
+	if (option >= LONG_OPTION)
+		return option - LONG_OPTION;
+	for (int i = 0; i < parser->count; i++) {
+		if (option && parser->options[i]->letter == option)
+			return i;
+	}
+	return -1;
+}
+
+static void parser_set(const struct parser *parser, int i)
+{
+	if (parser->options[i]->argument)
+		memcpy(parser->targets[i], &(const char *){optarg}, sizeof(const char *));
+	else
+		*(bool *)(void *)parser->targets[i] = true;
+}
+
+static int refuse(const struct parser *parser, int option, const char *word, struct error *error)
+{
+	const char *command = parser->command ? parser->command->name : "";
+	const char *space = parser->command ? " " : "";
+	const char letter[] = {'-', (char)optopt, '\0'};
+	int known = parser_find(parser, optopt);
+
+	if (option == ':')
+		return error_set(error, USAGE,
+			"the option '%s' needs a value (see gpu-ferry %s%s--help)", word, command,
+			space);
+	if (known >= 0)
+		return error_set(error, USAGE,
+			"the option '--%s' takes no value (see gpu-ferry %s%s--help)",
+			parser->options[known]->name, command, space);
+	if (!parser->command)
+		return error_set(error, USAGE, "unknown option '%s' (see gpu-ferry --help)",
+			optopt ? letter : word);
+	return error_set(error, USAGE, "%s has no option '%s' (see gpu-ferry %s --help)", command,
+		optopt ? letter : word, command);
+}
+
+static int parser_run(struct parser *parser, int count, char **arguments, struct error *error)
+{
+	int option;
+
+	while ((option = getopt_long(count, arguments, parser->letters, parser->longs, NULL)) !=
+		-1) {
+		if (option == '?' || option == ':')
+			return refuse(parser, option, arguments[optind - 1], error);
+		parser_set(parser, parser_find(parser, option));
+	}
+	return 0;
+}
+
+static int read_format(const char *text, enum output_format *ret, struct error *error)
 {
 	static const char *const names[] = {"text", "json", "json-pretty"};
 
-	for (unsigned int i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+	for (unsigned int i = 0; text && i < sizeof(names) / sizeof(names[0]); i++) {
 		if (strcmp(text, names[i]) == 0) {
 			*ret = (enum output_format)i;
 			return 0;
 		}
 	}
-	return -EINVAL;
+	return text ? error_set(error, USAGE,
+			      "--output-format is text, json or json-pretty, not '%s'", text)
+		    : 0;
 }
 
-struct call {
-	const char *root;
-	bool help;
-	bool version;
-};
-
-/* The options of attach and hook. */
-static void set_option(struct context *context, int option)
-{
-	switch (option) {
-	case OPTION_BIOS:
-		context->bios = optarg;
-		break;
-	case OPTION_CHAIN:
-		context->chain = true;
-		break;
-	case OPTION_ENABLE_SNIPPETS:
-		context->enable_snippets = true;
-		break;
-	case OPTION_MACHINE:
-		context->machine = optarg;
-		break;
-	case OPTION_PRIMARY_GPU:
-		context->primary_gpu = true;
-		break;
-	default:
-		context->tune = true;
-	}
-}
-
-static int parse_options(int count, char **arguments, struct context *context, struct call *call,
-	struct error *error)
-{
-	int option;
-
-	while ((option = getopt_long(count, arguments, ":hqv", long_options, NULL)) != -1) {
-		switch (option) {
-		case OPTION_ALL:
-			context->all = true;
-			break;
-		case OPTION_APPLY:
-			context->apply = true;
-			break;
-		case OPTION_MODE:
-			context->mode = optarg;
-			break;
-		case OPTION_WINDOWS:
-			context->windows = true;
-			break;
-		case OPTION_BIOS:
-		case OPTION_CHAIN:
-		case OPTION_ENABLE_SNIPPETS:
-		case OPTION_MACHINE:
-		case OPTION_PRIMARY_GPU:
-		case OPTION_TUNE:
-			set_option(context, option);
-			break;
-		case OPTION_DRIVER:
-			context->driver = optarg;
-			break;
-		case OPTION_DRY_RUN:
-			context->dry_run = true;
-			break;
-		case OPTION_FORMAT:
-			if (parse_format(optarg, &context->output) < 0)
-				return error_set(error, USAGE,
-					"--output-format is text, json or json-pretty, not '%s'",
-					optarg);
-			break;
-		case OPTION_INSTALL_DRIVER:
-			context->install_driver = true;
-			break;
-		case OPTION_NO_COLOR:
-			context->no_color = true;
-			break;
-		case OPTION_ROOT:
-			call->root = optarg;
-			break;
-		case OPTION_VERSION:
-			call->version = true;
-			break;
-		case 'h':
-			call->help = true;
-			break;
-		case 'q':
-			context->log_level = LOG_WARNING;
-			break;
-		case 'v':
-			context->log_level = LOG_DEBUG;
-			break;
-		case ':':
-			return error_set(error, USAGE, "the option '%s' needs a value",
-				arguments[optind - 1]);
-		default:
-			return error_set(error, USAGE, "unknown option '%s' (see gpu-ferry --help)",
-				arguments[optind - 1]);
-		}
-	}
-	return 0;
-}
+/* ---- running */
 
 /* A library's message must not land in a device's file because a standard descriptor was closed. */
 static void open_standard_descriptors(void)
@@ -233,64 +357,90 @@ static void open_standard_descriptors(void)
 		close(fd);
 }
 
-static int run(const struct command *command, const struct call *call, char **arguments,
-	struct context *context, struct error *error)
+static int run(const struct command *command, const struct global_options *global,
+	const void *options, char **arguments, struct error *error)
 {
-	int r;
+	struct context context = {
+		.command = command->name,
+		.log_level = global->quiet ? LOG_WARNING
+			: global->verbose  ? LOG_DEBUG
+					   : LOG_INFO,
+		.no_color = global->no_color || getenv("NO_COLOR"),
+	};
+	int r = read_format(global->output_format, &context.output, error);
 
-	context->command = command->name;
-	r = context_open(context, call->root ? call->root : "/", error);
+	if (r == 0)
+		r = context_open(&context, global->root ? global->root : "/", error);
 	if (r < 0)
 		return r;
-	r = command->run(context, arguments, error);
-	context_close(context);
+	r = command->run(&context, options, arguments, error);
+	context_close(&context);
 	return r;
 }
 
-static int fail(int status, struct error *error)
+static int parse_and_run(const struct program *program, const struct command *command, int count,
+	char **arguments, struct error *error)
 {
-	text_make_line(error->message);
-	fprintf(stderr, "gpu-ferry: %s\n", error->message);
-	return status == USAGE ? EXIT_USAGE : EXIT_FAILURE;
+	struct global_options global = {0};
+	auto_free void *options = calloc(1, command ? command->options_size + 1 : 1);
+	struct parser parser = {.command = command, .letters = ":"};
+	int r;
+
+	if (!options)
+		return error_set_errno(error, -ENOMEM, "read the options");
+	parser_add(&parser, global_options, &global);
+	parser_add(&parser, command ? command->options : NULL, options);
+	r = parser_run(&parser, count, arguments, error);
+	if (r < 0)
+		return r;
+	if (global.version)
+		puts("gpu-ferry " VERSION);
+	else if (global.help && command)
+		print_command_help(program, command);
+	else if (global.help)
+		print_help(program);
+	else if (command)
+		return run(command, &global, options, arguments + optind, error);
+	else
+		return error_set(error, USAGE, "no command given (see gpu-ferry --help)");
+	return 0;
+}
+
+/* Finds the command, and takes its name out of the words. */
+static int call(const struct program *program, int count, char **arguments, struct error *error)
+{
+	int place = find_command_word(program, count, arguments);
+	const struct command *command = NULL;
+
+	if (place) {
+		const char *word = arguments[place];
+
+		command = find_command(program, word);
+		if (!command && find_summary(program, word) && program->run_other)
+			return program->run_other(arguments, error);
+		if (!command)
+			return unknown_command(program, word, error);
+		memmove(&arguments[place], &arguments[place + 1],
+			(size_t)(count - place) * sizeof(*arguments));
+		count--;
+	}
+	return parse_and_run(program, command, count, arguments, error);
 }
 
 int command_main(const struct program *program, int count, char **arguments)
 {
-	struct context context = {.log_level = LOG_INFO, .no_color = getenv("NO_COLOR") != NULL};
-	const struct command *command = NULL;
-	struct call call = {0};
 	struct error error = {0};
 	int r;
 
 	open_standard_descriptors();
 	umask(022);
-	r = parse_options(count, arguments, &context, &call, &error);
-	if (r < 0)
-		return fail(r, &error);
-	if (call.version) {
-		puts("gpu-ferry " VERSION);
+	r = call(program, count, arguments, &error);
+	/* whoever reads what was printed must not take half of it for all of it */
+	if (r == 0)
+		r = output_close(&error);
+	if (r == 0)
 		return EXIT_SUCCESS;
-	}
-	if (optind < count) {
-		command = find_command(program, arguments[optind]);
-		if (!command) {
-			error_set(&error, USAGE, "unknown command '%s' (see gpu-ferry --help)",
-				arguments[optind]);
-			return fail(USAGE, &error);
-		}
-	}
-	if (command && !command->run) {
-		r = program->run_other(arguments, &error);
-		return fail(r, &error);
-	}
-	if (call.help) {
-		print_help(program, command);
-		return EXIT_SUCCESS;
-	}
-	if (!command) {
-		error_set(&error, USAGE, "no command given (see gpu-ferry --help)");
-		return fail(USAGE, &error);
-	}
-	r = run(command, &call, arguments + optind + 1, &context, &error);
-	return r < 0 ? fail(r, &error) : EXIT_SUCCESS;
+	text_make_line(error.message);
+	fprintf(stderr, "gpu-ferry: %s\n", error.message);
+	return r == USAGE ? EXIT_USAGE : EXIT_FAILURE;
 }

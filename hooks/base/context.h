@@ -33,21 +33,8 @@ struct context {
 			  with -v */
 	unsigned int vmid; /* for the journal; 0: none */
 	enum output_format output;
-	bool dry_run;
 	bool no_color;
-	bool all;   /* list --all, detach --all */
-	bool chain; /* hook --chain */
-	bool tune;  /* attach, and so are the next four */
-	bool primary_gpu;
-	bool enable_snippets;
-	const char *machine;
-	const char *bios;
-	const char *driver;  /* bind --driver */
-	bool install_driver; /* guest --install-driver */
-	bool apply;	     /* setup, undo */
-	bool windows;	     /* setup --windows */
-	const char *mode;    /* setup --mode; NULL: share */
-	const char *command;
+	const char *command; /* its name, for messages */
 };
 
 /* Set by SIGTERM, SIGINT, SIGHUP and SIGQUIT: finish the write in hand, undo, end. */

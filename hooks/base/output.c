@@ -18,6 +18,15 @@ int output_flush(struct error *error)
 	return 0;
 }
 
+int output_close(struct error *error)
+{
+	int r = output_flush(error);
+
+	if (fclose(stdout) == EOF && r == 0)
+		r = error_set_errno(error, -EIO, "write to the standard output");
+	return r;
+}
+
 int output_json(const struct context *context, struct json_object *object, struct error *error)
 {
 	int flags = context->output == OUTPUT_JSON_PRETTY

@@ -15,6 +15,9 @@ int output_json(const struct context *context, struct json_object *object, struc
 /* 0, or -EIO when stdout did not take what was printed. */
 int output_flush(struct error *error);
 
+/* The same at the end of a program: nothing can be printed after it. */
+int output_close(struct error *error);
+
 void json_add_text(struct json_object *object, const char *key, const char *text);
 /* null for "" */
 void json_add_text_or_null(struct json_object *object, const char *key, const char *text);

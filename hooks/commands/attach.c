@@ -8,17 +8,19 @@
 #include "kmod-helper/base/parse.h"
 #include <string.h>
 
-static int check_options(const struct context *context, struct error *error)
+static int check_options(const struct attach_options *options, struct error *error)
 {
-	if (context->machine && strcmp(context->machine, "q35") != 0)
-		return error_set(error, USAGE, "--machine is q35, not '%s'", context->machine);
-	if (context->bios && strcmp(context->bios, "ovmf") != 0)
-		return error_set(error, USAGE, "--bios is ovmf, not '%s'", context->bios);
+	if (options->machine && strcmp(options->machine, "q35") != 0)
+		return error_set(error, USAGE, "--machine is q35, not '%s'", options->machine);
+	if (options->bios && strcmp(options->bios, "ovmf") != 0)
+		return error_set(error, USAGE, "--bios is ovmf, not '%s'", options->bios);
 	return 0;
 }
 
-int command_attach(struct context *context, char **arguments, struct error *error)
+static int run_attach(
+	struct context *context, const void *data, char **arguments, struct error *error)
 {
+	const struct attach_options *options = data;
 	unsigned int vmid;
 	int r;
 
@@ -26,13 +28,42 @@ int command_attach(struct context *context, char **arguments, struct error *erro
 		return error_set(error, USAGE, "attach takes a VMID and a DEVICE");
 	if (parse_vmid(arguments[0], &vmid) < 0)
 		return error_set(error, USAGE, "'%s' is no VMID (100 to 999999999)", arguments[0]);
-	r = check_options(context, error);
-	if (r == 0 && !context->dry_run)
+	r = check_options(options, error);
+	if (r == 0 && !options->dry_run)
 		r = context_require_live(context, error);
 	if (r < 0)
 		return r;
 	/* qm is not left alone half-way: what is begun is read back and recorded */
 	context_catch_signals();
-	r = attach_guest(context, vmid, arguments + 1, error);
+	r = attach_guest(context, options, vmid, arguments + 1, error);
 	return r < 0 ? error_wrap(error, r, "attach to VM %u", vmid) : 0;
 }
+
+#define AT(field) offsetof(struct attach_options, field)
+
+static const struct command_option options_of_attach[] = {
+	{"tune", 0, NULL, "set cpu, args and agent too, as NVIDIA's Windows driver may want them",
+		AT(tune)},
+	{"primary-gpu", 0, NULL, "make the first device the guest's primary display (x-vga=1)",
+		AT(primary_gpu)},
+	{"machine", 0, "q35",
+		"set the VM's machine, which is only advised otherwise: an installed guest may "
+		"rename its network interfaces, or not boot",
+		AT(machine)},
+	{"bios", 0, "ovmf",
+		"set the VM's bios, which is only advised otherwise: an installed guest may not boot",
+		AT(bios)},
+	{"enable-snippets", 0, NULL, "let the web page list the hookscript (pvesm set local)",
+		AT(enable_snippets)},
+	{"dry-run", 0, NULL, "say what would be done, and change nothing", AT(dry_run)},
+	{0},
+};
+
+const struct command command_attach = {
+	.name = "attach",
+	.arguments = "VMID DEVICE…",
+	.options = options_of_attach,
+	.options_size = sizeof(struct attach_options),
+	.example = "gpu-ferry attach 104 2b:00 --dry-run",
+	.run = run_attach,
+};

@@ -12,6 +12,11 @@
 #include "kmod-helper/base/cleanup.h"
 #include <string.h>
 
+struct bind_options {
+	const char *driver; /* NULL: vfio-pci */
+	bool dry_run;
+};
+
 /* The functions of one group: a loan by hand is one group's. */
 struct portion {
 	struct plan_want *wants;
@@ -19,7 +24,7 @@ struct portion {
 	long iommu_group;
 };
 
-static int next_portion(const struct context *context, const struct devices *devices,
+static int next_portion(const struct bind_options *options, const struct devices *devices,
 	size_t *position, struct portion *ret, struct error *error)
 {
 	struct plan_want *wants = calloc(devices->count + 1, sizeof(*wants));
@@ -36,7 +41,7 @@ static int next_portion(const struct context *context, const struct devices *dev
 		snprintf(wants[count].address, sizeof(wants[count].address), "%s",
 			function->address);
 		snprintf(wants[count].target, sizeof(wants[count].target), "%s",
-			context->driver ? context->driver : "vfio-pci");
+			options->driver ? options->driver : "vfio-pci");
 		count++;
 	}
 	*ret = (struct portion){.wants = wants, .count = count, .iommu_group = group};
@@ -65,8 +70,9 @@ static int print_plan(
 	return r == 0 && plan.blocker_count ? take_refusal(&plan, error) : r;
 }
 
-static int bind_portion(struct context *context, const struct devices *devices,
-	const struct settings *settings, const struct portion *portion, struct error *error)
+static int bind_portion(struct context *context, const struct bind_options *options,
+	const struct devices *devices, const struct settings *settings,
+	const struct portion *portion, struct error *error)
 {
 	const struct take_request request = {
 		.owner = {.kind = LOAN_OWNER_HAND, .iommu_group = portion->iommu_group},
@@ -76,7 +82,7 @@ static int bind_portion(struct context *context, const struct devices *devices,
 		.settings = settings,
 	};
 
-	return context->dry_run ? print_plan(context, &request, error)
+	return options->dry_run ? print_plan(context, &request, error)
 				: take_run(context, &request, error);
 }
 
@@ -93,8 +99,8 @@ static void return_portions(struct context *context, const long *groups, size_t 
 }
 
 /* All or none: what this call has bound goes home when a later device cannot be. */
-static int bind_all(struct context *context, const struct devices *devices,
-	const struct settings *settings, struct error *error)
+static int bind_all(struct context *context, const struct bind_options *options,
+	const struct devices *devices, const struct settings *settings, struct error *error)
 {
 	auto_free long *done = calloc(devices->count + 1, sizeof(*done));
 	size_t done_count = 0;
@@ -110,11 +116,11 @@ static int bind_all(struct context *context, const struct devices *devices,
 		cleanup(loan_done) struct loan before = {0};
 		bool stood = loan_read(&context->kernel.root, &owner, &before, error) == 0;
 
-		r = next_portion(context, devices, &position, &portion, error);
+		r = next_portion(options, devices, &position, &portion, error);
 		if (r == 0)
-			r = bind_portion(context, devices, settings, &portion, error);
+			r = bind_portion(context, options, devices, settings, &portion, error);
 		free(portion.wants);
-		if (r == 0 && !stood && !context->dry_run)
+		if (r == 0 && !stood && !options->dry_run)
 			done[done_count++] = owner.iommu_group;
 	}
 	if (r < 0)
@@ -122,26 +128,45 @@ static int bind_all(struct context *context, const struct devices *devices,
 	return r;
 }
 
-int command_bind(struct context *context, char **arguments, struct error *error)
+static int run_bind(
+	struct context *context, const void *data, char **arguments, struct error *error)
 {
+	const struct bind_options *options = data;
 	cleanup(devices_done) struct devices devices = {0};
 	cleanup(settings_done) struct settings settings = {0};
 	struct error later = {0};
 	int r;
 
-	if (context->driver && (!*context->driver || strchr(context->driver, '/')))
-		return error_set(error, USAGE, "'%s' is no driver's name", context->driver);
+	if (options->driver && (!*options->driver || strchr(options->driver, '/')))
+		return error_set(error, USAGE, "'%s' is no driver's name", options->driver);
 	r = devices_find(context, arguments, &devices, error);
 	if (r < 0)
 		return r;
-	r = context->dry_run ? 0 : context_require_live(context, error);
+	r = options->dry_run ? 0 : context_require_live(context, error);
 	if (r == 0)
 		r = settings_read(&context->kernel.root, 0, &settings, error);
 	if (r < 0)
 		return r;
 	context_catch_signals();
-	if (!context->dry_run && return_gone(context, NULL, NULL, &later) < 0)
+	if (!options->dry_run && return_gone(context, NULL, NULL, &later) < 0)
 		log_write(&context->log, LOG_WARNING, "%s", later.message);
-	r = bind_all(context, &devices, &settings, error);
+	r = bind_all(context, options, &devices, &settings, error);
 	return r < 0 ? error_wrap(error, r, "bind") : 0;
 }
+
+#define AT(field) offsetof(struct bind_options, field)
+
+static const struct command_option options_of_bind[] = {
+	{"driver", 0, "NAME", "the driver that is to have them; vfio-pci without this", AT(driver)},
+	{"dry-run", 0, NULL, "say what would be done, and change nothing", AT(dry_run)},
+	{0},
+};
+
+const struct command command_bind = {
+	.name = "bind",
+	.arguments = "DEVICE…",
+	.options = options_of_bind,
+	.options_size = sizeof(struct bind_options),
+	.example = "gpu-ferry bind 2b:00 --dry-run",
+	.run = run_bind,
+};

@@ -1,25 +1,24 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
-#include "hooks/base/context.h"
+/* The commands: one file for each, with its table of options and its example. */
 
-/*
- * One file for each command. A command is given its arguments (without options, without its own
- * name, NULL-terminated) and returns 0, USAGE, or a negative errno: the program prints the message,
- * once, and exits with 0, 2 or 1.
- */
+#include "hooks/base/command.h"
 
-int command_attach(struct context *context, char **arguments, struct error *error);
-int command_bind(struct context *context, char **arguments, struct error *error);
-int command_detach(struct context *context, char **arguments, struct error *error);
-int command_doctor(struct context *context, char **arguments, struct error *error);
-int command_guest(struct context *context, char **arguments, struct error *error);
-int command_hook(struct context *context, char **arguments, struct error *error);
-int command_list(struct context *context, char **arguments, struct error *error);
-int command_plan(struct context *context, char **arguments, struct error *error);
-int command_reconcile(struct context *context, char **arguments, struct error *error);
-int command_setup(struct context *context, char **arguments, struct error *error);
-int command_status(struct context *context, char **arguments, struct error *error);
-int command_unbind(struct context *context, char **arguments, struct error *error);
-int command_undo(struct context *context, char **arguments, struct error *error);
-int command_watch(struct context *context, char **arguments, struct error *error);
+extern const struct command command_attach;
+extern const struct command command_bind;
+extern const struct command command_detach;
+extern const struct command command_doctor;
+extern const struct command command_guest;
+extern const struct command command_hook;
+extern const struct command command_list;
+extern const struct command command_plan;
+extern const struct command command_reconcile;
+extern const struct command command_setup;
+extern const struct command command_status;
+extern const struct command command_unbind;
+extern const struct command command_undo;
+extern const struct command command_watch;
+
+/* All of them, of both programs, in the order of their names. */
+extern const struct command_summary command_summaries[];

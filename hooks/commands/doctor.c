@@ -30,12 +30,14 @@ static int judge(const struct checklist *list, struct error *error)
 		: 0;
 }
 
-int command_doctor(struct context *context, char **arguments, struct error *error)
+static int run_doctor(
+	struct context *context, const void *data, char **arguments, struct error *error)
 {
 	cleanup(doctor_done) struct doctor doctor = {.context = context};
 	unsigned int vmid = 0;
 	int r;
 
+	(void)data;
 	if (arguments[0] && arguments[1])
 		return error_set(error, USAGE, "doctor takes one VMID");
 	if (arguments[0] && parse_vmid(arguments[0], &vmid) < 0)
@@ -47,3 +49,10 @@ int command_doctor(struct context *context, char **arguments, struct error *erro
 	r = checklist_print(&doctor.list, context, error);
 	return r < 0 ? r : judge(&doctor.list, error);
 }
+
+const struct command command_doctor = {
+	.name = "doctor",
+	.arguments = "[VMID]",
+	.example = "gpu-ferry doctor 104",
+	.run = run_doctor,
+};

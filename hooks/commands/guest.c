@@ -15,6 +15,11 @@
 #include "kmod-helper/base/parse.h"
 #include <string.h>
 
+struct guest_options {
+	bool install_driver;
+	bool dry_run;
+};
+
 /* What came of asking; a name each for scripts. */
 enum agent_state {
 	AGENT_FAILED,
@@ -372,7 +377,8 @@ static void explain_windows(void)
 	     "install it again.");
 }
 
-static int install_driver(struct context *context, struct report *report, struct error *error)
+static int install_driver(struct context *context, const struct guest_options *options,
+	struct report *report, struct error *error)
 {
 	int r;
 
@@ -391,7 +397,7 @@ static int install_driver(struct context *context, struct report *report, struct
 		explain_windows();
 	if (r < 0)
 		return r;
-	if (context->dry_run) {
+	if (options->dry_run) {
 		if (context->output == OUTPUT_TEXT)
 			guest_driver_print(&report->system);
 		return 0;
@@ -413,22 +419,24 @@ static int prepare(struct context *context, struct report *report, struct error 
 }
 
 /* After a dry run nothing is judged: what it would mend is no failure of it. */
-static int ask_guest(struct context *context, struct report *report, struct error *error)
+static int ask_guest(struct context *context, const struct guest_options *options,
+	struct report *report, struct error *error)
 {
 	int r = open_agent(context, report, error);
 
 	if (r == 0)
 		r = look(report, error);
-	if (r == 0 && context->install_driver)
-		r = install_driver(context, report, error);
-	if (r == 0 && !(context->install_driver && context->dry_run))
+	if (r == 0 && options->install_driver)
+		r = install_driver(context, options, report, error);
+	if (r == 0 && !(options->install_driver && options->dry_run))
 		r = judge(report, error);
 	return r;
 }
 
-static int check_rights(const struct context *context, struct error *error)
+static int check_rights(
+	const struct context *context, const struct guest_options *options, struct error *error)
 {
-	if (!context->install_driver || context->dry_run)
+	if (!options->install_driver || options->dry_run)
 		return 0;
 	if (!context->kernel.root.live)
 		return error_set(error, -EROFS,
@@ -437,8 +445,10 @@ static int check_rights(const struct context *context, struct error *error)
 	return 0;
 }
 
-int command_guest(struct context *context, char **arguments, struct error *error)
+static int run_guest(
+	struct context *context, const void *data, char **arguments, struct error *error)
 {
+	const struct guest_options *options = data;
 	cleanup(report_done) struct report report = {0};
 	struct error output = {0};
 	int r, shown = 0;
@@ -447,17 +457,17 @@ int command_guest(struct context *context, char **arguments, struct error *error
 		return error_set(error, USAGE, "guest takes one VMID");
 	if (parse_vmid(arguments[0], &report.vmid) < 0)
 		return error_set(error, USAGE, "'%s' is no VMID (100 to 999999999)", arguments[0]);
-	if (context->dry_run && !context->install_driver)
+	if (options->dry_run && !options->install_driver)
 		return error_set(error, USAGE,
 			"guest changes nothing without --install-driver: --dry-run is for that");
-	if (context->install_driver && context->output != OUTPUT_TEXT)
+	if (options->install_driver && context->output != OUTPUT_TEXT)
 		context->log_level = LOG_WARNING;
 	context_catch_signals();
-	r = check_rights(context, error);
+	r = check_rights(context, options, error);
 	if (r == 0)
 		r = prepare(context, &report, error);
 	if (r == 0) {
-		r = ask_guest(context, &report, error);
+		r = ask_guest(context, options, &report, error);
 		if (context->output != OUTPUT_TEXT)
 			shown = print_json(context, &report, &output);
 		else if (report.state == AGENT_ANSWERS)
@@ -469,3 +479,23 @@ int command_guest(struct context *context, char **arguments, struct error *error
 	r = r < 0 ? r : shown;
 	return r < 0 ? error_wrap(error, r, "guest of VM %u", report.vmid) : 0;
 }
+
+#define AT(field) offsetof(struct guest_options, field)
+
+static const struct command_option options_of_guest[] = {
+	{"install-driver", 0, NULL,
+		"install NVIDIA's driver in the guest (Debian, Ubuntu), and restart it",
+		AT(install_driver)},
+	{"dry-run", 0, NULL, "with --install-driver: show the steps, and change nothing",
+		AT(dry_run)},
+	{0},
+};
+
+const struct command command_guest = {
+	.name = "guest",
+	.arguments = "VMID",
+	.options = options_of_guest,
+	.options_size = sizeof(struct guest_options),
+	.example = "gpu-ferry guest 104 --install-driver --dry-run",
+	.run = run_guest,
+};

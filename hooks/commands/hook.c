@@ -16,6 +16,10 @@
 #include <string.h>
 #include <unistd.h>
 
+struct hook_options {
+	bool chain;
+};
+
 #define CHOICES_MAX 4
 
 /* What the hookscript calls when there is something to ferry. The lines go to the task log. */
@@ -165,24 +169,26 @@ static const struct phase phases[] = {
 	{"post-stop", post_stop, false},
 };
 
-static int run_chained(struct context *context, const struct phase *phase, struct error *error)
+static int run_chained(struct context *context, const struct hook_options *options,
+	const struct phase *phase, struct error *error)
 {
-	return context->chain ? chain_run(context, context->vmid, phase->name, error) : 0;
+	return options->chain ? chain_run(context, context->vmid, phase->name, error) : 0;
 }
 
 /* Both run, whatever becomes of the first; but a VM whose own hookscript refuses its start gets no
  * card either. */
-static int run_phase(struct context *context, const struct phase *phase, struct error *error)
+static int run_phase(struct context *context, const struct hook_options *options,
+	const struct phase *phase, struct error *error)
 {
 	struct error second = {0};
-	int r = phase->chained_first ? run_chained(context, phase, error)
+	int r = phase->chained_first ? run_chained(context, options, phase, error)
 				     : phase->run(context, context->vmid, error);
 	int later;
 
 	if (r < 0 && phase->run == pre_start)
 		return r;
 	later = phase->chained_first ? phase->run(context, context->vmid, &second)
-				     : run_chained(context, phase, &second);
+				     : run_chained(context, options, phase, &second);
 	if (later == 0)
 		return r;
 	if (r < 0)
@@ -201,8 +207,10 @@ static const struct phase *find_phase(const char *name)
 	return NULL;
 }
 
-int command_hook(struct context *context, char **arguments, struct error *error)
+static int run_hook(
+	struct context *context, const void *data, char **arguments, struct error *error)
 {
+	const struct hook_options *options = data;
 	const struct phase *phase;
 	int r;
 
@@ -217,6 +225,22 @@ int command_hook(struct context *context, char **arguments, struct error *error)
 	if (r < 0)
 		return r;
 	context_catch_signals();
-	r = run_phase(context, phase, error);
+	r = run_phase(context, options, phase, error);
 	return r < 0 ? error_wrap(error, r, "%s of VM %u", phase->name, context->vmid) : 0;
 }
+
+#define AT(field) offsetof(struct hook_options, field)
+
+static const struct command_option options_of_hook[] = {
+	{"chain", 0, NULL, "also run the hookscript that the VM had before gpu-ferry's", AT(chain)},
+	{0},
+};
+
+const struct command command_hook = {
+	.name = "hook",
+	.arguments = "VMID PHASE",
+	.options = options_of_hook,
+	.options_size = sizeof(struct hook_options),
+	.example = "gpu-ferry hook 104 pre-start",
+	.run = run_hook,
+};

@@ -12,6 +12,10 @@
 #include <errno.h>
 #include <string.h>
 
+struct list_options {
+	bool all;
+};
+
 /* What `list` says of one function, gathered from sysfs and the loans. */
 struct row {
 	const struct pci_function *function;
@@ -26,6 +30,7 @@ struct row {
 /* All that the rows are made from. */
 struct listing {
 	const struct context *context;
+	bool all; /* every function, not only the displays */
 	struct pci_functions host;
 	struct loans loans;
 	struct holders holders;
@@ -142,9 +147,9 @@ static int add_row(struct table *table, const struct row *row)
 
 /* A GPU's audio and USB functions belong to the picture, a NIC does not: by default the displays.
  */
-static bool is_shown(const struct context *context, const struct pci_function *function)
+static bool is_shown(const struct listing *listing, const struct pci_function *function)
 {
-	return context->all || pci_is_display(function);
+	return listing->all || pci_is_display(function);
 }
 
 static int print_table(const struct listing *listing, struct error *error)
@@ -153,7 +158,7 @@ static int print_table(const struct listing *listing, struct error *error)
 	int r = add_head(&table);
 
 	for (size_t i = 0; r == 0 && i < listing->host.count; i++) {
-		if (is_shown(listing->context, &listing->host.items[i])) {
+		if (is_shown(listing, &listing->host.items[i])) {
 			const struct row row = make_row(listing, &listing->host.items[i]);
 
 			r = add_row(&table, &row);
@@ -169,7 +174,7 @@ static int print_json(const struct listing *listing, struct error *error)
 	struct json_object *array = json_object_new_array();
 
 	for (size_t i = 0; i < listing->host.count; i++) {
-		if (is_shown(listing->context, &listing->host.items[i])) {
+		if (is_shown(listing, &listing->host.items[i])) {
 			const struct row row = make_row(listing, &listing->host.items[i]);
 
 			json_object_array_add(array, format_row(&row));
@@ -190,16 +195,18 @@ static int find_holders(struct listing *listing, struct error *error)
 	if (!addresses)
 		return error_set_errno(error, -ENOMEM, "look for holders");
 	for (size_t i = 0; i < listing->host.count; i++) {
-		if (is_shown(listing->context, &listing->host.items[i]))
+		if (is_shown(listing, &listing->host.items[i]))
 			addresses[count++] = listing->host.items[i].address;
 	}
 	return holders_of_functions(&listing->context->kernel, &listing->loans, addresses, count,
 		NULL, &listing->holders, error);
 }
 
-int command_list(struct context *context, char **arguments, struct error *error)
+static int run_list(
+	struct context *context, const void *data, char **arguments, struct error *error)
 {
-	cleanup(listing_done) struct listing listing = {.context = context};
+	const struct list_options *options = data;
+	cleanup(listing_done) struct listing listing = {.context = context, .all = options->all};
 	int r;
 
 	if (arguments[0])
@@ -218,3 +225,19 @@ int command_list(struct context *context, char **arguments, struct error *error)
 	return context->output == OUTPUT_TEXT ? print_table(&listing, error)
 					      : print_json(&listing, error);
 }
+
+#define AT(field) offsetof(struct list_options, field)
+
+static const struct command_option options_of_list[] = {
+	{"all", 0, NULL, "every PCI function, not only the displays", AT(all)},
+	{0},
+};
+
+const struct command command_list = {
+	.name = "list",
+	.arguments = "",
+	.options = options_of_list,
+	.options_size = sizeof(struct list_options),
+	.example = "gpu-ferry list --output-format json",
+	.run = run_list,
+};

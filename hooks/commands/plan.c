@@ -86,12 +86,14 @@ static int print_text(unsigned int vmid, const struct vm_plan *guest, struct err
 	return plan_output_text(&guest->plan, error);
 }
 
-int command_plan(struct context *context, char **arguments, struct error *error)
+static int run_plan(
+	struct context *context, const void *data, char **arguments, struct error *error)
 {
 	cleanup(vm_plan_done) struct vm_plan guest = {0};
 	unsigned int vmid;
 	int r;
 
+	(void)data;
 	if (!arguments[0] || arguments[1])
 		return error_set(error, USAGE, "plan takes one VMID");
 	if (parse_vmid(arguments[0], &vmid) < 0)
@@ -108,3 +110,10 @@ int command_plan(struct context *context, char **arguments, struct error *error)
 	}
 	return 0;
 }
+
+const struct command command_plan = {
+	.name = "plan",
+	.arguments = "VMID",
+	.example = "gpu-ferry plan 104",
+	.run = run_plan,
+};

@@ -8,6 +8,10 @@
 #include "hooks/ferry/return.h"
 #include "kmod-helper/base/cleanup.h"
 
+struct reconcile_options {
+	bool dry_run;
+};
+
 static int print_due(struct context *context, struct error *error)
 {
 	cleanup(loans_done) struct loans loans = {0};
@@ -25,13 +29,15 @@ static int print_due(struct context *context, struct error *error)
 }
 
 /* Returns at once what every gone VM owes; quiet when there is nothing to do. */
-int command_reconcile(struct context *context, char **arguments, struct error *error)
+static int run_reconcile(
+	struct context *context, const void *data, char **arguments, struct error *error)
 {
+	const struct reconcile_options *options = data;
 	int r;
 
 	if (arguments[0])
 		return error_set(error, USAGE, "reconcile takes no argument '%s'", arguments[0]);
-	if (context->dry_run)
+	if (options->dry_run)
 		return print_due(context, error);
 	r = context_require_live(context, error);
 	if (r < 0)
@@ -39,3 +45,19 @@ int command_reconcile(struct context *context, char **arguments, struct error *e
 	context_catch_signals();
 	return return_gone(context, NULL, NULL, error);
 }
+
+#define AT(field) offsetof(struct reconcile_options, field)
+
+static const struct command_option options_of_reconcile[] = {
+	{"dry-run", 0, NULL, "say what would be done, and change nothing", AT(dry_run)},
+	{0},
+};
+
+const struct command command_reconcile = {
+	.name = "reconcile",
+	.arguments = "",
+	.options = options_of_reconcile,
+	.options_size = sizeof(struct reconcile_options),
+	.example = "gpu-ferry reconcile --dry-run",
+	.run = run_reconcile,
+};

@@ -11,28 +11,35 @@
 #include "kmod-helper/base/cleanup.h"
 #include <string.h>
 
-static int read_mode(const struct context *context, enum setup_mode *ret, struct error *error)
+struct setup_options {
+	const char *mode; /* NULL: share */
+	bool windows;
+	bool apply;
+	bool dry_run;
+};
+
+static int read_mode(const struct setup_options *options, enum setup_mode *ret, struct error *error)
 {
-	const char *mode = context->mode ? context->mode : "share";
+	const char *mode = options->mode ? options->mode : "share";
 
 	if (strcmp(mode, "share") != 0 && strcmp(mode, "dedicated") != 0)
 		return error_set(
-			error, USAGE, "--mode is share or dedicated, not '%s'", context->mode);
+			error, USAGE, "--mode is share or dedicated, not '%s'", options->mode);
 	*ret = strcmp(mode, "share") == 0 ? SETUP_SHARE : SETUP_DEDICATED;
 	return 0;
 }
 
-static int read_wish(struct context *context, char **arguments, struct devices *devices,
-	struct setup_wish *ret, struct error *error)
+static int read_wish(struct context *context, const struct setup_options *options, char **arguments,
+	struct devices *devices, struct setup_wish *ret, struct error *error)
 {
-	int r = read_mode(context, &ret->mode, error);
+	int r = read_mode(options, &ret->mode, error);
 
 	if (r < 0)
 		return r;
 	if (ret->mode == SETUP_SHARE && arguments[0])
 		return error_set(error, USAGE,
 			"setup takes a DEVICE only with --mode dedicated: a shared card needs none");
-	if (ret->mode == SETUP_SHARE && context->windows)
+	if (ret->mode == SETUP_SHARE && options->windows)
 		return error_set(error, USAGE,
 			"--windows goes with --mode dedicated: a shared card's driver is kept from it "
 			"while a Windows guest runs, and not at boot");
@@ -41,7 +48,7 @@ static int read_wish(struct context *context, char **arguments, struct devices *
 	r = devices_find(context, arguments, devices, error);
 	ret->functions = devices->functions;
 	ret->function_count = devices->count;
-	ret->windows = context->windows;
+	ret->windows = options->windows;
 	return r;
 }
 
@@ -93,7 +100,7 @@ static int carry_out(const struct host_change *change, struct error *error)
 {
 	if (host_change_is_nothing(change))
 		return 0;
-	if (!change->context->apply)
+	if (!change->apply)
 		return host_change_check(change, error);
 	fflush(stdout);
 	return host_change_apply(change, error);
@@ -110,8 +117,8 @@ static int run_text(
 		r = carry_out(change, error);
 	if (r < 0)
 		return r;
-	print_reboot(change, reboot, change->context->apply);
-	if (!nothing && !change->context->apply)
+	print_reboot(change, reboot, change->apply);
+	if (!nothing && !change->apply)
 		puts("Nothing has been changed yet: the same command with --apply does it.");
 	return 0;
 }
@@ -130,11 +137,12 @@ static int run_json(
 	return r < 0 ? r : host_change_print(change, TAKE_PTR(object), reboot, error);
 }
 
-static int run(struct context *context, const struct setup_wish *wish,
+static int run(struct context *context, bool apply, const struct setup_wish *wish,
 	const struct pci_functions *host, struct error *error)
 {
 	cleanup(host_setup_done) struct host_setup setup = {0};
 	struct host_change change = {.context = context,
+		.apply = apply,
 		.loader = &setup.loader,
 		.manifest = &setup.manifest,
 		.edits = &setup.edits};
@@ -148,18 +156,48 @@ static int run(struct context *context, const struct setup_wish *wish,
 					      : run_json(&setup, &change, error);
 }
 
-int command_setup(struct context *context, char **arguments, struct error *error)
+static int run_setup(
+	struct context *context, const void *data, char **arguments, struct error *error)
 {
+	const struct setup_options *options = data;
 	struct devices devices = {0};
 	struct setup_wish wish = {0};
 	auto_close int lock = -1;
-	int r = host_change_begin(context, &lock, error);
+	int r;
 
+	if (options->apply && options->dry_run)
+		return error_set(error, USAGE, "either --apply or --dry-run");
+	r = host_change_begin(context, options->apply, &lock, error);
 	if (r < 0)
 		return r;
-	r = read_wish(context, arguments, &devices, &wish, error);
+	r = read_wish(context, options, arguments, &devices, &wish, error);
 	if (r == 0)
-		r = run(context, &wish, &devices.host, error);
+		r = run(context, options->apply, &wish, &devices.host, error);
 	devices_done(&devices);
 	return r;
 }
+
+#define AT(field) offsetof(struct setup_options, field)
+
+static const struct command_option options_of_setup[] = {
+	{"mode", 0, "share|dedicated",
+		"who owns the cards: share (the default): the host, until a VM wants them; "
+		"dedicated: VMs alone, and the DEVICEs are named",
+		AT(mode)},
+	{"windows", 0, NULL,
+		"with --mode dedicated: blacklist the drivers of the devices' displays too",
+		AT(windows)},
+	{"apply", 0, NULL, "make the change that is shown; without this only the diff is",
+		AT(apply)},
+	{"dry-run", 0, NULL, "only show the diff, as without --apply", AT(dry_run)},
+	{0},
+};
+
+const struct command command_setup = {
+	.name = "setup",
+	.arguments = "[DEVICE…]",
+	.options = options_of_setup,
+	.options_size = sizeof(struct setup_options),
+	.example = "gpu-ferry setup --mode dedicated 2b:00",
+	.run = run_setup,
+};

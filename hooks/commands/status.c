@@ -252,13 +252,15 @@ static void explain_stuck(const struct overview *overview)
 	}
 }
 
-int command_status(struct context *context, char **arguments, struct error *error)
+static int run_status(
+	struct context *context, const void *data, char **arguments, struct error *error)
 {
 	cleanup(overview_done) struct overview overview = {.context = context};
 	char device[PCI_ADDRESS_SIZE];
 	unsigned int vmid;
 	int r;
 
+	(void)data;
 	if (arguments[0] && arguments[1])
 		return error_set(error, USAGE, "status takes one DEVICE or VMID");
 	if (arguments[0] && parse_vmid(arguments[0], &vmid) < 0 &&
@@ -275,3 +277,10 @@ int command_status(struct context *context, char **arguments, struct error *erro
 	explain_stuck(&overview);
 	return r < 0 ? r : judge(context, &overview.loans, arguments[0], error);
 }
+
+const struct command command_status = {
+	.name = "status",
+	.arguments = "[DEVICE|VMID]",
+	.example = "gpu-ferry status 104",
+	.run = run_status,
+};

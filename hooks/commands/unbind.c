@@ -11,6 +11,10 @@
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/plan/executor.h"
 
+struct unbind_options {
+	bool dry_run;
+};
+
 /* The loan that may be returned by hand: one lent by hand, or a gone VM's. */
 static int find_loan(struct context *context, const struct pci_function *function,
 	const struct loans *loans, const struct loan **ret, struct error *error)
@@ -55,7 +59,7 @@ static int print_return(const struct loan *loan)
 	return 0;
 }
 
-static int unbind_all(struct context *context, const struct devices *devices,
+static int unbind_all(struct context *context, bool dry_run, const struct devices *devices,
 	const struct loans *loans, struct error *error)
 {
 	const struct loan *last = NULL;
@@ -70,26 +74,43 @@ static int unbind_all(struct context *context, const struct devices *devices,
 		last = loan;
 		r = loan_life_check_borrowers(context, loan, error);
 		if (r == 0)
-			r = context->dry_run ? print_return(loan)
-					     : return_one(context, loan, error);
+			r = dry_run ? print_return(loan) : return_one(context, loan, error);
 	}
 	return r;
 }
 
-int command_unbind(struct context *context, char **arguments, struct error *error)
+static int run_unbind(
+	struct context *context, const void *data, char **arguments, struct error *error)
 {
+	const struct unbind_options *options = data;
 	cleanup(devices_done) struct devices devices = {0};
 	cleanup(loans_done) struct loans loans = {0};
 	int r = devices_find(context, arguments, &devices, error);
 
 	if (r < 0)
 		return r;
-	r = context->dry_run ? 0 : context_require_live(context, error);
+	r = options->dry_run ? 0 : context_require_live(context, error);
 	if (r == 0)
 		r = loans_read(&context->kernel.root, &loans, error);
 	if (r < 0)
 		return r;
 	context_catch_signals();
-	r = unbind_all(context, &devices, &loans, error);
+	r = unbind_all(context, options->dry_run, &devices, &loans, error);
 	return r < 0 ? error_wrap(error, r, "unbind") : 0;
 }
+
+#define AT(field) offsetof(struct unbind_options, field)
+
+static const struct command_option options_of_unbind[] = {
+	{"dry-run", 0, NULL, "say what would be done, and change nothing", AT(dry_run)},
+	{0},
+};
+
+const struct command command_unbind = {
+	.name = "unbind",
+	.arguments = "DEVICE…",
+	.options = options_of_unbind,
+	.options_size = sizeof(struct unbind_options),
+	.example = "gpu-ferry unbind 2b:00",
+	.run = run_unbind,
+};

@@ -11,6 +11,11 @@
 #include "hooks/host/setup.h"
 #include "kmod-helper/base/cleanup.h"
 
+struct undo_options {
+	bool apply;
+	bool dry_run;
+};
+
 static unsigned int refreshes_of(const struct file_edits *edits)
 {
 	unsigned int refreshes = 0;
@@ -40,7 +45,7 @@ static int print_plan(const struct host_change *change, struct error *error)
 /* Also with nothing to change in a file: a manifest whose files are back already is to go. */
 static int carry_out(const struct host_change *change, bool was_empty, struct error *error)
 {
-	if (!change->context->apply)
+	if (!change->apply)
 		return host_change_is_nothing(change) ? 0 : host_change_check(change, error);
 	fflush(stdout);
 	if (!was_empty)
@@ -59,7 +64,7 @@ static int change_text(const struct host_change *change, bool was_empty, struct 
 		r = carry_out(change, was_empty, error);
 	if (r < 0 || nothing)
 		return r;
-	if (!change->context->apply)
+	if (!change->apply)
 		puts("Nothing has been changed yet: gpu-ferry undo --apply does it.");
 	else if (reboot)
 		puts("Reboot now: the change counts from the next boot on.");
@@ -92,14 +97,17 @@ static int tell_left(const struct names *left, struct error *error)
 		left->count);
 }
 
-static int undo_host(struct context *context, struct error *error)
+static int undo_host(struct context *context, bool apply, struct error *error)
 {
 	cleanup(manifest_done) struct manifest manifest = {0};
 	cleanup(file_edits_done) struct file_edits edits = {0};
 	cleanup(names_done) struct names left = {0};
 	struct boot_loader loader;
-	struct host_change change = {
-		.context = context, .loader = &loader, .manifest = &manifest, .edits = &edits};
+	struct host_change change = {.context = context,
+		.apply = apply,
+		.loader = &loader,
+		.manifest = &manifest,
+		.edits = &edits};
 	bool was_empty;
 	int r = manifest_read(&context->kernel.root, &manifest, error);
 
@@ -117,28 +125,24 @@ static int undo_host(struct context *context, struct error *error)
 }
 
 /* The VMs first: what fails there does not keep the host's set-up from being undone. */
-static int undo_attachments(struct context *context, struct error *error)
+static int undo_attachments(struct context *context, bool apply, struct error *error)
 {
-	bool dry_run = context->dry_run;
 	size_t count = 0;
-	int r;
+	int r = detach_all(context, apply, &count, error);
 
-	context->dry_run = !context->apply;
-	r = detach_all(context, &count, error);
-	context->dry_run = dry_run;
-	if (count && !context->apply && context->output == OUTPUT_TEXT)
+	if (count && !apply && context->output == OUTPUT_TEXT)
 		puts("These VMs would be detached: nothing has been changed yet.");
 	fflush(stdout);
 	return r;
 }
 
-static int undo_all(struct context *context, struct error *error)
+static int undo_all(struct context *context, bool apply, struct error *error)
 {
 	struct error later = {0};
-	int r = undo_attachments(context, error);
-	int second = undo_host(context, &later);
+	int r = undo_attachments(context, apply, error);
+	int second = undo_host(context, apply, &later);
 
-	if (second == 0 && context->apply)
+	if (second == 0 && apply)
 		attachments_remove_folders(&context->kernel.root);
 	if (second == 0)
 		return r;
@@ -149,13 +153,35 @@ static int undo_all(struct context *context, struct error *error)
 	return r < 0 ? r : second;
 }
 
-int command_undo(struct context *context, char **arguments, struct error *error)
+static int run_undo(
+	struct context *context, const void *data, char **arguments, struct error *error)
 {
+	const struct undo_options *options = data;
 	auto_close int lock = -1;
 	int r;
 
 	if (arguments[0])
 		return error_set(error, USAGE, "undo takes no argument '%s'", arguments[0]);
-	r = host_change_begin(context, &lock, error);
-	return r < 0 ? r : undo_all(context, error);
+	if (options->apply && options->dry_run)
+		return error_set(error, USAGE, "either --apply or --dry-run");
+	r = host_change_begin(context, options->apply, &lock, error);
+	return r < 0 ? r : undo_all(context, options->apply, error);
 }
+
+#define AT(field) offsetof(struct undo_options, field)
+
+static const struct command_option options_of_undo[] = {
+	{"apply", 0, NULL, "make the change that is shown; without this only the diff is",
+		AT(apply)},
+	{"dry-run", 0, NULL, "only show the diff, as without --apply", AT(dry_run)},
+	{0},
+};
+
+const struct command command_undo = {
+	.name = "undo",
+	.arguments = "",
+	.options = options_of_undo,
+	.options_size = sizeof(struct undo_options),
+	.example = "gpu-ferry undo",
+	.run = run_undo,
+};

@@ -174,13 +174,15 @@ static int watch_once(struct watch *watch, struct error *error)
 	return 1;
 }
 
-int command_watch(struct context *context, char **arguments, struct error *error)
+static int run_watch(
+	struct context *context, const void *data, char **arguments, struct error *error)
 {
 	struct watch watch = {.context = context, .notify = -1};
 	auto_close int notify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
 	auto_close int lock = -1;
 	int r;
 
+	(void)data;
 	if (arguments[0])
 		return error_set(error, USAGE, "watch takes no argument '%s'", arguments[0]);
 	r = context_require_live(context, error);
@@ -202,3 +204,10 @@ int command_watch(struct context *context, char **arguments, struct error *error
 	free(watch.items);
 	return r < 0 ? r : 0;
 }
+
+const struct command command_watch = {
+	.name = "watch",
+	.arguments = "",
+	.example = "systemctl start gpu-ferry-watch.service",
+	.run = run_watch,
+};

@@ -24,13 +24,11 @@ static const char *const update_initramfs[] = {
 static const char *const update_grub[] = {"/usr/sbin/update-grub", NULL};
 static const char *const boot_tool_refresh[] = {"/usr/sbin/proxmox-boot-tool", "refresh", NULL};
 
-int host_change_begin(struct context *context, int *ret_lock, struct error *error)
+int host_change_begin(struct context *context, bool apply, int *ret_lock, struct error *error)
 {
 	int r;
 
-	if (context->apply && context->dry_run)
-		return error_set(error, USAGE, "either --apply or --dry-run");
-	if (!context->apply)
+	if (!apply)
 		return 0;
 	r = context_require_live(context, error);
 	if (r < 0)

@@ -10,6 +10,7 @@
 
 struct host_change {
 	struct context *context;
+	bool apply; /* asked for; else it is only shown */
 	const struct boot_loader *loader;
 	struct manifest *manifest;
 	const struct file_edits *edits;
@@ -19,8 +20,8 @@ struct host_change {
 
 /* Where the command is to apply its change: sees that it may, catches signals, and serialises setup
  * and undo. *@ret_lock is a descriptor to close, untouched where nothing is to be applied. 0,
- * USAGE, -EBUSY, or -errno. */
-int host_change_begin(struct context *context, int *ret_lock, struct error *error);
+ * -EBUSY, or -errno. */
+int host_change_begin(struct context *context, bool apply, int *ret_lock, struct error *error);
 
 /* Are the programs there that the change needs? 0, -ENOENT, or -ENOSYS when the boot loader is not
  * known. Nothing is changed. */

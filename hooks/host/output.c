@@ -80,7 +80,7 @@ int host_change_print(const struct host_change *change, struct json_object *obje
 {
 	const struct context *context = change->context;
 
-	add_flag(object, "applied", context->apply);
+	add_flag(object, "applied", change->apply);
 	add_flag(object, "reboot", reboot || host_reboot_is_due(context, change->manifest));
 	return output_json(context, object, error);
 }

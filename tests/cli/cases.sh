@@ -1299,6 +1299,32 @@ case_usage() {
 	call gpu-ferry guest 104 --dry-run
 }
 
+# An option that a command does not know is never just passed over.
+case_usage_options_of_other_commands() {
+	ferry list --tune
+	ferry list --all --apply
+	ferry --windows list
+	ferry status --apply
+	ferry doctor --apply
+	ferry doctor --dry-run
+	ferry plan 104 --dry-run
+	ferry setup --install-driver
+	ferry undo --mode dedicated
+	ferry attach 104 2b:00 --driver nouveau
+	ferry bind 2b:00 --all=yes
+	ferry list --all=yes
+	call gpu-ferry bind 2b:00 --driver
+	ferry list -x
+	ferry -qx list
+	ferry --mode dedicated setup --apply --dry-run
+	ferry --driver nouveau bind --dry-run 99:00
+	call gpu-ferry doctr
+	call gpu-ferry statsu 104
+	call gpu-ferry lst
+	call gpu-ferry help nonsense
+	call gpu-ferry -- list extra
+}
+
 case_help() {
 	call gpu-ferry --help
 	call gpu-ferry -h plan
@@ -1306,14 +1332,112 @@ case_help() {
 	call gpu-ferry attach --help
 }
 
+# Every command's own, and that no line is too long for a terminal.
+case_help_of_each_command() {
+	local command
+	for command in $(commands_of_help) hook; do
+		call gpu-ferry "$command" --help | sed '/^Options of every command:/,/^\[/ { /^\[/!d }'
+	done
+	for command in "" $(commands_of_help) hook; do
+		"$work/bin/gpu-ferry" ${command:+"$command"} --help | LC_ALL=C.UTF-8 grep -E '.{81}'
+	done
+	echo "gpu-ferry help COMMAND is gpu-ferry COMMAND --help:"
+	diff <("$work/bin/gpu-ferry" help plan) <("$work/bin/gpu-ferry" plan --help) && echo same
+	diff <("$work/bin/gpu-ferry" help undo) <("$work/bin/gpu-ferry" -h undo) && echo same
+	diff <("$work/bin/gpu-ferry" help) <("$work/bin/gpu-ferry" --help) && echo same
+}
+
+commands_of_help() {
+	"$work/bin/gpu-ferry" --help | sed -n '/^Commands:/,/^$/ s/^  \([a-z]*\) .*/\1/p'
+}
+
+# What the program parses by: --help is printed from the same table.
+options_of_help() { # TITLE [COMMAND]
+	"$work/bin/gpu-ferry" "${@:2}" --help | sed -n "/^$1:/,/^\$/p" |
+		sed -nE 's/^  (-., )?--([a-z-]+).*/\2/p' | sort
+}
+
+options_of_manual() { # SECTION [COMMAND]
+	awk -v section="$1" -v command="${2:-}" -v start="$([ "$1" = COMMANDS ] && echo .It || echo .Cm)" '
+		/^\.Sh / { inside = $2 == section; here = inside && command == "" }
+		inside && command && $1 == start && / ?Cm / { here = $NF == command }
+		here && /^\.(It|Op|Ar) .*Fl Fl / {
+			while (match($0, /Fl Fl [a-z-]+/)) {
+				print substr($0, RSTART + 6, RLENGTH - 6)
+				$0 = substr($0, RSTART + RLENGTH)
+			}
+		}' ../../hooks/gpu-ferry.8 | sort
+}
+
+# A command that --help has and the manual has not, or the other way round, is a difference too.
+case_manual_has_the_options_of_help() {
+	local command
+	diff <(commands_of_help | sort) \
+		<(sed -n '/^\.Sh COMMANDS/,/^\.Sh OPTIONS/ s/^\.It Cm //p' ../../hooks/gpu-ferry.8 | sort) &&
+		echo "commands: same"
+	for command in $(commands_of_help); do
+		diff <(options_of_help Options "$command") <(options_of_manual COMMANDS "$command") &&
+			diff <(options_of_help Options "$command") <(options_of_manual SYNOPSIS "$command") &&
+			echo "$command: same"
+	done
+	diff <(options_of_help "Options of every command") <(options_of_manual OPTIONS) &&
+		echo "options of every command: same"
+}
+
+# complete_words WORD…: what bash offers for the last of them.
+complete_words() {
+	bash -c '
+		_init_completion() {
+			words=(gpu-ferry "${given[@]}") cword=${#given[@]}
+			cur=${words[cword]} prev=${words[cword - 1]}
+		}
+		_filedir() { COMPREPLY=("a folder"); }
+		__ltrim_colon_completions() { :; }
+		shopt -s extglob
+		. ../../hooks/gpu-ferry.bash-completion
+		_gpu_ferry_vmids() { echo 104; }
+		_gpu_ferry_devices() { echo 2b:00; }
+		_gpu_ferry_drivers() { echo nouveau; }
+		given=("$@")
+		PATH=$work/bin:$PATH _gpu_ferry
+		echo "$* -> ${COMPREPLY[*]}"
+	' complete_words "$@"
+}
+
+case_completion() {
+	export work
+	complete_words ""
+	complete_words st
+	complete_words help p
+	complete_words --
+	for command in $(commands_of_help); do
+		complete_words "$command" --
+		complete_words "$command" ""
+	done
+	complete_words --output-format ""
+	complete_words --root ""
+	complete_words list --output-format js
+	complete_words setup --mode ""
+	complete_words bind --driver ""
+	complete_words attach --machine ""
+	complete_words attach 104 ""
+	complete_words -q --root / detach --a
+}
+
 case_version() {
 	call gpu-ferry --version | sed 's/gpu-ferry [0-9][0-9.~a-z+-]*$/gpu-ferry VERSION/'
 }
 
 case_output_that_cannot_be_written() {
-	local format
-	for format in text json; do
-		"$work/bin/gpu-ferry" list --root "$tree" --output-format "$format" >/dev/full
+	local arguments
+	config 104 "hostpci0: 2b:00"
+	loan vm-104 "$vm_104" owed "$(card_functions 0000:2b:00 15 taken)"
+	for arguments in "list" "list --output-format json" "status 105" "status --output-format json" \
+		"plan 104" "reconcile --dry-run" "setup" "setup --output-format json" "undo" "doctor" \
+		"--help" "--version" "help" "list --help" "doctor --help" "doctor --version"; do
+		echo "gpu-ferry $arguments"
+		# shellcheck disable=SC2086 # words
+		"$work/bin/gpu-ferry" $arguments --root "$tree" >/dev/full
 		echo "[$?]"
 	done 2>&1
 }
