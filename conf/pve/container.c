@@ -17,7 +17,6 @@
 #define FOLDER "etc/pve/lxc"
 #define SUFFIX ".conf"
 #define CONFIG_MAX (1024 * 1024)
-#define ANSWER_MAX (4 * 1024 * 1024)
 
 /* "/dev/nvidia0" without its slash; what is no node is left out. */
 static int add_node(const char *path, size_t length, struct names *ret)
@@ -158,7 +157,7 @@ static int take_told(struct containers *containers, char *line)
 
 int containers_read(const struct root *root, struct containers *ret, struct error *error)
 {
-	struct cluster_request request = {.read = tell_all, .max = ANSWER_MAX};
+	struct cluster_request request = {.read = tell_all};
 	cleanup(containers_done) struct containers containers = {0};
 	auto_free char *text = NULL;
 	char *rest, *line;

@@ -180,7 +180,7 @@ static int file_get(const struct root *root, void *context, char **ret_text, siz
 
 int mappings_read(const struct root *root, struct mappings *ret, struct error *error)
 {
-	struct cluster_request request = {.read = file_get, .max = MAPPING_MAX_BYTES};
+	struct cluster_request request = {.read = file_get};
 	auto_free char *text = NULL;
 	size_t length = 0;
 	int r = cluster_read(root, &request, &text, &length, error);

@@ -82,7 +82,7 @@ static int node_get(const struct root *root, void *context, char **ret_text, siz
 
 int node_name(const struct root *root, char *ret, size_t size, struct error *error)
 {
-	struct cluster_request request = {.read = node_get, .max = NODE_NAME_SIZE};
+	struct cluster_request request = {.read = node_get};
 	auto_free char *text = NULL;
 	size_t length = 0;
 	int r = cluster_read(root, &request, &text, &length, error);

@@ -213,7 +213,7 @@ static int file_get(const struct root *root, void *context, char **ret_text, siz
 
 int storages_read(const struct root *root, struct storages *ret, struct error *error)
 {
-	struct cluster_request request = {.read = file_get, .max = STORAGE_MAX_BYTES};
+	struct cluster_request request = {.read = file_get};
 	auto_free char *text = NULL;
 	size_t length = 0;
 	int r = cluster_read(root, &request, &text, &length, error);

@@ -291,7 +291,7 @@ bool vm_config_has_agent(const struct vm_config *config)
 
 /* What the reader of /etc/pve needs in the child. */
 struct vm_file {
-	const struct vm_config_read_options *options;
+	struct vm_config_read_options options;
 	char path[512];
 };
 
@@ -324,7 +324,7 @@ static bool node_that_has(
 
 static int say_missing(const struct root *root, const struct vm_file *file, struct error *error)
 {
-	unsigned int vmid = file->options->vmid;
+	unsigned int vmid = file->options.vmid;
 	char path[64];
 	char node[NODE_NAME_SIZE];
 
@@ -349,15 +349,14 @@ static int path_of_own(const struct root *root, struct vm_file *file, struct err
 	char node[NODE_NAME_SIZE];
 	int r;
 
-	snprintf(
-		file->path, sizeof(file->path), "etc/pve/qemu-server/%u.conf", file->options->vmid);
+	snprintf(file->path, sizeof(file->path), "etc/pve/qemu-server/%u.conf", file->options.vmid);
 	if (file_is_there(root, file->path))
 		return 0;
 	r = node_find(root, node, sizeof(node), error);
 	if (r < 0)
 		return r;
 	snprintf(file->path, sizeof(file->path), "etc/pve/nodes/%s/qemu-server/%u.conf", node,
-		file->options->vmid);
+		file->options.vmid);
 	return 0;
 }
 
@@ -368,15 +367,15 @@ static bool is_coming(const struct vm_config_read_options *options)
 
 static int path_find(const struct root *root, struct vm_file *file, struct error *error)
 {
-	const char *node = file->options->migrated_from;
+	const char *node = file->options.migrated_from;
 
-	if (!is_coming(file->options))
+	if (!is_coming(&file->options))
 		return path_of_own(root, file, error);
 	if (!node_name_is_valid(node))
 		return error_set(error, -EINVAL,
 			"PVE_MIGRATED_FROM is '%.80s', which is no node's name", node);
 	snprintf(file->path, sizeof(file->path), "etc/pve/nodes/%s/qemu-server/%u.conf", node,
-		file->options->vmid);
+		file->options.vmid);
 	return 0;
 }
 
@@ -396,11 +395,11 @@ static int file_get(const struct root *root, void *context, char **ret_text, siz
 int vm_config_read_text(const struct root *root, const struct vm_config_read_options *options,
 	char **ret_text, size_t *ret_length, struct error *error)
 {
-	struct vm_file file = {.options = options};
+	struct vm_file file = {.options = *options};
 	struct cluster_request request = {
 		.read = file_get,
 		.context = &file,
-		.max = VM_CONFIG_MAX_BYTES,
+		.context_size = sizeof(file),
 		.deadline_ms = options->deadline_ms,
 	};
 	int r = cluster_read(root, &request, ret_text, ret_length, error);

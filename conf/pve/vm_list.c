@@ -14,7 +14,6 @@
 
 #define FOLDER "etc/pve/qemu-server"
 #define SUFFIX ".conf"
-#define LIST_MAX (1024 * 1024)
 
 /* The names, a line each. */
 static int folder_get(const struct root *root, void *context, char **ret_text, size_t *ret_length,
@@ -56,7 +55,7 @@ static int compare_vmids(const void *left, const void *right)
 int vm_list_read(
 	const struct root *root, unsigned int **ret_vmids, size_t *ret_count, struct error *error)
 {
-	struct cluster_request request = {.read = folder_get, .max = LIST_MAX};
+	struct cluster_request request = {.read = folder_get};
 	auto_free char *text = NULL;
 	unsigned int *vmids;
 	size_t length = 0, count = 0;

@@ -47,10 +47,11 @@ static int read_live(struct cluster_request *request, char **ret_text, struct er
 	return cluster_read(&root, request, ret_text, &length, error);
 }
 
-Test(conf_cluster, text_comes_back_from_the_child)
+Test(conf_cluster, text_comes_back_from_the_thread)
 {
 	char text[] = "hostpci0: 01:00\n";
-	struct cluster_request request = {.read = answers, .context = text, .max = 64};
+	struct cluster_request request = {
+		.read = answers, .context = text, .context_size = sizeof(text)};
 	auto_free char *found = NULL;
 	struct error error = {0};
 
@@ -60,7 +61,7 @@ Test(conf_cluster, text_comes_back_from_the_child)
 
 Test(conf_cluster, error_comes_back_with_its_message)
 {
-	struct cluster_request request = {.read = fails, .max = 64};
+	struct cluster_request request = {.read = fails};
 	auto_free char *found = NULL;
 	struct error error = {0};
 
@@ -71,7 +72,7 @@ Test(conf_cluster, error_comes_back_with_its_message)
 
 Test(conf_cluster, file_system_that_does_not_answer_is_given_up, .timeout = 5)
 {
-	struct cluster_request request = {.read = sleeps, .max = 64, .deadline_ms = 100};
+	struct cluster_request request = {.read = sleeps, .deadline_ms = 100};
 	auto_free char *found = NULL;
 	struct error error = {0};
 
