@@ -21,35 +21,18 @@
 
 void reservations_done(struct reservations *reservations)
 {
-	for (size_t i = 0; i < reservations->count; i++)
-		free(reservations->items[i].address);
 	free(reservations->items);
+	free(reservations->text);
 	*reservations = (struct reservations){0};
 }
 
-static struct reservation *find(const struct reservations *reservations, const char *address)
+static const struct reservation *find(const struct reservations *reservations, const char *address)
 {
-	for (size_t i = 0; i < reservations->count; i++) {
+	for (size_t i = reservations->count; i-- > 0;) {
 		if (strcmp(reservations->items[i].address, address) == 0)
 			return &reservations->items[i];
 	}
 	return NULL;
-}
-
-/* Takes the address over. */
-static int add(struct reservations *reservations, struct reservation *reservation)
-{
-	struct reservation *place = find(reservations, reservation->address);
-
-	if (place)
-		free(place->address);
-	else
-		place = LIST_ADD(reservations->items, reservations->count);
-	if (!place)
-		return -ENOMEM;
-	*place = *reservation;
-	reservation->address = NULL;
-	return 0;
 }
 
 static const char *skip_digits(const char *text)
@@ -96,32 +79,26 @@ static int line_fields(char *line, struct reservation *ret)
 	return 0;
 }
 
-static int line_read(struct reservations *reservations, char *line)
-{
-	struct reservation reservation = {0};
-	int r;
-
-	if (!is_reservation(line) || line_fields(line, &reservation) < 0)
-		return 0;
-	reservation.address = strdup(line);
-	r = reservation.address ? add(reservations, &reservation) : -ENOMEM;
-	free(reservation.address);
-	return r;
-}
-
 int reservations_parse(
 	const char *text, size_t length, struct reservations *ret, struct error *error)
 {
-	cleanup(reservations_done) struct reservations reservations = {0};
-	auto_free char *copy = strndup(text, length);
-	char *rest = copy;
+	cleanup(reservations_done) struct reservations reservations = {
+		.text = strndup(text, length)};
+	char *rest = reservations.text;
 	char *line;
 
-	if (!copy)
+	if (!rest)
 		return error_set_errno(error, -ENOMEM, "read /" PATH);
 	while ((line = strsep(&rest, "\n"))) {
-		if (line_read(&reservations, line) < 0)
+		struct reservation reservation = {.address = line};
+		struct reservation *place;
+
+		if (!is_reservation(line) || line_fields(line, &reservation) < 0)
+			continue;
+		place = LIST_ADD(reservations.items, reservations.count);
+		if (!place)
 			return error_set_errno(error, -ENOMEM, "read /" PATH);
+		*place = reservation;
 	}
 	*ret = reservations;
 	reservations = (struct reservations){0};

@@ -13,15 +13,16 @@
 #include <time.h>
 
 struct reservation {
-	char *address; /* as written; Proxmox writes "0000:01:00.0" */
+	const char *address; /* as written; Proxmox writes "0000:01:00.0" */
 	unsigned int vmid;
 	pid_t pid;	 /* 0: by time */
 	long long until; /* seconds since 1970, when by time */
 };
 
 struct reservations {
-	struct reservation *items; /* of one address the last line counts */
+	struct reservation *items; /* in the file's order: of one address the last counts */
 	size_t count;
+	char *text; /* what the addresses point into */
 };
 
 /* Reads the lines of the file; wrong ones are ignored. Returns 0 or -ENOMEM. @ret is untouched on
