@@ -61,8 +61,7 @@ bool property_is_true(const struct property_set *set, const char *name);
  * VM reads, a function that knows the form takes a hundredth of the time. */
 bool pattern_matches(const char *pattern, const char *text);
 
-/* PVE/JSONSchema.pm, $CONFIGID_RE: snapshots, mappings. As a pattern, and as a function. */
-#define PATTERN_CONFIG_ID "^[a-zA-Z][a-zA-Z0-9_-]+$"
+/* PVE/JSONSchema.pm, $CONFIGID_RE, ^[a-zA-Z][a-zA-Z0-9_-]+$: snapshots, mappings. */
 bool is_config_id(const char *text);
 
 /* parse_boolean: 1 on yes true, 0 off no false in any case; anything else comes back as it is. */

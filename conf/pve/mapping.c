@@ -6,6 +6,7 @@
 
 #include "cluster.h"
 #include "conf/property.h"
+#include "conf/text.h"
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/base/list.h"
 #include "section_config.h"
@@ -14,16 +15,56 @@
 
 #define PATH "etc/pve/mapping/pci.cfg"
 #define DESCRIPTION_MAX 4096
+#define HEX TEXT_DIGITS "abcdef"
 
-/* In Proxmox's $PCI_RE the dot before the function is unescaped: any character fits. */
-#define PCI_PATH "[a-f0-9]{4,}:[a-f0-9]{2}:[a-f0-9]{2}(.[a-f0-9])?"
-#define HARDWARE_ID "^[0-9A-Fa-f]{4}:[0-9A-Fa-f]{4}$"
+static bool is_node_name(const char *text)
+{
+	size_t length = strlen(text);
+
+	return length && text[0] != '-' && text[length - 1] != '-' &&
+		text[strspn(text, TEXT_LETTERS TEXT_DIGITS "-")] == '\0';
+}
+
+/* "10de:1e07" */
+static bool is_hardware_id(const char *text)
+{
+	return strspn(text, HEX "ABCDEF") == 4 && text[4] == ':' &&
+		strspn(text + 5, HEX "ABCDEF") == 4 && text[9] == '\0';
+}
+
+/* The end of "0000:2b:00", what follows may be anything; NULL when @text does not begin so. */
+static const char *slot_end(const char *text)
+{
+	size_t domain = strspn(text, HEX);
+	const char *bus = text + domain + 1;
+
+	if (domain < 4 || text[domain] != ':' || strspn(bus, HEX) != 2 || bus[2] != ':' ||
+		strspn(bus + 3, HEX) < 2)
+		return NULL;
+	return bus + 5;
+}
+
+/* Paths with ";" between them. In Proxmox's $PCI_RE the dot before the function is unescaped: any
+ * character fits, even ";" or a digit. */
+static bool is_path_list(const char *text)
+{
+	const char *end = slot_end(text);
+
+	while (end) {
+		if (*end && strspn(end + 1, HEX) && (!end[2] || end[2] == ';'))
+			end += 2;
+		if (!*end)
+			return true;
+		end = *end == ';' ? slot_end(end + 1) : NULL;
+	}
+	return false;
+}
 
 static const struct property_rule map_rules[] = {
-	{.name = "node", .required = true, .pattern = "^[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?$"},
-	{.name = "id", .required = true, .pattern = HARDWARE_ID},
-	{.name = "subsystem-id", .pattern = HARDWARE_ID},
-	{.name = "path", .required = true, .pattern = "^(" PCI_PATH ";)*" PCI_PATH "$"},
+	{.name = "node", .required = true, .fits = is_node_name},
+	{.name = "id", .required = true, .fits = is_hardware_id},
+	{.name = "subsystem-id", .fits = is_hardware_id},
+	{.name = "path", .required = true, .fits = is_path_list},
 	{.name = "iommugroup", .type = PROPERTY_INTEGER},
 	{.name = "description", .max_length = DESCRIPTION_MAX},
 };
@@ -60,9 +101,9 @@ static void parser_done(struct mappings_parser *parser)
 	mapping_done(&parser->mapping);
 }
 
-static struct mapping *mapping_by_name(const struct mappings *mappings, const char *name)
+const struct mapping *mapping_by_name(const struct mappings *mappings, const char *name)
 {
-	for (size_t i = 0; i < mappings->count; i++) {
+	for (size_t i = mappings->count; i-- > 0;) {
 		if (strcmp(mappings->items[i].name, name) == 0)
 			return &mappings->items[i];
 	}
@@ -111,15 +152,10 @@ static int key_set(void *context, const char *key, char *value)
 	return section_warn(&parser->reader, "'%s' is no setting of a mapping", key);
 }
 
-/* One name, one place: a later section replaces an earlier one even when it is worth nothing. */
 static int mapping_keep(struct mappings *mappings, struct mapping *mapping)
 {
-	struct mapping *place = mapping_by_name(mappings, mapping->name);
+	struct mapping *place = LIST_ADD(mappings->items, mappings->count);
 
-	if (place)
-		mapping_done(place);
-	else
-		place = LIST_ADD(mappings->items, mappings->count);
 	if (!place)
 		return -ENOMEM;
 	*place = *mapping;
@@ -149,7 +185,7 @@ static int section_end(void *context)
 }
 
 static const struct section_handler handler = {
-	.pattern = PATTERN_CONFIG_ID,
+	.is_id = is_config_id,
 	.begin = section_begin,
 	.set = key_set,
 	.end = section_end,
@@ -281,7 +317,18 @@ static int device_check(const struct finder *finder, const struct property_set *
 /* m/\.[a-f0-9]/i */
 static bool has_function(const char *path)
 {
-	return pattern_matches("\\.[a-fA-F0-9]", path);
+	const char *dot = strchr(path, '.');
+
+	while (dot && !strspn(dot + 1, HEX "ABCDEF"))
+		dot = strchr(dot + 1, '.');
+	return dot;
+}
+
+static bool is_function(const char *address)
+{
+	const char *end = slot_end(address);
+
+	return end && *end == '.' && strspn(end + 1, HEX) && !end[2];
 }
 
 /* A path without a function stands for its function 0, which must exist. */
@@ -294,7 +341,7 @@ static int path_check(
 		address = NULL;
 		return error_set_errno(finder->error, -ENOMEM, "look up '%s'", path);
 	}
-	if (!pattern_matches("^[a-f0-9]{4,}:[a-f0-9]{2}:[a-f0-9]{2}\\.[a-f0-9]$", address))
+	if (!is_function(address))
 		return error_set(
 			finder->error, -ESTALE, INVALID "pci device '%s' not found", address);
 	return device_check(finder, map, address, first);

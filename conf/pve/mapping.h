@@ -22,7 +22,7 @@ struct mapping {
 };
 
 struct mappings {
-	struct mapping *items; /* of one name the last counts */
+	struct mapping *items; /* in the file's order: of one name the last counts */
 	size_t count;
 	struct names warnings;
 };
@@ -37,6 +37,10 @@ void mappings_done(struct mappings *mappings);
  * -ETIMEDOUT when /etc/pve does not answer, -EISDIR, -ENXIO, -EFBIG, -EILSEQ or another -errno of
  * the reading. */
 int mappings_read(const struct root *root, struct mappings *ret, struct error *error);
+
+/* The mapping @name, NULL when there is none. A later section replaces an earlier one of its name,
+ * even when it is worth nothing. */
+const struct mapping *mapping_by_name(const struct mappings *mappings, const char *name);
 
 /* What assert_valid compares, as sysfs has it, without "0x". */
 struct mapping_device {

@@ -4,7 +4,6 @@
 
 #include "section_config.h"
 
-#include "conf/property.h"
 #include "conf/text.h"
 #include "kmod-helper/base/parse.h"
 #include <stdarg.h>
@@ -94,7 +93,7 @@ static int line_read(struct section_reader *reader, const struct section_handler
 static int section_read(struct section_reader *reader, const struct section_handler *handler,
 	void *context, const char *type, const char *id)
 {
-	bool skip = !pattern_matches(handler->pattern, id);
+	bool skip = !handler->is_id(id);
 	char *line;
 	int r = skip
 		? section_warn(reader, "the section '%.80s' is ignored, for that is no name", id)

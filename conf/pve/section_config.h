@@ -19,8 +19,8 @@ struct section_reader {
 
 /* What the reader of one file does with a section; 0 or -ENOMEM each. */
 struct section_handler {
-	bool has_type;	     /* a header is "TYPE: ID"; else "ID" */
-	const char *pattern; /* of an ID; sections of another name are left out with a warning */
+	bool has_type;			 /* a header is "TYPE: ID"; else "ID" */
+	bool (*is_id)(const char *text); /* sections of another name are left out with a warning */
 	int (*begin)(void *context, const char *type, const char *id);
 	/* @value is NULL when there is none; it may be written into */
 	int (*set)(void *context, const char *key, char *value);

@@ -6,6 +6,7 @@
 
 #include "cluster.h"
 #include "conf/property.h"
+#include "conf/text.h"
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/base/list.h"
 #include "kmod-helper/base/parse.h"
@@ -21,14 +22,21 @@
 #define DIRECTORY_CONTENT "images,rootdir"
 #define LOCAL_CONTENT "backup,images,iso,rootdir,snippets,vztmpl"
 
-/* PVE/JSONSchema.pm, parse_storage_id: in either case */
-#define STORAGE_ID "^[a-zA-Z][a-zA-Z0-9._-]*[a-zA-Z0-9]$"
-
 struct storages_parser {
 	struct storages storages;
 	struct storage storage; /* the section that is being read */
 	struct section_reader reader;
 };
+
+/* PVE/JSONSchema.pm, parse_storage_id: m/^[a-z][a-z0-9\-\_\.]*[a-z0-9]$/i */
+static bool is_storage_id(const char *text)
+{
+	size_t length = strlen(text);
+
+	return length >= 2 && strspn(text, TEXT_LETTERS) &&
+		strspn(text + length - 1, TEXT_LETTERS TEXT_DIGITS) &&
+		text[strspn(text, TEXT_LETTERS TEXT_DIGITS "._-")] == '\0';
+}
 
 static void storage_done(struct storage *storage)
 {
@@ -140,7 +148,7 @@ static int section_end(void *context)
 
 static const struct section_handler handler = {
 	.has_type = true,
-	.pattern = STORAGE_ID,
+	.is_id = is_storage_id,
 	.begin = section_begin,
 	.set = key_set,
 	.end = section_end,
@@ -267,7 +275,7 @@ int storages_find_snippet(const struct storages *storages, const char *volume, c
 	auto_free char *id = colon ? strndup(volume, (size_t)(colon - volume)) : NULL;
 	int length;
 
-	if (!id || !pattern_matches(STORAGE_ID, id) || strncmp(name, folder, strlen(folder)) != 0 ||
+	if (!id || !is_storage_id(id) || strncmp(name, folder, strlen(folder)) != 0 ||
 		!name[strlen(folder)] || strchr(name + strlen(folder), '/'))
 		return error_set(
 			error, -EINVAL, "'%.200s' is no snippet (STORAGE:snippets/NAME)", volume);

@@ -79,21 +79,13 @@ int devices_add_functions(
 	return r;
 }
 
-static bool is_mediated(const struct mappings *mappings, const char *name)
-{
-	for (size_t i = 0; i < mappings->count; i++) {
-		if (strcmp(mappings->items[i].name, name) == 0)
-			return mappings->items[i].mdev && strcmp(mappings->items[i].mdev, "1") == 0;
-	}
-	return false;
-}
-
 int devices_read_mapping(struct context *context, const struct pci_functions *host,
 	const char *name, struct device_meaning *ret, struct error *error)
 {
 	cleanup(alternatives_done) struct alternatives alternatives = {0};
 	cleanup(mappings_done) struct mappings mappings = {0};
 	struct hardware hardware = {.context = context, .host = host};
+	const struct mapping *mapping;
 	char node[NODE_NAME_SIZE];
 	int r = node_name(&context->kernel.root, node, sizeof(node), error);
 
@@ -101,7 +93,8 @@ int devices_read_mapping(struct context *context, const struct pci_functions *ho
 		r = mappings_read(&context->kernel.root, &mappings, error);
 	if (r < 0)
 		return r;
-	ret->mediated = is_mediated(&mappings, name);
+	mapping = mapping_by_name(&mappings, name);
+	ret->mediated = mapping && mapping->mdev && strcmp(mapping->mdev, "1") == 0;
 	r = mapping_find(&mappings, name, node, devices_look_up, &hardware, &alternatives, error);
 	if (r < 0)
 		return r;
