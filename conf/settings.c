@@ -17,7 +17,7 @@
 
 #define MAX_BYTES (256 * 1024)
 
-/* The longest number that libconfig 1.5 reads right: it cuts a greater one to 32 bits unsaid. */
+/* The most digits that libconfig 1.5 reads correctly: it silently cuts more to 32 bits. */
 #define MAX_DIGITS 9
 
 /* systemd's own limit (UNIT_NAME_MAX), its NUL not counted */
@@ -39,7 +39,7 @@ struct setting {
 	size_t offset;	   /* into struct settings */
 	long long minimum; /* of numbers */
 	long long maximum;
-	const char *const *words; /* NULL at the end; the place is the enum's value */
+	const char *const *words; /* NULL at the end; the index is the enum's value */
 };
 
 static const char *const boot_display_words[] = {
@@ -126,7 +126,7 @@ static const struct settings defaults = {
 	.busy_wait_seconds = 60,
 };
 
-/* They hold every NVIDIA card, for nobody. */
+/* They hold every NVIDIA card open, but for no user. */
 static const char *const default_stop_units[] = {
 	"nvidia-persistenced.service", "nvidia-powerd.service"};
 
@@ -149,7 +149,7 @@ void settings_done(struct settings *settings)
 static int refuse(const struct reader *reader, const config_setting_t *place, const char *format,
 	...) __attribute__((format(printf, 3, 4)));
 
-/* An entry of a list has no name: that of the list. */
+/* An entry of a list has no name of its own, so the list's name is used. */
 static const char *entry_list(const config_setting_t *entry)
 {
 	const config_setting_t *list = config_setting_parent(entry);
@@ -221,7 +221,7 @@ static int read_word(const struct reader *reader, const struct setting *setting,
 
 #define ADDRESS_HINT "each must be a function's address, like \"0000:2b:00.0\""
 
-/* @size: that of struct device_setting's address at least. */
+/* @size must be at least that of struct device_setting's address. */
 static int read_address(const struct reader *reader, const config_setting_t *place,
 	const char *address, char *ret, size_t size)
 {
@@ -266,7 +266,7 @@ static int read_addresses(
 	return 0;
 }
 
-/* The three of the kernel's files that a device's entry may set; named after them. */
+/* The three kernel files that a device's entry may set; each function is named after its file. */
 static int read_power_control(
 	const struct reader *reader, const config_setting_t *place, struct device_setting *ret)
 {
@@ -431,7 +431,7 @@ static int add_container(
 
 	if (config_setting_type(place) != CONFIG_TYPE_INT)
 		return refuse(reader, config_setting_parent(place), CONTAINERS_HINT);
-	/* an element has no name of its own, for the message */
+	/* an element has no name that the message could give */
 	if (config_setting_get_int(place) < setting.minimum)
 		return refuse(reader, config_setting_parent(place),
 			"%d is out of range, %lld to %lld are allowed",
@@ -498,7 +498,7 @@ static const struct setting *setting_find(const char *name)
 	return NULL;
 }
 
-/* Every setting of @group but the one named @own, which its reader looks at by itself. */
+/* Reads every setting of @group except @own, which the caller reads itself. */
 static int read_group(const struct reader *reader, const config_setting_t *group, const char *own,
 	struct settings *settings)
 {
@@ -533,7 +533,8 @@ static int read_vmid(const struct reader *reader, const config_setting_t *group,
 	return read_number(reader, &setting, place, ret);
 }
 
-/* Into @ret_vmid and, when it is the VM asked for, over the settings; else only checked. */
+/* Reads one entry of `vms`: its VMID into @ret_vmid and, if this is the VM asked for, its values
+ * over the settings. The values of another VM are only checked. */
 static int read_vm(
 	const struct reader *reader, const config_setting_t *group, unsigned int *ret_vmid)
 {
@@ -591,7 +592,7 @@ static int read_all(const struct reader *reader, const config_t *config)
 	return r == 0 && vms ? read_vms(reader, vms) : r;
 }
 
-/* Moves past a string or a comment that begins at @position; 0: neither begins there. */
+/* The length of a string or comment that begins at @position; 0 when neither begins there. */
 static size_t skip_length(const char *position)
 {
 	const char *end;
@@ -638,7 +639,7 @@ static bool is_too_long(const char *word, size_t length)
 	return sign < length && isdigit((unsigned char)word[sign]) && length - sign > MAX_DIGITS;
 }
 
-/* What libconfig would do or misread without a word: reads another file, cuts a number. */
+/* Refuses what libconfig would do wrong without a message: read another file, or cut a number. */
 static int scan(const char *text, const struct reader *reader)
 {
 	const char *position = text;
@@ -668,7 +669,7 @@ static int parse_text(const struct reader *reader, const char *text)
 	cleanup(config_destroy) config_t config;
 
 	config_init(&config);
-	/* scan() has refused every @include; should one slip through, it finds nothing here */
+	/* scan() has refused every @include; if one slipped through, it would find nothing here */
 	config_set_include_dir(&config, "/dev/null");
 	if (!config_read_string(&config, text))
 		return error_set(reader->error, -EINVAL, "%s:%d: %s", reader->name,

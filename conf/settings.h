@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
-/* /etc/gpu-ferry/gpu-ferry.conf. The only user of libconfig. What each setting means is said in the
- * shipped file, conf/gpu-ferry.conf. */
+/* Reads /etc/gpu-ferry/gpu-ferry.conf. The only user of libconfig. The shipped file,
+ * conf/gpu-ferry.conf, explains each setting. */
 
 #include "kmod-helper/base/error.h"
 #include "kmod-helper/base/file.h"
@@ -20,14 +20,14 @@ enum backup_policy {
 	BACKUP_REFUSE,
 };
 
-/* What becomes of the host's display driver while a Windows guest has the card. */
+/* What happens to the host's display driver while a Windows guest has the card. */
 enum windows_blacklist {
 	WINDOWS_BLACKLIST_WHILE_RUNNING,
 	WINDOWS_BLACKLIST_PERMANENT,
 	WINDOWS_BLACKLIST_OFF,
 };
 
-/* A file in a function's sysfs folder, and what it is to say while the function is lent. */
+/* A file in a function's sysfs folder, and the value that it gets while the function is lent. */
 struct device_setting {
 	char address[20];      /* with its domain, "0000:2b:00.0" */
 	const char *attribute; /* "power/control", "d3cold_allowed", "reset_method" */
@@ -39,7 +39,7 @@ struct device_settings {
 	size_t count;
 };
 
-/* What a start does about who uses the card. */
+/* What a VM's start does about holders of the card. */
 enum busy_policy {
 	BUSY_FAIL,
 	BUSY_WAIT,
@@ -64,16 +64,19 @@ struct settings {
 	} containers;
 };
 
-/* Reads the settings as they hold for VM @vmid (0: for nobody in particular): a value in `vms` goes
- * before one at the top, and that before the default. The whole file is checked whatever @vmid is.
- * That there is no file means the defaults. Free with settings_done. @ret is untouched on failure:
+/*
+ * Reads the settings for VM @vmid (0: for no particular VM). A value in `vms` overrides one at the
+ * top, and that overrides the default. The whole file is checked, whatever @vmid is. A missing file
+ * means the defaults. Free with settings_done. @ret is untouched on failure:
+ *
  * -EINVAL  wrong syntax, unknown setting, wrong type or value, a VM twice, @include (FILE:LINE: …)
- * -EPERM   the file is not root's or writable by others
- * -EISDIR, -ENXIO, -EFBIG, -EILSEQ as file_read; -ENOMEM; another -errno of the reading. */
+ * -EPERM   the file is not root's or is writable by others
+ * -EISDIR, -ENXIO, -EFBIG, -EILSEQ as file_read; -ENOMEM; another -errno of the reading.
+ */
 int settings_read(
 	const struct root *root, unsigned int vmid, struct settings *ret, struct error *error);
 
-/* The same on a text that is there already; @name is what messages call it. */
+/* The same for a text in memory; messages call it @name. */
 int settings_parse(const char *text, const char *name, unsigned int vmid, struct settings *ret,
 	struct error *error);
 void settings_done(struct settings *settings);

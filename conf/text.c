@@ -35,7 +35,7 @@ static bool escape_read(const char *text, char *ret)
 	return true;
 }
 
-/* In place. Returns the length, for NUL is a byte like others now. */
+/* Resolves %XX in place. Returns the length, because the text may now hold NULs. */
 static size_t unescape(char *text)
 {
 	char *end = text;
@@ -65,7 +65,7 @@ static size_t sequence_length(unsigned char first)
 	return first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
 }
 
-/* The length of the character at @text, 0 when it is none. */
+/* The length of the character at @text; 0 when it is not valid. */
 static size_t character_length(const char *text, size_t left)
 {
 	const unsigned char *bytes = (const unsigned char *)text;

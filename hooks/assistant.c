@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
-/*
- * The assistant: the commands that a person uses to prepare the host, the VMs and the guests. It is
- * called by gpu-ferry, under that name.
- */
+/* The assistant: the commands with which a person prepares the host, the VMs and the guests. The
+ * user calls gpu-ferry, which runs this program for them. */
 
 #include "hooks/base/command.h"
 #include "hooks/commands/commands.h"

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
-/*
- * The command gpu-ferry, and what moves cards: all that runs as root at every start of a VM. The
- * commands that prepare the host, the VMs and the guests are a program of their own, the assistant,
- * which this one becomes for them: what is not linked here cannot run at a start.
- */
+/* The command gpu-ferry, with everything that moves cards and so runs as root at every start of a
+ * VM. The commands that prepare the host, the VMs and the guests are in a separate program, the
+ * assistant, which replaces this one when they are called: code that is not linked here cannot run
+ * at a start. */
 
 #include "hooks/base/command.h"
 #include "hooks/base/sibling.h"
@@ -25,7 +24,7 @@ static const struct command *const commands[] = {
 	NULL,
 };
 
-/* argv[0] stays: the user called gpu-ferry. */
+/* argv[0] is not changed: the user called gpu-ferry. */
 static int run_assistant(char **arguments, struct error *error)
 {
 	char path[PATH_MAX];

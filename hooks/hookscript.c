@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
-/*
- * What `qm set --hookscript` names. Proxmox runs it at every start and stop of the VM, so it is
- * small: libc and the VM config reader. It ends at once when there is nothing to ferry, else
- * gpu-ferry does the work: `gpu-ferry hook VMID PHASE`.
- */
+/* The program that `qm set --hookscript` names. Proxmox runs it at every start and stop of the VM,
+ * so it is small: libc and the VM config reader. It ends at once when there is nothing to ferry;
+ * otherwise it runs `gpu-ferry hook VMID PHASE`, which does the work. */
 
 #include "conf/pve/cluster.h"
 #include "conf/pve/vm_config.h"
@@ -60,11 +58,11 @@ static bool has_loan(unsigned int vmid)
 	char path[PATH_MAX];
 
 	snprintf(path, sizeof(path), "/run/gpu-ferry/loans/vm-%u.json", vmid);
-	/* what cannot be looked at is gpu-ferry's to judge */
+	/* when we cannot look, gpu-ferry has to decide */
 	return access(path, F_OK) == 0 || errno != ENOENT;
 }
 
-/* 1 when the VM has a hostpci entry, 0 when not, or -errno. */
+/* 1 when the VM has a hostpci entry and is not a template, 0 when not, or -errno. */
 static int wants_devices(unsigned int vmid, struct error *error)
 {
 	cleanup(root_close) struct root root = ROOT_NONE;
@@ -83,8 +81,8 @@ static int wants_devices(unsigned int vmid, struct error *error)
 	return vm_config_has_hostpci(&config) && !vm_config_is_template(&config);
 }
 
-/* `attach` found a hookscript in the VM's config and put our second name in its place: Proxmox
- * calls us by the name that stands there. */
+/* True when Proxmox calls us by our second name: `attach` writes that name when the VM's config has
+ * a hookscript already. */
 static bool is_chained(const char *name)
 {
 	const char *slash = strrchr(name, '/');
@@ -92,8 +90,8 @@ static bool is_chained(const char *name)
 	return strcmp(slash ? slash + 1 : name, "gpu-ferry-chain") == 0;
 }
 
-/* Only pre-start looks at the config: later phases go by the loan, whatever the config says by now.
- */
+/* Only pre-start reads the config. The later phases look only at the loan, because the config may
+ * have changed since then. */
 static int is_needed(unsigned int vmid, enum phase phase, struct error *error)
 {
 	if (phase == PRE_STOP)
@@ -103,8 +101,8 @@ static int is_needed(unsigned int vmid, enum phase phase, struct error *error)
 	return phase == PRE_START ? wants_devices(vmid, error) : 0;
 }
 
-/* The installed program first: a copy of us on a storage may stand beside other copies, and one of
- * those has gpu-ferry's name. */
+/* Tries the installed program first: a copy of us on a storage may be beside other copies, and one
+ * of those has gpu-ferry's name. */
 static void find_program(char *path, size_t size)
 {
 	static const char installed[] = SBINDIR "/gpu-ferry";
@@ -132,7 +130,7 @@ int main(int count, char **arguments)
 	r = is_needed(vmid, phase, &error);
 	if (r < 0) {
 		error_wrap(&error, r, "%s of VM %u", phase_names[phase], vmid);
-		/* a container's GPU is the host's own: nothing to ferry */
+		/* a container uses the host's GPU as it is: nothing to ferry */
 		return fail(r == -EISNAM ? EXIT_SUCCESS : EXIT_FAILURE, &error);
 	}
 	if (r == 0 && !option)

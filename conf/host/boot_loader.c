@@ -64,13 +64,13 @@ bool boot_loader_is_systemd_boot(const struct boot_loader *loader)
 /* Debian's GRUB 2.06 does not set LoaderInfo; systemd-boot always does. */
 static enum boot_loader_kind kind_find(const struct root *root, const struct boot_loader *loader)
 {
-	/* without its boot partitions `proxmox-boot-tool refresh` does nothing, and says so in a
-	 * warning alone (zz-proxmox-boot) */
+	/* without configured boot partitions `proxmox-boot-tool refresh` changes nothing and only
+	 * prints a warning (zz-proxmox-boot) */
 	if (boot_loader_is_systemd_boot(loader))
 		return loader->proxmox_boot_tool ? BOOT_LOADER_SYSTEMD_BOOT : BOOT_LOADER_UNKNOWN;
 	if (file_exists(root, GRUB_DEFAULTS_PATH))
 		return BOOT_LOADER_GRUB;
-	/* where the EFI variables are not to be seen (a captured tree) */
+	/* the EFI variables cannot be read, as in a captured tree */
 	if (loader->proxmox_boot_tool && !loader->info[0] &&
 		file_exists(root, KERNEL_COMMAND_LINE_PATH))
 		return BOOT_LOADER_SYSTEMD_BOOT;
@@ -91,7 +91,7 @@ const char *boot_loader_refresh_command(const struct boot_loader *loader)
 {
 	if (loader->kind == BOOT_LOADER_UNKNOWN)
 		return NULL;
-	/* update-grub alone would write a file that no boot partition has */
+	/* update-grub alone writes a file that does not reach the boot partitions */
 	return loader->proxmox_boot_tool || loader->kind == BOOT_LOADER_SYSTEMD_BOOT
 		? "proxmox-boot-tool refresh"
 		: "update-grub";
@@ -117,7 +117,7 @@ void boot_command_line_done(struct boot_command_line *line)
 	*line = (struct boot_command_line){0};
 }
 
-/* A list of arguments with their places, as it grows. */
+/* A growing list of arguments, each with the place where it was set. */
 struct placed {
 	struct boot_argument *items;
 	size_t count;
@@ -128,7 +128,7 @@ static void placed_done(struct placed *placed)
 	arguments_done(placed->items, placed->count);
 }
 
-/* The text of @place does not count. */
+/* Takes the path and lines of @place, not its text. */
 static int placed_add(struct placed *placed, const char *text, const struct boot_argument *place)
 {
 	struct boot_argument argument = {.text = strdup(text),
@@ -155,7 +155,8 @@ static const struct boot_argument *placed_find(const struct placed *placed, cons
 	return NULL;
 }
 
-/* The words of @value: one that @before had keeps its place, a new one is from @place. */
+/* Splits @value into words. A word that @before has already keeps its place there; a new word gets
+ * @place. */
 static int placed_split(const struct placed *before, const char *value,
 	const struct boot_argument *place, struct placed *ret)
 {
@@ -175,7 +176,7 @@ static int placed_split(const struct placed *before, const char *value,
 	return 0;
 }
 
-/* What GRUB's variables hold so far, word by word. */
+/* The words of GRUB's variables, as far as its files have been read. */
 struct grub_reading {
 	struct placed variables[GRUB_VARIABLE_COUNT];
 };
@@ -351,7 +352,7 @@ const struct boot_argument *boot_command_line_find(
 	return NULL;
 }
 
-/* 1 on by default, 0 not, -ENOENT where the kernel's configuration is not there. */
+/* 1: the IOMMU is on by default; 0: it is not; -ENOENT: the configuration cannot be read. */
 static int configuration_has_iommu(const struct root *root, const char *release)
 {
 	struct file_read_options options = {.max = 4 * 1024 * 1024};
@@ -361,8 +362,8 @@ static int configuration_has_iommu(const struct root *root, const char *release)
 	if (snprintf(path, sizeof(path), "boot/config-%s", release) >= (int)sizeof(path) ||
 		file_read(root, path, &options, &text, NULL, NULL) < 0)
 		return -ENOENT;
-	/* Debian's kernels have the second: all but the graphics in the processor, whose group is
-	 * there all the same, and only its default mapping another
+	/* Debian's kernels have the second one. It leaves out only the graphics in the processor:
+	 * that still has an IOMMU group, and only its default mapping differs
 	 * (features/x86/intel-iommu-add-kconfig-option-to-exclude-igpu-by-default.patch) */
 	return strstr(text, "\nCONFIG_INTEL_IOMMU_DEFAULT_ON=y\n") ||
 			strstr(text, "\nCONFIG_INTEL_IOMMU_DEFAULT_ON_INTGPU_OFF=y\n")
@@ -370,8 +371,8 @@ static int configuration_has_iommu(const struct root *root, const char *release)
 		: 0;
 }
 
-/* What the packages' kernels are known to be built with: Proxmox's from 6.8 on, Debian's from 5.3.
- */
+/* How packaged kernels are known to be built: the IOMMU is on in Proxmox's from 6.8 and in Debian's
+ * from 5.3. */
 static bool version_has_iommu(const char *release)
 {
 	char *end;
@@ -383,8 +384,8 @@ static bool version_has_iommu(const char *release)
 	return strstr(release, "-amd64") && (major > 5 || (major == 5 && minor >= 3));
 }
 
-/* The surest sign: the running kernel has it on (drivers/iommu/intel names its units dmarN), and
- * nobody asked for it. */
+/* The surest sign: the IOMMU is on in the running kernel (drivers/iommu/intel names its units
+ * dmarN), although its command line does not set intel_iommu. */
 static bool iommu_came_by_itself(const struct root *root)
 {
 	cleanup(names_done) struct names units = {0};

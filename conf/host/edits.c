@@ -20,7 +20,7 @@
 #define MANIFEST_MODE 0600
 #define MANIFEST_FOLDER_MODE 0700
 
-/* The initramfs goes first: what boots is switched over last. */
+/* The initramfs comes first, so that the boot loader is switched over last. */
 static const unsigned int refreshes[] = {REFRESH_INITRAMFS, REFRESH_BOOT_LOADER};
 
 #define REFRESH_COUNT (sizeof(refreshes) / sizeof(refreshes[0]))
@@ -90,7 +90,7 @@ static int refuse_link(const struct root *root, const char *path, struct error *
 		path);
 }
 
-/* *@ret_text NULL: there is no such file. */
+/* Reads the file; *@ret_text is NULL when it does not exist. */
 static int text_read(const struct root *root, const char *path, char **ret_text, mode_t *ret_mode,
 	struct error *error)
 {
@@ -266,7 +266,8 @@ static int make_folders(
 	return r;
 }
 
-/* Those of our folders that are empty; a folder in use stays, and stays noted while it is ours. */
+/* Removes our folders that are empty. A folder that still holds something stays, and stays noted as
+ * ours. */
 static void remove_folders(const struct edit_job *job, struct names *folders)
 {
 	size_t kept = 0;
@@ -367,7 +368,7 @@ static int commit_all(
 		r = job->ops->verify(job->context, error);
 	if (r == 0)
 		return 0;
-	/* the one that failed may have been renamed all the same (fsync) */
+	/* the file that failed is put back too: it may be renamed (fsync failed) */
 	failed.status = restore(job, edits, done, &failed);
 	for (size_t i = 0; i < edits->count; i++)
 		file_discard(job->root, edits->items[i].path);
@@ -378,7 +379,7 @@ static int commit_all(
 	return r;
 }
 
-/* All that is pending. @ret_begun: what was tried, whether it worked or not. */
+/* Makes anew all that is pending. @ret_begun gets what was tried, successful or not. */
 static int refresh_all(const struct edit_job *job, unsigned int *ret_begun, struct error *error)
 {
 	for (size_t i = 0; i < REFRESH_COUNT; i++) {
@@ -399,16 +400,16 @@ static void finish(const struct edit_job *job)
 {
 	remove_folders(job, &job->manifest->folders);
 	manifest_settle(job->manifest);
-	/* what others have put into a folder of ours keeps it; then it is theirs */
+	/* a folder of ours that holds files of others stays, and is theirs from now on */
 	if (!job->manifest->count)
 		names_done(&job->manifest->folders);
-	/* should that fail, the next run does again what was done: no harm */
+	/* if this fails, the next run repeats what was done, which does no harm */
 	(void)manifest_write(job, job->manifest, NULL);
 	if (manifest_is_empty(job->manifest))
 		folder_remove_empty(job->root, MANIFEST_FOLDER);
 }
 
-/* After a refresh that failed: the files as before, and what was begun made from them again. */
+/* After a failed refresh: puts the files back, then makes anew from them what had been begun. */
 static int roll_back(const struct edit_job *job, const struct file_edits *edits,
 	struct manifest *before, unsigned int begun, int status, struct error *error)
 {
@@ -500,7 +501,7 @@ int file_edits_apply(
 	return 0;
 }
 
-/* 1: the file has its original already. */
+/* Returns 1 when the file holds its original already. */
 static int undo_one(const struct root *root, const struct manifest_edit *known,
 	struct file_edits *edits, struct error *error)
 {
@@ -515,7 +516,7 @@ static int undo_one(const struct root *root, const struct manifest_edit *known,
 		return r;
 	free(edit->after);
 	edit->after = TAKE_PTR(original);
-	/* of a file that is to be there again, the mode is not to be seen any more */
+	/* the file is gone, so only the manifest knows its mode */
 	if (!edit->before)
 		edit->mode = known->mode;
 	return file_edit_is_change(edit) ? 0 : 1;

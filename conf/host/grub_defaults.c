@@ -12,10 +12,10 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Lines that are no assignments matter when they are about these. */
+/* A line that is no assignment matters only when it contains this name. */
 #define WATCHED "GRUB_CMDLINE_LINUX"
 
-/* The kernel takes 2 KiB. */
+/* Far more than the kernel takes, which is 2 KiB. */
 #define VALUE_MAX 16384
 
 struct reader {
@@ -24,10 +24,10 @@ struct reader {
 	const char *start;
 	const char *position;
 	const char *end;    /* of the statement that is read */
-	unsigned int depth; /* inside if, for, while, case, { */
+	unsigned int depth; /* nesting of if, for, while, case, { */
 };
 
-/* A value as far as it is read. */
+/* The part of a value that has been read. */
 struct value {
 	FILE *stream;
 	bool unknown;
@@ -114,7 +114,7 @@ static int variable_set(struct reader *reader, const char *name, size_t length, 
 	return reader->defaults->assigned(reader->defaults->context, variable);
 }
 
-/* From a "'" to the next one, or to the last character. */
+/* Skips from a "'" to the next one, or to the last character when there is none. */
 static const char *skip_quoted(const char *position)
 {
 	size_t length = strcspn(position + 1, "'");
@@ -122,7 +122,7 @@ static const char *skip_quoted(const char *position)
 	return position + length + (position[length + 1] == '\'');
 }
 
-/* From "(" or "`" to behind its end, nested ones and quotes within minded. */
+/* Skips a command from its "(" or "`" to just after its end, past nested ones and quotes. */
 static const char *skip_command(const char *position)
 {
 	unsigned int depth = 0;
@@ -147,15 +147,15 @@ static void value_expand(
 {
 	const struct grub_variable *variable = variable_find(reader->defaults, name, length);
 
-	/* a variable that these files do not set may come from anywhere; mostly it is unset. One
-	 * that holds itself twice in each line would grow without end. */
+	/* a variable that these files do not set may come from anywhere, but mostly it is unset.
+	 * The limit is for one that holds itself twice in each line: it would grow without end. */
 	if (variable && variable->value && strlen(variable->value) <= VALUE_MAX)
 		fputs(variable->value, value->stream);
 	else if (variable)
 		value->unknown = true;
 }
 
-/* From the "$" or "`". */
+/* Reads an expansion; @position is at its "$" or "`". */
 static const char *read_expansion(
 	const struct reader *reader, const char *position, struct value *value)
 {
@@ -168,7 +168,7 @@ static const char *read_expansion(
 		return name + length + braced;
 	}
 	if (position[0] == '$' && !braced && position[1] != '(') {
-		/* "$" alone is itself; $1, $? and the like are none of a file's business */
+		/* "$" alone stands for itself; only a shell knows $1, $? and the like */
 		value->unknown |= position[1] && strchr("0123456789?#@*!$-", position[1]);
 		fputc('$', value->stream);
 		return position + 1;
@@ -179,7 +179,7 @@ static const char *read_expansion(
 	return skip_command(position[0] == '$' ? position + 1 : position);
 }
 
-/* From behind the opening quote to behind the closing one. */
+/* Reads from just after the opening quote to just after the closing one. */
 static const char *read_double_quoted(
 	const struct reader *reader, const char *position, struct value *value)
 {
@@ -217,7 +217,7 @@ static const char *read_escaped(const char *position, struct value *value)
 	return position + (position[1] ? 2 : 1);
 }
 
-/* From behind the "=" to the blank, newline or operator that ends the word. */
+/* Reads from just after the "=" to the blank, newline or operator that ends the word. */
 static const char *read_value(
 	const struct reader *reader, const char *position, struct value *value)
 {
@@ -236,8 +236,8 @@ static const char *read_value(
 	return position;
 }
 
-/* NAME=VALUE at the reader's position, nothing else behind it in its statement. 1 when it was that,
- * 0 when it is something else, or -errno. */
+/* Reads NAME=VALUE at the reader's position, if nothing follows it in its statement. Returns 1 when
+ * it did, 0 when something else is there, or -errno. */
 static int read_assignment(struct reader *reader)
 {
 	const char *name = reader->position;
@@ -282,7 +282,7 @@ static bool word_is_one_of(const char *text, const char *const *words)
 	return false;
 }
 
-/* What stands between @position and @end may begin and end compound commands. */
+/* Follows the compound commands that begin or end between @position and @end. */
 static void depth_follow(struct reader *reader, const char *position, const char *end)
 {
 	static const char *const opening[] = {"if", "for", "while", "until", "case", "{", NULL};
@@ -297,7 +297,8 @@ static void depth_follow(struct reader *reader, const char *position, const char
 	}
 }
 
-/* A line that is no assignment: a shell may do anything to the variable that it names. */
+/* Reads a line that is no assignment. A shell might do anything to the variable that it names, so
+ * that one is unknown from here on. */
 static int read_other(struct reader *reader)
 {
 	size_t length = strcspn(reader->position, "\n");

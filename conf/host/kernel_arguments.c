@@ -59,7 +59,7 @@ const char *kernel_arguments_get(const struct names *arguments, const char *name
 	return NULL;
 }
 
-/* Is @wanted one of the words of @list that commas part? */
+/* Is @wanted one of the words in the comma-separated @list? */
 static bool list_has(const char *list, const char *wanted)
 {
 	size_t length = strlen(wanted);

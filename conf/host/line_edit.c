@@ -18,7 +18,7 @@ static const char *line_start(const char *text, unsigned int line)
 	return text;
 }
 
-/* @text but for [@from, @to). */
+/* A copy of @text without [@from, @to). */
 static char *cut(const char *text, const char *from, const char *to)
 {
 	size_t before = (size_t)(from - text);
@@ -43,7 +43,7 @@ static int is_boundary(char character, const char *more)
 	return !character || strchr(" \t\n\r'\"", character) || strchr(more, character);
 }
 
-/* What a backslash has before its blank is one word with what follows, to a shell. */
+/* To a shell, a blank after a backslash is part of the word. */
 static int is_escaped_blank(const char *text, const char *at)
 {
 	return (*at == ' ' || *at == '\t') && at > text && at[-1] == '\\';

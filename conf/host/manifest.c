@@ -101,7 +101,7 @@ static const struct record_format manifest_record = {RECORD_FIELDS(manifest_fiel
 	.size = sizeof(struct manifest), .record = offsetof(struct manifest, record),
 	.schema = MANIFEST_SCHEMA};
 
-/* An undo writes to that path as root: it must stay one. */
+/* An undo writes to this path as root, so it must not lead anywhere else. */
 static int check_path(const char *path, struct error *error)
 {
 	bool climbs = path && (strncmp(path, "../", 3) == 0 || strstr(path, "/../"));
@@ -163,7 +163,8 @@ int manifest_format(const struct manifest *manifest, char **ret_text, struct err
 
 /* ---- what is the original */
 
-/* A file of ours: what somebody else has put into it stays, blank lines do not keep it. */
+/* The original of a file that we created: none, or what somebody else has added to it. Blank lines
+ * alone do not keep the file. */
 static int created_original(
 	const struct manifest_edit *edit, const char *current, char **ret, struct error *error)
 {
@@ -199,7 +200,7 @@ int manifest_original(
 		return created_original(edit, current, ret, error);
 	if (text_equal(current, edit->written) || text_equal(current, edit->original))
 		return copy_original(edit->original, ret, error);
-	/* somebody has removed it: that is a change of theirs, and stays */
+	/* somebody else has removed the file: that is their change, and it stays removed */
 	if (!current)
 		return copy_original(NULL, ret, error);
 	if (!edit->written)

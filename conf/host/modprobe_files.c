@@ -15,7 +15,8 @@
 
 #define BLANKS " \t"
 
-/* The first one wins. A merged /usr makes the last two one, and a name is read once only. */
+/* An earlier folder hides the same file name in a later one. With a merged /usr the last two are
+ * the same folder; a name is read only once. */
 static const char *const folders[] = {
 	"etc/modprobe.d",
 	"run/modprobe.d",
@@ -60,9 +61,9 @@ void modprobe_files_done(struct modprobe_files *files)
 	*files = (struct modprobe_files){0};
 }
 
-/* Copies one line, continued lines joined, and moves @position behind it. A backslash before
- * another character goes, the character stays. Returns how many lines of the file it was, 0 at the
- * end. */
+/* Copies one line, with continued lines joined, and moves @position past it. A backslash before
+ * another character is dropped and the character kept. Returns how many lines of the file that was,
+ * 0 at the end. */
 static unsigned int line_take(const char **position, char *line)
 {
 	unsigned int count = 0;
@@ -89,7 +90,7 @@ static unsigned int line_take(const char **position, char *line)
 	return count + 1;
 }
 
-/* libkmod's underscores(): not inside the brackets of a pattern. */
+/* As libkmod's underscores(), which leaves the brackets of a pattern alone. */
 static void underscores(char *name)
 {
 	for (; *name; name++) {
@@ -111,7 +112,7 @@ static int kind_find(const char *word)
 	return -ENOENT;
 }
 
-/* All but "blacklist" say nothing without a second word: libkmod ignores such a line. */
+/* libkmod ignores a line without a second word, unless it is a "blacklist" line. */
 static bool line_is_whole(enum modprobe_kind kind, const char *arguments)
 {
 	return kind == MODPROBE_BLACKLIST || arguments[0];
@@ -189,7 +190,7 @@ int initramfs_modules_parse(const char *text, struct modprobe_files *files)
 	return r;
 }
 
-/* libkmod's conf_files_filter_out: hidden files and other endings do not count. */
+/* As libkmod's conf_files_filter_out, which skips hidden files and other endings. */
 static bool name_counts(const char *name)
 {
 	const char *dot = strrchr(name, '.');
@@ -197,7 +198,7 @@ static bool name_counts(const char *name)
 	return name[0] != '.' && dot && (strcmp(dot, ".conf") == 0 || strcmp(dot, ".alias") == 0);
 }
 
-/* A file by its name, which decides the order, and the folder that it counts from. */
+/* A file: its name, which decides the order, and the folder that it is read from. */
 struct found {
 	char name[NAME_MAX + 1];
 	size_t folder;
@@ -261,7 +262,7 @@ static int found_read(
 
 	snprintf(path, sizeof(path), "%s/%s", folders[found->folder], found->name);
 	r = file_read(root, path, &options, &text, NULL, &error);
-	/* libkmod takes a folder of that name as no file at all */
+	/* libkmod ignores a folder with such a name */
 	if (r == -ENOMEM || r == -EISDIR)
 		return r == -ENOMEM ? r : 0;
 	if (r < 0)

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
-/*
- * Compares texts by lines: shows a diff, and takes one change back from a text that changed
- * since.
- */
+/* Compares texts line by line: shows a diff, and undoes one change in a text that has changed
+ * since. */
 
 #include "three_way.h"
 
@@ -16,7 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Of the lengths that the comparison needs; 32 MiB. */
+/* The most cells in the table of a comparison: 32 MiB. */
 #define MAX_CELLS (8u * 1024 * 1024)
 
 #define CONTEXT_LINES 3
@@ -46,7 +44,7 @@ static size_t line_length(const char *text)
 	return length + (text[length] == '\n');
 }
 
-/* A quote or a newline alone; a word with the blanks before it. */
+/* The length of a piece: one quote or newline, or a word with the blanks before it. */
 static size_t word_length(const char *text)
 {
 	size_t blanks = strspn(text, " \t");
@@ -59,7 +57,7 @@ static int pieces_split(const struct piece *text, piece_length length_of, struct
 {
 	const char *position = text->start;
 	const char *end = text->start + text->length;
-	/* no piece is shorter than a byte, and no list is NULL */
+	/* a piece has at least one byte; one more item, so that the list is never NULL */
 	struct piece *items = calloc(text->length + 1, sizeof(*items));
 
 	if (!items)
@@ -82,7 +80,7 @@ static bool piece_equal(const struct piece *left, const struct piece *right)
 		memcmp(left->start, right->start, left->length) == 0;
 }
 
-/* From the first to before the last piece: the text between, for pieces lie side by side. */
+/* The text of the pieces from @first up to, but without, @last: they are adjacent in memory. */
 static struct piece pieces_range(const struct pieces *pieces, size_t first, size_t last)
 {
 	struct piece none = {.start = "", .length = 0};
@@ -112,7 +110,7 @@ static void hunks_done(struct hunks *hunks)
 	free(hunks->items);
 }
 
-/* Grows the last hunk when it ends where this one begins. */
+/* Adds a hunk, or extends the last one when it ends where this one begins. */
 static int hunks_add(struct hunks *hunks, const struct hunk *hunk)
 {
 	struct hunk *last = hunks->count ? &hunks->items[hunks->count - 1] : NULL;
@@ -133,7 +131,7 @@ static int hunks_add(struct hunks *hunks, const struct hunk *hunk)
 /* What is left of two texts when their common beginning and end are cut off. */
 struct middle {
 	const struct piece *base, *other;
-	size_t skipped; /* pieces cut off in front */
+	size_t skipped; /* pieces cut off at the start */
 	size_t base_count, other_count;
 };
 
@@ -237,7 +235,7 @@ static void print_pieces(
 		print_piece(stream, mark, &pieces->items[i]);
 }
 
-/* "12,3" as diff has it: an empty range names the line before. */
+/* "12,3", as diff writes it: an empty range names the line before it. */
 static void print_range(FILE *stream, char mark, size_t first, size_t last)
 {
 	fprintf(stream, " %c%zu", mark, last > first ? first + 1 : first);
@@ -269,7 +267,8 @@ static int compare(const struct piece *base, const struct piece *other, piece_le
 	return r;
 }
 
-/* Hunks whose context would touch are shown as one; the index behind the last of them. */
+/* Hunks whose context lines would touch are shown as one group. Returns the index after its last
+ * hunk. */
 static size_t group_end(const struct hunks *hunks, size_t first)
 {
 	size_t next = first + 1;
@@ -348,11 +347,12 @@ int revision_diff(
 
 /* ---- taking back */
 
-/* Two changes of one base: theirs stays, the original comes back. */
+/* Two sets of changes to one base, the text that we wrote: "theirs" leads to the current text,
+ * "ours" back to the original. Both are applied. */
 struct merge {
 	struct comparison theirs, ours;
 	FILE *stream;
-	size_t position; /* in the base: what is before it has been written */
+	size_t position; /* in the base; all before it has been written */
 	size_t their_next, our_next;
 };
 
@@ -394,8 +394,8 @@ static void take_hunk(struct merge *merge, const struct comparison *from, const 
 	merge->position = hunk->base_end;
 }
 
-/* The one that begins first; of two at one place what only inserts, and the original's before
- * theirs. */
+/* The hunk that begins first comes first. At the same place an insertion comes first, and of two
+ * insertions ours. */
 static bool is_ours_next(const struct hunk *theirs, const struct hunk *ours)
 {
 	if (!theirs || !ours)
@@ -405,7 +405,8 @@ static bool is_ours_next(const struct hunk *theirs, const struct hunk *ours)
 	return ours->base_end == ours->base_start || theirs->base_end != theirs->base_start;
 }
 
-/* The part of @comparison's other text that stands for base[start, end), which no hunk crosses. */
+/* The part of @comparison's other text that stands for base[start, end). No hunk crosses these
+ * limits. */
 static struct piece other_part(const struct comparison *comparison, size_t first_hunk,
 	size_t last_hunk, size_t start, size_t end)
 {
@@ -419,7 +420,7 @@ static struct piece other_part(const struct comparison *comparison, size_t first
 static int merge_pieces(const struct piece *written, const struct piece *current,
 	const struct piece *original, bool by_words, FILE *stream, size_t *ret_line);
 
-/* Takes the next hunk of @comparison into the region when it overlaps it. */
+/* Extends @region by the next hunk of @comparison, if they overlap. Returns whether they did. */
 static bool region_grow(struct hunk *region, const struct comparison *comparison, size_t *next)
 {
 	const struct hunk *hunk = next_of(comparison, *next);
@@ -434,7 +435,8 @@ static bool region_grow(struct hunk *region, const struct comparison *comparison
 	return true;
 }
 
-/* Hunks of both sides that overlap, from their next one on, taken together: once more, by words. */
+/* Takes the overlapping hunks of both sides, from their next ones on, as one region, and merges
+ * that again by words. */
 static int merge_collision(
 	struct merge *merge, const struct hunk *theirs, bool by_words, size_t *ret_line)
 {

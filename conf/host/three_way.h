@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
-/*
- * What two versions of a text file differ in: to show it, and to take one change back when others
- * have been made since (a three-way merge, by lines, and where lines collide by words).
- */
+/* Compares two versions of a text file: shows the difference, and undoes one change when others
+ * have been made since (a three-way merge by lines, and where lines collide, by words). */
 
 #include "kmod-helper/base/error.h"
 
@@ -13,13 +11,13 @@
 int revision_diff(
 	const char *path, const char *before, const char *after, char **ret, struct error *error);
 
-/* Takes the change from @original to @written out of @current, which may have changed since. What
- * both put at the same place stays both. Returns 0, -ENOMEM, -EFBIG as above, or -EUCLEAN when a
- * place was changed in both ways: the message then names the line of @current. *@ret is malloced,
- * and untouched on failure. */
+/* Takes the change from @original to @written out of @current, which may have changed since. If
+ * both inserted at the same place, both insertions stay. Returns 0, -ENOMEM, -EFBIG as above, or
+ * -EUCLEAN when a place was changed in both ways: the message then names the line of @current.
+ * *@ret is malloced, and untouched on failure. */
 int revision_revert(const char *original, const char *written, const char *current, char **ret,
 	struct error *error);
 
-/* @current without the lines that @written has: what somebody added to, or changed in, a file that
- * is otherwise ours. Returns 0, -ENOMEM or -EFBIG. *@ret is malloced. */
+/* What remains of @current without the lines of @written: what somebody else added to, or changed
+ * in, a file of ours. Returns 0, -ENOMEM or -EFBIG. *@ret is malloced. */
 int revision_remove(const char *written, const char *current, char **ret, struct error *error);

@@ -12,8 +12,8 @@ struct chooser {
 	const struct vm_config *config;
 	const struct choice_host *host;
 	struct choice choice;
-	bool legacy_igd;   /* an entry before has it */
-	struct names used; /* by entries before */
+	bool legacy_igd;   /* an earlier entry has it */
+	struct names used; /* by earlier entries */
 };
 
 static void chooser_done(struct chooser *chooser)
@@ -33,7 +33,7 @@ static int ids_copy(const struct names *ids, struct alternatives *ret)
 	return list ? 0 : -ENOMEM;
 }
 
-/* The ids as the config or the mapping has them. */
+/* The ids as written in the config or the mapping. */
 static int entry_ids(
 	const struct chooser *chooser, struct choice_entry *entry, struct alternatives *ret)
 {
@@ -82,7 +82,7 @@ static int alternative_find(
 	return 0;
 }
 
-/* parse_hostpci */
+/* As Proxmox's parse_hostpci. */
 static int entry_resolve(const struct chooser *chooser, struct choice_entry *entry)
 {
 	cleanup(alternatives_done) struct alternatives ids = {0};
@@ -104,7 +104,7 @@ static bool has_multifunction(const struct choice_entry *entry)
 	return false;
 }
 
-/* m/02\.0$/, of the first function */
+/* Proxmox tests m/02\.0$/ on the first function. */
 static bool is_igd(const struct choice_entry *entry)
 {
 	const char *address = entry->alternatives.lists[0].names[0];
@@ -113,7 +113,7 @@ static bool is_igd(const struct choice_entry *entry)
 	return length >= 4 && strcmp(address + length - 4, "02.0") == 0;
 }
 
-/* What is wrong with legacy-igd on this entry, in Proxmox's order, or NULL. */
+/* The first fault of legacy-igd on this entry, in Proxmox's order, or NULL. */
 static const char *legacy_igd_fault(
 	const struct chooser *chooser, const struct choice_entry *entry, bool q35)
 {
@@ -140,8 +140,8 @@ static const char *legacy_igd_fault(
 	return NULL;
 }
 
-/* Proxmox finds these only after pre-start, when it writes QEMU's command line: they are told, and
- * Proxmox is left to refuse. */
+/* Proxmox finds these faults only after pre-start, when it writes QEMU's command line. Here they
+ * are only reported: refusing is left to Proxmox. */
 static void entry_check(struct chooser *chooser, struct choice_entry *entry)
 {
 	bool q35 = vm_config_is_q35(chooser->config);
@@ -247,7 +247,8 @@ static int choose_first_free(struct chooser *chooser, struct choice_entry *entry
 		entry->index);
 }
 
-/* A single alternative is taken unseen here; whether another VM has it comes out at the end. */
+/* A single alternative is chosen without a check; the last pass finds out whether another VM has
+ * it. */
 static int entry_choose(struct chooser *chooser, struct choice_entry *entry)
 {
 	int r;
@@ -258,16 +259,16 @@ static int entry_choose(struct chooser *chooser, struct choice_entry *entry)
 	}
 	if (entry->alternatives.count > 1)
 		return choose_first_free(chooser, entry);
-	/* also when it is assigned twice: a plan shows what was asked for */
+	/* set even when the device is assigned twice: a plan shows what was asked for */
 	entry->chosen = 0;
 	r = use(chooser, entry, &entry->alternatives.lists[0]);
-	/* a vGPU is made, and its function reserved, on the way */
+	/* Proxmox makes a vGPU, and reserves its function, at this point already */
 	if (r == 0 && entry->vgpu)
 		r = check_free(chooser, &entry->alternatives.lists[0], &entry->error);
 	return r;
 }
 
-/* The last pass: all that was chosen is reserved at once. */
+/* The last pass: Proxmox reserves at once all that was chosen. */
 static int entry_reserve(struct chooser *chooser, struct choice_entry *entry)
 {
 	if (entry->mediated && !entry->vgpu)

@@ -20,10 +20,10 @@ struct choice_host {
 	const char *node;
 	const struct mappings *mappings;
 	mapping_lookup look_up;
-	/* 0 when the VM may have @address, -EBUSY and why when another one has it. NULL: all free
-	 */
+	/* 0 when the VM may have @address, -EBUSY with a message when another VM has it. NULL: all
+	 * are free */
 	int (*check_free)(void *context, const char *address, struct error *error);
-	void *context; /* of both */
+	void *context; /* for look_up and check_free */
 };
 
 /* One hostpciN. */
@@ -31,24 +31,25 @@ struct choice_entry {
 	unsigned int index; /* N */
 	struct hostpci hostpci;
 	bool mediated; /* mdev or NVIDIA's vGPU: nothing to bind, no functions to take */
-	bool vgpu;     /* mediated, and Proxmox reserves the function all the same */
+	bool vgpu;     /* mediated, but Proxmox still reserves the function */
 	struct alternatives alternatives; /* addresses */
 	ptrdiff_t chosen;		  /* index into alternatives; -1: none */
 	struct error error;		  /* status 0: none */
-	const char *notice; /* what Proxmox will die of after pre-start, in its words; or NULL */
+	const char *notice; /* Proxmox's error after pre-start, in its words; or NULL */
 };
 
 struct choice {
 	struct choice_entry *entries; /* HOSTPCI_MAX at most */
 	size_t count;
-	/* What Proxmox dies with at start: the first error in its order. Status 0: it would start.
-	 * -EINVAL the config says what cannot be, -ENODEV no such device, -ENOENT and -ESTALE see
-	 * mapping_find, -EBUSY another VM has it or nothing is left. */
+	/* The error with which Proxmox refuses the start: the first one in its order. Status 0: the
+	 * VM would start. -EINVAL: the config asks for something impossible; -ENODEV: no such
+	 * device; -ENOENT and -ESTALE: see mapping_find; -EBUSY: another VM has the device, or none
+	 * is left. */
 	struct error error;
 };
 
-/* Works out every hostpci entry of @config, also past an entry that is wrong, so that a plan can
- * show all of them. Returns 0 (look at ret->error) or -ENOMEM. Free with choice_done. */
+/* Works out every hostpci entry of @config, even after one that is wrong, so that a plan can show
+ * all of them. Returns 0 (look at ret->error) or -ENOMEM. Free with choice_done. */
 int choice_make(const struct vm_config *config, const struct choice_host *host, struct choice *ret,
 	struct error *error);
 void choice_done(struct choice *choice);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
-/* Reading below /etc/pve, which is a FUSE file system and may never answer. */
+/* Reads below /etc/pve, which is a FUSE file system and may never answer. */
 
 #include "kmod-helper/base/error.h"
 #include "kmod-helper/base/file.h"

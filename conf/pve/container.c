@@ -18,7 +18,7 @@
 #define SUFFIX ".conf"
 #define CONFIG_MAX (1024 * 1024)
 
-/* "/dev/nvidia0" without its slash; what is no node is left out. */
+/* Adds "/dev/nvidia0" without its leading slash; a path outside /dev is ignored. */
 static int add_node(const char *path, size_t length, struct names *ret)
 {
 	auto_free char *node = NULL;
@@ -43,7 +43,7 @@ static int add_device(const char *value, struct names *ret)
 	return 0;
 }
 
-/* The value of the line `KEY[N]: VALUE` or `KEY = VALUE`; NULL when it is another. */
+/* The value of the line `KEY[N]: VALUE` or `KEY = VALUE`; NULL for any other line. */
 static const char *value_of(const char *line, const char *key, const char *digits)
 {
 	size_t length = strlen(key);
@@ -80,7 +80,7 @@ int container_nodes_parse(char *text, struct names *ret)
 	return r;
 }
 
-/* Tells "CTID NODE" for each node of one container. */
+/* Writes a line "CTID NODE" for each node of one container. */
 static int tell_container(const struct root *root, const char *name, FILE *stream)
 {
 	const struct file_read_options options = {.max = CONFIG_MAX, .require_text = true};
@@ -127,7 +127,7 @@ static int tell_all(const struct root *root, void *context, char **ret_text, siz
 	return r < 0 ? error_set_errno(error, r, "read /" FOLDER) : 0;
 }
 
-/* The container @ctid, which is the last one or a new one: the lines are in order. */
+/* The container @ctid. It is the last of the list or a new one, because the lines are in order. */
 static struct container *container_get(struct containers *containers, unsigned int ctid)
 {
 	struct container *container;

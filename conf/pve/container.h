@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
-/*
- * The device nodes that this node's containers are given: /etc/pve/lxc/CTID.conf. Source:
- * PVE/LXC/Config.pm (parse_pct_config) of pve-container 6.0.9; lxc.container.conf(5).
- */
+/* Reads which device nodes this node's containers are given: /etc/pve/lxc/CTID.conf. Source:
+ * PVE/LXC/Config.pm (parse_pct_config) of pve-container 6.0.9; lxc.container.conf(5). */
 
 #include "kmod-helper/base/error.h"
 #include "kmod-helper/base/file.h"
@@ -20,12 +18,13 @@ struct containers {
 	size_t count;
 };
 
-/* Appends the nodes that one config names, without the leading slash; what stands below a section
- * line (a snapshot) does not count. @text is changed. 0 or -ENOMEM. */
+/* Appends the nodes that one config names, without the leading slash. Lines below a section line (a
+ * snapshot) are ignored. @text is changed. 0 or -ENOMEM. */
 int container_nodes_parse(char *text, struct names *ret);
 
-/* The containers of this node that have any, by their names. One config that cannot be read is
- * passed over; that there is no folder means none. 0, -ENOMEM, -ETIMEDOUT when /etc/pve does not
- * answer, or another -errno of the reading. Free with containers_done. */
+/* Lists the containers of this node that are given device nodes, ordered by their file names. A
+ * config that cannot be read is skipped; a missing folder means no containers. 0, -ENOMEM,
+ * -ETIMEDOUT when /etc/pve does not answer, or another -errno of the reading. Free with
+ * containers_done. */
 int containers_read(const struct root *root, struct containers *ret, struct error *error);
 void containers_done(struct containers *containers);

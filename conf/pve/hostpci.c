@@ -71,7 +71,7 @@ static int ids_split(const char *host, struct names *ids)
 	return 0;
 }
 
-/* Proxmox asks `if ($d->{mdev})`, and to Perl "0" is false: mdev=0 passes the whole device. */
+/* Proxmox tests `if ($d->{mdev})`, and in Perl "0" is false: mdev=0 passes the whole device. */
 static const char *unless_zero(const char *value)
 {
 	return value && strcmp(value, "0") != 0 ? value : NULL;
@@ -124,7 +124,7 @@ int hostpci_check(const struct hostpci *hostpci, struct error *error)
 	return 0;
 }
 
-/* lspci() takes a prefix, with or without "0000:" in front of it. */
+/* As Proxmox's lspci(): the id is a prefix of the address, with or without "0000:". */
 static bool id_means(const char *id, const char *address)
 {
 	size_t length = strlen(id);

@@ -17,9 +17,9 @@
 struct hostpci {
 	struct property_set options; /* every option as given, "0"/"1" where it is a boolean */
 	struct names ids;	     /* of `host`, split at ";", as written */
-	const char *host;	     /* NULL: not given; so are the next three */
+	const char *host;	     /* NULL: not given, also for the next three */
 	const char *mapping;
-	const char *mdev; /* NULL for "0", too, as Proxmox takes it */
+	const char *mdev; /* NULL for "0" too, as in Proxmox */
 	const char *romfile;
 	bool pcie;
 	bool x_vga;
@@ -33,15 +33,16 @@ struct hostpci {
 int hostpci_parse(const char *value, struct hostpci *ret, struct error *error);
 void hostpci_done(struct hostpci *hostpci);
 
-/* What Proxmox keeps in the config and dies of at start: both or neither of `host` and `mapping`.
- * Returns 0 or -EINVAL with Proxmox's text. */
+/* Finds a fault that Proxmox keeps in the config but refuses at start: both or neither of `host`
+ * and `mapping`. Returns 0 or -EINVAL with Proxmox's text. */
 int hostpci_check(const struct hostpci *hostpci, struct error *error);
 
 /* The end of the host PCI id that @text begins with, NULL when there is none. Source: $PCIRE. */
 const char *hostpci_id_end(const char *text);
 
-/* Appends to @names the addresses that the host PCI id @id ("2b:00", "0001:2b:00.0") means among
- * @addresses ("0000:2b:00.0"): no domain is 0000, no function is every function there, in order.
- * Returns 0, -ENOMEM, or -ENODEV with Proxmox's text when there is none. */
+/* Appends to @names those of @addresses ("0000:2b:00.0") that the host PCI id @id ("2b:00",
+ * "0001:2b:00.0") means, in order. An id without a domain means domain 0000; one without a function
+ * means every function there. Returns 0, -ENOMEM, or -ENODEV with Proxmox's text when there is
+ * none. */
 int hostpci_find(const char *id, const char *const *addresses, size_t count, struct names *names,
 	struct error *error);

@@ -241,7 +241,7 @@ void alternatives_done(struct alternatives *alternatives)
 
 #define INVALID "PCI device mapping invalid (hardware probably changed): "
 
-/* Compared as text, as Proxmox does: 014 is not 14, 10DE is not 10de. Both may be NULL. */
+/* Two values, compared as text as in Proxmox: 014 is not 14, 10DE is not 10de. Both may be NULL. */
 struct comparison {
 	const char *property;
 	const char *expected;

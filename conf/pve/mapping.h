@@ -33,22 +33,22 @@ struct mappings {
 int mappings_parse(const char *text, size_t length, struct mappings *ret, struct error *error);
 void mappings_done(struct mappings *mappings);
 
-/* Reads etc/pve/mapping/pci.cfg; that there is none means no mappings. Returns 0, -ENOMEM,
- * -ETIMEDOUT when /etc/pve does not answer, -EISDIR, -ENXIO, -EFBIG, -EILSEQ or another -errno of
- * the reading. */
+/* Reads etc/pve/mapping/pci.cfg; a missing file means no mappings. Returns 0, -ENOMEM, -ETIMEDOUT
+ * when /etc/pve does not answer, or -EISDIR, -ENXIO, -EFBIG, -EILSEQ or another -errno of the
+ * reading. */
 int mappings_read(const struct root *root, struct mappings *ret, struct error *error);
 
 /* The mapping @name, NULL when there is none. A later section replaces an earlier one of its name,
  * even when it is worth nothing. */
 const struct mapping *mapping_by_name(const struct mappings *mappings, const char *name);
 
-/* What assert_valid compares, as sysfs has it, without "0x". */
+/* What Proxmox's assert_valid compares: values from sysfs, without "0x". */
 struct mapping_device {
 	char vendor[8];
 	char device[8];
 	char subsystem_vendor[8]; /* "": the device has no such file */
 	char subsystem_device[8];
-	int iommu_group; /* negative: in none */
+	int iommu_group; /* negative: in no group */
 	bool mdev;	 /* mdev_supported_types or nvidia is there */
 	bool vgpu;	 /* nvidia is there and mdev_supported_types is not */
 };
@@ -69,8 +69,10 @@ void alternatives_done(struct alternatives *alternatives);
 /*
  * The alternatives (ids as written, in file order) that mapping @name has on @node, each compared
  * with the hardware. @ret is untouched on failure; free with alternatives_done. Returns 0, -ENOMEM
- * or, with Proxmox's text: -ENOENT  no such mapping, or none for this node -ESTALE  the hardware is
- * another than the mapping says, or not there.
+ * or, with Proxmox's text:
+ *
+ * -ENOENT  no such mapping, or none for this node
+ * -ESTALE  the hardware differs from the mapping, or is not there
  */
 int mapping_find(const struct mappings *mappings, const char *name, const char *node,
 	mapping_lookup lookup, void *context, struct alternatives *ret, struct error *error);

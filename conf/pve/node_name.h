@@ -10,13 +10,14 @@
 
 #define NODE_NAME_SIZE 256
 
-/* PVE/JSONSchema.pm, pve_verify_node_name; never a path's "..", nor longer than a file's name. */
+/* As PVE/JSONSchema.pm, pve_verify_node_name. A valid name cannot be ".." and fits into a file
+ * name. */
 bool node_name_is_valid(const char *name);
 
-/* This node's name: what etc/pve/local points to (nodes/NAME), else etc/hostname when @root is no
- * live one, else the kernel's; without its domain (PVE/INotify.pm, nodename). Returns 0, -EINVAL
- * when that is no node name, -ETIMEDOUT when /etc/pve does not answer, -ENAMETOOLONG. */
+/* Finds this node's name, without a domain (PVE/INotify.pm, nodename): the target of etc/pve/local
+ * (nodes/NAME); else etc/hostname if @root is a captured tree; else the kernel's name. Returns 0,
+ * -EINVAL when that is no node name, -ETIMEDOUT when /etc/pve does not answer, -ENAMETOOLONG. */
 int node_name(const struct root *root, char *ret, size_t size, struct error *error);
 
-/* The same with no deadline, for readers that have one around them (cluster.h). */
+/* The same without a deadline, for readers that already run under one (cluster.h). */
 int node_find(const struct root *root, char *ret, size_t size, struct error *error);

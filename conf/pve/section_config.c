@@ -22,7 +22,7 @@ int section_warn(struct section_reader *reader, const char *format, ...)
 	return names_add(reader->warnings, line);
 }
 
-/* The next line that is no comment. NULL at the end. */
+/* The next line that is not a comment. NULL at the end. */
 static char *line_next(struct section_reader *reader)
 {
 	char *line;
@@ -35,7 +35,8 @@ static char *line_next(struct section_reader *reader)
 	return NULL;
 }
 
-/* What is false to Perl ends a section: nothing at all, and "0". White space does not. */
+/* A section ends at a line that Perl takes as false: an empty one, or "0". White space alone does
+ * not end it. */
 static bool line_ends(const char *line)
 {
 	return !line || !line[0] || strcmp(line, "0") == 0;

@@ -11,8 +11,8 @@
 #include <stddef.h>
 
 struct section_reader {
-	const char *path; /* as warnings name it, "/etc/pve/storage.cfg" */
-	char *rest;	  /* what is not read yet, and is written into; NULL at the end */
+	const char *path; /* its name in warnings, "/etc/pve/storage.cfg" */
+	char *rest;	  /* the text not read yet, which is changed; NULL at the end */
 	size_t line;
 	struct names *warnings;
 };

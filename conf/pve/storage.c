@@ -64,7 +64,7 @@ static void parser_done(struct storages_parser *parser)
 	storage_done(&parser->storage);
 }
 
-/* The folder that content-dirs ("iso=a,snippets=b") gives to snippets, if it does. */
+/* Takes the folder of snippets from content-dirs ("iso=a,snippets=b"), if it names one. */
 static int set_folders(struct storage *storage, char *value)
 {
 	static const char key[] = "snippets=";
@@ -96,7 +96,7 @@ static int key_set(void *context, const char *key, char *value)
 		return text_replace(&storage->content, value);
 	if (strcmp(key, "nodes") == 0)
 		return text_replace(&storage->nodes, value);
-	/* what else a storage has is not asked for here */
+	/* the other properties of a storage are not needed here */
 	return strcmp(key, "content-dirs") == 0 ? set_folders(storage, value) : 0;
 }
 
@@ -114,7 +114,7 @@ const struct storage *storages_find(const struct storages *storages, const char 
 	return find(storages, id);
 }
 
-/* One name, one place: a later section replaces an earlier one. */
+/* Each name is kept once: a later section replaces an earlier one. */
 static int storage_keep(struct storages *storages, struct storage *storage)
 {
 	struct storage *place = find(storages, storage->id);
@@ -174,7 +174,7 @@ static int local_replace(struct storages *storages)
 	return storage_keep(storages, &local);
 }
 
-/* What Proxmox makes of what it has read: `local` is the same on every node. */
+/* Fills in Proxmox's defaults: `local` is the same on every node. */
 static int defaults_fill(struct storages *storages)
 {
 	struct storage *local = find(storages, LOCAL);
@@ -306,7 +306,7 @@ int snippet_check(
 		return error_set_errno(error, -errno, "look at /%s (%s)", path, volume);
 	if (!S_ISREG(status.st_mode))
 		return error_set(error, -ENOENT, "%s is no file (/%s)", volume, path);
-	/* to root any x counts, as perl's -x and execve have it */
+	/* for root any x bit is enough, as for perl's -x and for execve */
 	if (!(status.st_mode & 0111))
 		return error_set(
 			error, -EACCES, "%s is not executable: chmod +x /%s", volume, path);

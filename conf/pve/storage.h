@@ -18,14 +18,14 @@ struct storage {
 	char *id;
 	char *type;
 	char *path;	/* its folder; NULL: it has none (LVM, ZFS, RBD, …) */
-	char *content;	/* as written, or Proxmox's default; NULL: its type's, not known here */
+	char *content;	/* as written, or Proxmox's default; NULL: the type's, unknown here */
 	char *snippets; /* the folder of snippets below `path`; NULL: the usual one */
 	char *nodes;	/* as written; NULL: every node */
 	bool disabled;
 };
 
 struct storages {
-	struct storage *items; /* of one id the last counts; `local` is always there */
+	struct storage *items; /* of sections with the same id only the last; has `local` always */
 	size_t count;
 	struct names warnings;
 };
@@ -35,24 +35,21 @@ struct storages {
 int storages_parse(const char *text, size_t length, struct storages *ret, struct error *error);
 void storages_done(struct storages *storages);
 
-/* Reads etc/pve/storage.cfg; that there is none means `local` alone. The errors of
- * mappings_read. */
+/* Reads etc/pve/storage.cfg; a missing file means `local` alone. The errors of mappings_read. */
 int storages_read(const struct root *root, struct storages *ret, struct error *error);
 
 const struct storage *storages_find(const struct storages *storages, const char *id);
 
-/* True when @content ("snippets") is among what the storage is said to hold. */
+/* True when the storage's content list has @content ("snippets"). */
 bool storage_holds(const struct storage *storage, const char *content);
 
-/* True when two content lists name the same, in whatever order: Proxmox writes them in any. */
+/* True when two content lists have the same entries, in any order: Proxmox does not keep one. */
 bool storage_contents_equal(const char *left, const char *right);
 
-/*
- * The file that the volume @volume ("local:snippets/NAME") means, without a leading slash. As
- * Proxmox at a start: neither the content list nor `disable` nor `nodes` is looked at. Returns 0,
- * -EINVAL when it is no snippet's volume id or its storage has no folder, -ENOENT when there is no
- * such storage, -ENAMETOOLONG.
- */
+/* Finds the file of the volume @volume ("local:snippets/NAME"), without a leading slash. As Proxmox
+ * at a start, it ignores the content list, `disable` and `nodes`. Returns 0, -EINVAL when @volume
+ * is no volume id of a snippet or its storage has no folder, -ENOENT when there is no such storage,
+ * -ENAMETOOLONG. */
 int storages_find_snippet(const struct storages *storages, const char *volume, char *ret,
 	size_t size, struct error *error);
 

@@ -108,7 +108,7 @@ static char *key_end(char *line)
 	return *position == ':' ? position : NULL;
 }
 
-/* \s*(.+?)\s*$ — of white space alone the last character is the value. NULL: there is none. */
+/* \s*(.+?)\s*$ — of white space alone, the value is its last character. NULL: no value. */
 static char *value_trim(char *text)
 {
 	size_t length = strlen(text);
@@ -167,7 +167,7 @@ static int line_read(struct vm_parser *parser, char *line)
 		return 0;
 	if (line[0] == '#')
 		return description_add(parser, line + 1, "\n");
-	/* only a description with a value stands before it in Proxmox's order */
+	/* in Proxmox's order of tests only a description with a value comes before this one */
 	if (is_snapshot_state(line) && !has_key(line, "description"))
 		return 0;
 	if (!colon)
@@ -175,7 +175,8 @@ static int line_read(struct vm_parser *parser, char *line)
 	return setting_line(parser, line, colon);
 }
 
-/* Any of [PENDING], [special:…], [snapshot] and even [!!!]: nothing after it is the VM's now. */
+/* A section line, be it [PENDING], [special:…], [snapshot] or even [!!!]: what follows is not the
+ * VM's current config. */
 static bool is_section(const char *line)
 {
 	const char *end = strchr(line, ']');
@@ -302,7 +303,7 @@ static bool file_is_there(const struct root *root, const char *path)
 	return fd >= 0;
 }
 
-/* The node that has NODE/@folder/VMID.conf; true when there is one. */
+/* Finds the node that has NODE/@folder/VMID.conf; true when there is one. */
 static bool node_that_has(
 	const struct root *root, const char *folder, unsigned int vmid, char *ret_node, size_t size)
 {

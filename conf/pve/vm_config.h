@@ -36,28 +36,30 @@ struct vm_config_read_options {
 };
 
 /*
- * Reads the config of a VM of this node (or of the node it is coming from). Source:
- * PVE/AbstractConfig.pm, load_config. Besides vm_config_parse's:
- * -ENOENT  no such VM
- * -EREMOTE  the VM is another node's, which the message names
+ * Reads the config of a VM of this node (or of the node that it is migrating from). Source:
+ * PVE/AbstractConfig.pm, load_config. In addition to vm_config_parse's errors:
+ *
+ * -ENOENT    no such VM
+ * -EREMOTE   the VM is another node's, which the message names
  * -ENOTCONN  no VM has a config: /etc/pve is empty, pmxcfs does not run
- * -EISNAM  the VMID is a container's
- * -EISDIR, -ENXIO  a folder, or something else that is no file, in its place
- * -EFBIG   more than VM_CONFIG_MAX_BYTES
- * -EILSEQ  bytes that are no text
- * -EINVAL  migrated_from is no node name
+ * -EISNAM    the VMID is a container's
+ * -EISDIR, -ENXIO  a folder, or something else that is not a file, is in its place
+ * -EFBIG     more than VM_CONFIG_MAX_BYTES
+ * -EILSEQ    bytes that are not text
+ * -EINVAL    migrated_from is no node name
  * -ETIMEDOUT  /etc/pve does not answer; other -errno of the reading.
  */
 int vm_config_read(const struct root *root, const struct vm_config_read_options *options,
 	struct vm_config *ret, struct error *error);
 
-/* The same as text, its sections included, for vm_config_parse and vm_sections_parse; the caller
- * frees it. */
+/* Reads the same file as text, with its sections, for vm_config_parse and vm_sections_parse; the
+ * caller frees it. */
 int vm_config_read_text(const struct root *root, const struct vm_config_read_options *options,
 	char **ret_text, size_t *ret_length, struct error *error);
 
 /* The value, or NULL when the key is not set. Booleans are "0" or "1". `description` is there when
- * the file has one, decoded, with bytes that are no UTF-8 replaced. It lives as long as @config. */
+ * the file has one: decoded, with bytes that are not UTF-8 replaced. The value lives as long as
+ * @config. */
 const char *vm_config_get(const struct vm_config *config, const char *key);
 
 /* The value of hostpci@index, or NULL. */
@@ -75,8 +77,8 @@ const char *vm_config_ostype(const struct vm_config *config);
 /* The guest type is one of the w* ones. */
 bool vm_config_is_windows(const struct vm_config *config);
 
-/* agent: 1. A VM that runs has the agent's socket only if it was set when it started. */
+/* agent: 1. A running VM has the agent's socket only if this was set when it started. */
 bool vm_config_has_agent(const struct vm_config *config);
 
-/* PVE/QemuServer/Machine.pm, machine_type_is_q35. */
+/* As PVE/QemuServer/Machine.pm, machine_type_is_q35. */
 bool vm_config_is_q35(const struct vm_config *config);

@@ -19,7 +19,7 @@ bool cpu_is_hidden(const char *cpu)
 		property_is_true(&set, "hidden");
 }
 
-/* One word of `args`: where it stands, and what it says without its quotes. */
+/* One word of `args`: its place, and its text without quotes. */
 struct word {
 	const char *start, *end;
 	char *text;
@@ -30,7 +30,8 @@ static bool is_escape(const char *text, char quote)
 	return text[0] == '\\' && text[1] && quote != '\'';
 }
 
-/* As Text::ParseWords::shellwords. False at the end, or without memory (@word->text is NULL). */
+/* Takes the next word, as Text::ParseWords::shellwords does. False at the end, or without memory
+ * (then @word->text is NULL). */
 static bool word_take(const char **position, struct word *word)
 {
 	const char *text = *position + strspn(*position, TEXT_WHITE);
@@ -54,7 +55,7 @@ static bool word_take(const char **position, struct word *word)
 	return true;
 }
 
-/* What the native form is put together from. */
+/* The parts of the native form, Proxmox's own `cpu`. */
 struct native {
 	char *model;
 	char *vendor; /* hv-vendor-id */
@@ -113,7 +114,7 @@ static bool model_is_known(const char *model)
 		model);
 }
 
-/* The flags "a;b" with @flag, whose earlier word by the same name no longer counts. */
+/* Adds @flag to the flags "a;b"; it replaces an earlier flag of the same name. */
 static void add_flag(struct native *native, const char *flag)
 {
 	auto_free char *before = native->flags;
@@ -203,7 +204,7 @@ static void take_other(struct native *native, const struct property_set *set, co
 		append(native, &native->others, "", text);
 }
 
-/* What `cpu` says already. */
+/* Takes over what `cpu` says already. */
 static void take_config(struct native *native, const char *cpu)
 {
 	cleanup(property_set_done) struct property_set set = {0};
@@ -243,7 +244,8 @@ static bool is_cpu_option(const char *word)
 	return strcmp(word, "-cpu") == 0 || strcmp(word, "--cpu") == 0;
 }
 
-/* Copies the words that are no -cpu to @rest, as written, and works the others into @native. */
+/* Copies the words of other options than -cpu to @rest, as written, and works those of -cpu into
+ * @native. */
 static bool take_words(const char *args, struct native *native, FILE *rest)
 {
 	bool found = false, is_first = true;

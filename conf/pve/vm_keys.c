@@ -14,7 +14,7 @@
 
 #define COUNT(array) (sizeof(array) / sizeof(*(array)))
 
-/* check_type: a plain string is checked for nothing at all, not even for its enumeration. */
+/* As Proxmox's check_type: a plain string is not checked, not even against its enumeration. */
 enum key_type {
 	KEY_BOOLEAN,
 	KEY_STRING,

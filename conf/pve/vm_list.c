@@ -15,7 +15,7 @@
 #define FOLDER "etc/pve/qemu-server"
 #define SUFFIX ".conf"
 
-/* The names, a line each. */
+/* Writes the names, one per line. */
 static int folder_get(const struct root *root, void *context, char **ret_text, size_t *ret_length,
 	struct error *error)
 {

@@ -7,8 +7,8 @@
 #include "kmod-helper/base/file.h"
 #include <stddef.h>
 
-/* The VMs whose configs this node has (etc/pve/qemu-server), in order of their numbers; the caller
- * frees them. That there is no folder means none. 0, -ENOMEM, -ETIMEDOUT when /etc/pve does not
- * answer, or another -errno of the reading. */
+/* Lists the VMs whose configs this node has (etc/pve/qemu-server), sorted by VMID; the caller frees
+ * the list. A missing folder means no VMs. 0, -ENOMEM, -ETIMEDOUT when /etc/pve does not answer, or
+ * another -errno of the reading. */
 int vm_list_read(
 	const struct root *root, unsigned int **ret_vmids, size_t *ret_count, struct error *error);

@@ -48,7 +48,7 @@ static int section_add(struct vm_sections *sections, const char *name)
 	return section->name ? 0 : -ENOMEM;
 }
 
-/* ^\[NAME\]\s*$; NULL when it is no such line. */
+/* ^\[NAME\]\s*$; NULL for any other line. */
 static char *section_name(char *line)
 {
 	char *end = strchr(line, ']');
@@ -112,7 +112,7 @@ static const struct vm_section *pending_find(const struct vm_sections *sections)
 	return NULL;
 }
 
-/* delete: hostpci0,!net0 — the mark asks for force. */
+/* delete: hostpci0,!net0 — the "!" asks for force. */
 static bool is_deleted(const struct vm_section *pending, const char *key)
 {
 	const char *value = vm_section_get(pending, "delete");

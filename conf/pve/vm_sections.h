@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
-/*
- * What stands below a VM's config: [PENDING], the changes that wait for the VM to stop, and
- * snapshots. Source: PVE/QemuServer.pm (parse_vm_config) of qemu-server 9.2.6.
- */
+/* Reads what stands below a VM's config: [PENDING], the changes that wait for the VM to stop, and
+ * snapshots. Source: PVE/QemuServer.pm (parse_vm_config) of qemu-server 9.2.6. */
 
 #include "kmod-helper/base/error.h"
 #include "vm_config.h"
@@ -20,7 +18,7 @@ struct vm_section {
 struct vm_sections {
 	struct vm_section *items;
 	size_t count;
-	struct vm_section own; /* what stands above them all, also what Proxmox would drop */
+	struct vm_section own; /* what stands above them all, even what Proxmox would drop */
 };
 
 /* Reads the sections of the @length bytes @text. Returns 0 or -ENOMEM. @ret is untouched on
@@ -35,5 +33,5 @@ const char *vm_section_get(const struct vm_section *section, const char *key);
 bool vm_section_is_snapshot(const struct vm_section *section);
 
 /* The value that [PENDING] has for @key, or NULL. *@ret_pending (may be NULL) says whether a change
- * of the key waits there: with NULL it is going to be deleted. */
+ * of the key waits there; if it does and the value is NULL, the key will be deleted. */
 const char *vm_pending_get(const struct vm_sections *sections, const char *key, bool *ret_pending);

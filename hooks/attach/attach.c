@@ -38,7 +38,7 @@ static void attach_plan_done(struct attach_plan *plan)
 	changes_done(&plan->changes);
 }
 
-/* ---- what is to be changed */
+/* ---- planning */
 
 static int plan_hookscript(struct context *context, struct attach_plan *plan, struct error *error)
 {
@@ -50,7 +50,7 @@ static int plan_hookscript(struct context *context, struct attach_plan *plan, st
 	if (snippet_is_ours(before))
 		return snippet_check_ours(context, &plan->storages, before, error);
 	r = snippet_check_ours(context, &plan->storages, after, error);
-	/* a hookscript that keeps the VM from starting now is no part of a chain */
+	/* refuse to chain a hookscript that Proxmox cannot run: the VM would not start */
 	if (r == 0 && before)
 		r = storages_find_snippet(&plan->storages, before, path, sizeof(path), error);
 	if (r == 0 && before)
@@ -62,7 +62,7 @@ static int plan_hookscript(struct context *context, struct attach_plan *plan, st
 	return r < 0 ? error_set_errno(error, r, "plan the changes") : 0;
 }
 
-/* Free in the running VM too: a deletion that waits is not done yet. */
+/* True when the running VM does not use the key either: a pending deletion is not done yet. */
 static bool is_free(const struct attach_plan *plan, const char *key)
 {
 	return !changes_get(&plan->changes, &plan->config, key) &&
@@ -95,7 +95,7 @@ static int plan_new_entry(struct attach_plan *plan, const struct attach_device *
 	return r < 0 ? error_set_errno(error, r, "plan the changes") : 0;
 }
 
-/* @before with x-vga=1, in place of an x-vga=0; malloced. NULL without memory. */
+/* Returns @before with x-vga=1, which replaces any x-vga=0. Malloced; NULL when out of memory. */
 static char *with_x_vga(const char *before)
 {
 	char *value = NULL;
@@ -116,7 +116,8 @@ static char *with_x_vga(const char *before)
 	return NULL;
 }
 
-/* The device is in the config already: it stays as the person wrote it. */
+/* The device is in the config already: its entry stays as it is, apart from x-vga=1 for
+ * --primary-gpu. */
 static int plan_entry(struct attach_plan *plan, const struct attach_device *device, bool primary,
 	struct error *error)
 {
@@ -152,7 +153,7 @@ static int plan_devices(struct context *context, struct attach_plan *plan, struc
 	return r;
 }
 
-/* What was asked for by an option of its own. */
+/* Plans the changes that options ask for: --machine, --bios and --tune. */
 static int plan_options(struct attach_plan *plan, struct error *error)
 {
 	const struct attach_options *options = plan->options;
@@ -168,7 +169,7 @@ static int plan_options(struct attach_plan *plan, struct error *error)
 	return r < 0 ? error_set_errno(error, r, "plan the changes") : 0;
 }
 
-/* Whether it is a device asked for cannot be told. */
+/* Adds a note for each hostpci entry that we cannot parse: it may have one of the devices. */
 static int note_unknown(struct attach_plan *plan)
 {
 	int r = 0;
@@ -229,7 +230,7 @@ static int plan_make(struct context *context, unsigned int vmid, char **argument
 	return r < 0 ? r : plan_notes(context, plan, error);
 }
 
-/* ---- doing it */
+/* ---- applying */
 
 static int record_devices(const struct attach_devices *devices, struct attachment *attachment)
 {
@@ -245,7 +246,7 @@ static int record_devices(const struct attach_devices *devices, struct attachmen
 	return r;
 }
 
-/* Writes down what is going to be done. */
+/* Records the changes before they are made. */
 static int record(struct context *context, const struct attach_plan *plan,
 	struct attachment *attachment, struct error *error)
 {
@@ -261,7 +262,7 @@ static int record(struct context *context, const struct attach_plan *plan,
 	return attachment_write(&context->kernel.root, attachment, error);
 }
 
-/* Writes down what qm has made of it, where that is another form of what was asked for. */
+/* Updates the record where qm wrote a value in a different form from what we asked for. */
 static int record_result(struct context *context, const struct changes *changes,
 	struct attachment *attachment, struct error *error)
 {
@@ -280,7 +281,7 @@ static int record_result(struct context *context, const struct changes *changes,
 	return same ? 0 : attachment_write(&context->kernel.root, attachment, error);
 }
 
-/* A fresh copy of the record, or an empty one; *@ret_stood: there was one. */
+/* Reads the record and dates it now, or makes an empty one. *@ret_stood: there was a record. */
 static int read_record(struct context *context, unsigned int vmid, struct attachment *ret,
 	bool *ret_stood, struct error *error)
 {

@@ -4,10 +4,8 @@
 #include "attachment_edit.h"
 #include "change.h"
 
-/*
- * Putting a GPU into a VM's config, and taking that back. What is done is recorded before it is
- * done (attachment.h); what qm did is read back from the config.
- */
+/* Adds a GPU to a VM's config, and takes it out again. Each change is recorded before it is made
+ * (attachment.h), and what qm did is read back from the config. */
 
 struct attach_options {
 	bool tune;	      /* cpu, args and agent too */
@@ -35,7 +33,7 @@ int attach_guest(struct context *context, const struct attach_options *options, 
  */
 int detach_guest(struct context *context, bool apply, unsigned int vmid, struct error *error);
 
-/* The same for every VM that has a record on this node; goes on after an error. 0 (also when there
- * is none), or the first error; the others are logged. @ret_count (may be NULL): how many there
- * were. */
+/* Does the same for every VM that has a record on this node, and continues after an error. Returns
+ * 0 (also when there is no record) or the first error; later errors are logged. *@ret_count, unless
+ * NULL, is the number of VMs. */
 int detach_all(struct context *context, bool apply, size_t *ret_count, struct error *error);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
-/* Finds the devices that `attach` was given, and a free hostpci entry for each. */
+/* Finds the devices that `attach` was given, and the hostpci entries that have them already. */
 
 #include "attach_device.h"
 
@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* As /sys/bus/mdev/devices names them. */
+/* The form of the names in /sys/bus/mdev/devices. */
 #define MEDIATED_DEVICE "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
 
 static bool is_part(const struct names *part, const struct names *whole)
@@ -70,7 +70,7 @@ static bool is_mapping(const struct attach_device *device)
 	return strncmp(device->host, "mapping=", 8) == 0;
 }
 
-/* Whether a card of the mapping's is untouched by @others. */
+/* True when the mapping has a card of which no function is in @others. */
 static bool leaves_card(const struct names *mapping, const struct names *others)
 {
 	for (size_t i = 0; i < mapping->count; i++) {
@@ -84,8 +84,9 @@ static bool leaves_card(const struct names *mapping, const struct names *others)
 	return false;
 }
 
-/* Alternatives of a mapping are a choice: they may be named elsewhere too, as long as one of them
- * is left. */
+/* True when both arguments can be used together. A mapping needs only one of its alternatives: the
+ * others may be named elsewhere too, as long as one card is left. Two different mappings are always
+ * fine. */
 static bool leave_choice(const struct attach_device *left, const struct attach_device *right)
 {
 	if (is_mapping(left) && is_mapping(right))
@@ -162,9 +163,9 @@ void attach_devices_done(struct attach_devices *devices)
 	pci_functions_done(&devices->host);
 }
 
-/* ---- what configs have */
+/* ---- hostpci entries of the VMs */
 
-/* What the value of a hostpci line means; no functions where it means nothing here. */
+/* What the value of a hostpci entry means on this host. No functions when it means nothing here. */
 struct entry_meaning {
 	struct names functions;
 	bool mapped;
@@ -206,7 +207,7 @@ static bool is_mapping_of(const struct attach_device *device, const char *value)
 		strcmp(hostpci.mapping, device->argument) == 0;
 }
 
-/* The same of an entry that stands in the config. */
+/* The same check for an entry that is in the config already. */
 static bool leaves_choice(const struct attach_device *device, const struct entry_meaning *meaning)
 {
 	if (is_mapping(device))
@@ -214,7 +215,7 @@ static bool leaves_choice(const struct attach_device *device, const struct entry
 	return meaning->mapped && leaves_card(&meaning->functions, &device->addresses);
 }
 
-/* What an entry has of a device that is not asked for by its name. */
+/* Notes which functions of @device a raw entry (one without a mapping) has. */
 static int match_functions(struct attach_device *device, unsigned int index,
 	const struct entry_meaning *meaning, struct error *error)
 {
@@ -285,7 +286,7 @@ int attach_devices_match(struct context *context, const struct guest_config *con
 
 	for (unsigned int i = 0; r == 0 && i < HOSTPCI_MAX; i++)
 		r = match_entry(context, config, i, devices, error);
-	/* a card may stand there function by function, each in an entry of its own */
+	/* the functions of a device may be in several entries, but a part of them is not enough */
 	for (size_t i = 0; r == 0 && i < devices->count; i++) {
 		const struct attach_device *device = &devices->items[i];
 
@@ -299,8 +300,8 @@ int attach_devices_match(struct context *context, const struct guest_config *con
 	return r;
 }
 
-/* The functions of every hostpci of a VM, what waits in [PENDING] too; none of a template, which
- * never starts. 0 (also when its config cannot be read) or -ENOMEM. */
+/* Collects the functions of all hostpci entries of a VM, pending ones too. A template has none,
+ * because it never starts. Returns 0 (also when the config cannot be read) or -ENOMEM. */
 static int guest_functions(struct context *context, const struct pci_functions *host,
 	unsigned int vmid, struct entry_meaning *ret)
 {

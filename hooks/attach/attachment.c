@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
-/* Reads the record of what attach has done for a VM, and compares a card with it. */
+/* Reads the record of what attach did for a VM, and compares a card with it. */
 
 #include "attachment.h"
 

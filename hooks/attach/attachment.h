@@ -8,20 +8,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/*
- * What `attach` has done on this node, for `detach` to take back and for the hook to check: JSON
- * files in /var/lib/gpu-ferry/attachments (root, 0700), "vm-104.json" for a VM, and "storage.json"
- * for the content list of the storage that has the snippet. Replaced whole; fields that this
- * version does not know are kept.
- */
+/* The record of what `attach` did on this node: `detach` takes it back, and the hook compares the
+ * cards with it. JSON files in /var/lib/gpu-ferry/attachments (root, 0700): "vm-104.json" for a VM,
+ * and "storage.json" for the content list of the storage that has the snippet. A file is always
+ * replaced as a whole; fields that this version does not know are kept. */
 
 #define ATTACHMENT_FOLDER "var/lib/gpu-ferry/attachments"
 #define ATTACHMENT_SCHEMA 1
-#define ATTACHMENT_STORAGE 0u /* in the place of a VMID: storage.json */
+#define ATTACHMENT_STORAGE 0u /* instead of a VMID: storage.json */
 
 struct json_object;
 
-/* A key of the config (of the storage: "content"). */
+/* A changed key of the VM's config; for the storage it is "content". */
 struct attachment_key {
 	char name[32];
 	char *before; /* NULL: it was not set */
@@ -39,7 +37,7 @@ struct attachment_function {
 
 struct attachment {
 	unsigned int vmid; /* or ATTACHMENT_STORAGE */
-	char since[32];	   /* RFC 3339, UTC: of the last attach */
+	char since[32];	   /* time of the last attach (RFC 3339, UTC) */
 	struct attachment_key *keys;
 	size_t key_count;
 	struct attachment_function *functions;
@@ -49,12 +47,12 @@ struct attachment {
 
 void attachment_done(struct attachment *attachment);
 
-/* The key, or the function, of that name in the record; NULL when it has none. */
+/* Find the key of that name, or the function at that address; NULL when the record has none. */
 struct attachment_key *attachment_find_key(const struct attachment *attachment, const char *name);
 struct attachment_function *attachment_find_function(
 	const struct attachment *attachment, const char *address);
 
-/* A new key of that name, and a new empty function, in the record; NULL without memory. */
+/* Add a key of that name, or an empty function, to the record. NULL when out of memory. */
 struct attachment_key *attachment_add_key(struct attachment *attachment, const char *name);
 struct attachment_function *attachment_add_function(struct attachment *attachment);
 
@@ -67,7 +65,8 @@ void attachment_path(unsigned int vmid, char *path, size_t size);
 /* The hookscript that the VM had before ours, as a volume id; NULL when it had none. */
 const char *attachment_chained(const struct attachment *attachment);
 
-/* 0 when @function is what was remembered of its address, or nothing was; else -ESTALE. */
+/* Returns 0 when @function is the device that was recorded for its address, or when none was
+ * recorded; else -ESTALE. */
 int attachment_check_function(const struct attachment *attachment,
 	const struct pci_function *function, struct error *error);
 
@@ -76,7 +75,7 @@ int attachment_check_function(const struct attachment *attachment,
 int attachment_parse(const char *text, struct attachment *ret, struct error *error);
 int attachment_format(const struct attachment *attachment, char **ret_text, struct error *error);
 
-/* -ENOENT when there is none (@error unset then), -EPERM when the file is not root's alone,
- * attachment_parse's errors, or -errno of the reading. */
+/* Reads a record. Returns 0, -ENOENT (there is none; @error is not set), -EPERM (the file is not
+ * root's, or others can write it), attachment_parse's errors, or another -errno. */
 int attachment_read(
 	const struct root *root, unsigned int vmid, struct attachment *ret, struct error *error);

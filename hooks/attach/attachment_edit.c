@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
-/* Changes, writes and removes the records of what attach has done. */
+/* Changes, writes and removes the records of what attach did. */
 
 #include "attachment_edit.h"
 
@@ -109,7 +109,7 @@ void attachments_remove_folders(const struct root *root)
 		(void)folder_remove_empty(root, MANIFEST_FOLDER);
 }
 
-/* "vm-104.json"; 0 when it is no such name. */
+/* The VMID in a name such as "vm-104.json"; 0 for any other name. */
 static unsigned int vmid_of_name(const char *name)
 {
 	const char *dot = strrchr(name, '.');

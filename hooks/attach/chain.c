@@ -55,14 +55,14 @@ static int run_script(struct context *context, const char *volume, unsigned int 
 	snprintf(number, sizeof(number), "%u", vmid);
 	if (r == 0)
 		r = process_run(command, &options, error);
-	/* no "#!" line: perl starts it by execvp(3), so with Proxmox it works */
+	/* a script without a "#!" line works with Proxmox, whose perl starts it by execvp(3) */
 	if (r == -ENOEXEC)
 		r = process_run(by_shell, &options, error);
 	return r < 0 ? error_wrap(error, r, "run the VM's own hookscript")
 		     : judge(volume, r, error);
 }
 
-/* Once at each start is enough. */
+/* Only pre-start shows the notice: once for each start is enough. */
 static void say_unknown(struct context *context, unsigned int vmid, const char *phase)
 {
 	bool start = strcmp(phase, "pre-start") == 0;

@@ -3,10 +3,9 @@
 
 #include "hooks/base/context.h"
 
-/*
- * The hookscript that a VM had before ours: runs it in ours' stead, with Proxmox's environment,
- * arguments and standard descriptors, as Proxmox does (PVE/GuestHelpers.pm, exec_hookscript). Which
- * one it is stands in the record of `attach`; on a node that has none that is said, and nothing is
- * run. 0; -ECHILD when it failed; -ENOENT and others when it is not there, as Proxmox would say.
- */
+/* Runs the hookscript that a VM had before ours, as Proxmox would run it: with Proxmox's
+ * environment, arguments and standard descriptors (PVE/GuestHelpers.pm, exec_hookscript). The
+ * record of `attach` says which one it is. On a node without that record a message says so, and
+ * nothing is run. Returns 0, -ECHILD (the script failed), -ENOENT or another error when there is no
+ * such script, as Proxmox would report it. */
 int chain_run(struct context *context, unsigned int vmid, const char *phase, struct error *error);

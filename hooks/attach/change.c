@@ -33,7 +33,7 @@ int guest_config_read(
 		r = vm_sections_parse(text, length, &config.sections, error);
 	if (r < 0)
 		return r;
-	/* as PVE/QemuServer.pm (parse_vm_config) makes it */
+	/* the same digest as in PVE/QemuServer.pm (parse_vm_config) */
 	SHA1Data((const uint8_t *)text, length, config.digest);
 	*ret = config;
 	config = (struct guest_config){0};
@@ -139,7 +139,7 @@ int changes_note(struct changes *changes, const char *format, ...)
 	return names_add(&changes->notes, text);
 }
 
-/* The keys that the running VM has not got yet, as "a, b". */
+/* Lists the keys whose change waits until the VM stops, as "a, b". */
 static void list_pending(const struct changes *changes, char *text, size_t size)
 {
 	size_t length = 0;
@@ -250,8 +250,8 @@ static int run_qm(const struct changes *changes, struct error *error)
 	return r < 0 ? r : program_run(words.list, error);
 }
 
-/* What the config has now. A value that qm has brought into a form of its own is fine; a key that
- * is as it was is not. */
+/* Reads what the config has now. A value that qm wrote in a different form is fine; a key that did
+ * not change is an error. */
 static int read_back(struct context *context, struct changes *changes, struct error *error)
 {
 	cleanup(guest_config_done) struct guest_config config = {0};
@@ -274,8 +274,8 @@ static int read_back(struct context *context, struct changes *changes, struct er
 	return r;
 }
 
-/* The way back from what a `qm set` that failed has changed all the same. *@ret_stale: it changed
- * nothing, and the config is not the one that it was planned for. */
+/* Puts back what a failed `qm set` has changed nevertheless. *@ret_stale is true when it changed
+ * nothing, and the config is no longer the one that the changes were planned for. */
 static int put_back(struct context *context, const struct changes *changes, bool *ret_stale,
 	struct error *error)
 {
@@ -345,7 +345,7 @@ bool changes_undo(struct context *context, struct changes *changes)
 	return !left;
 }
 
-/* ---- to be looked at */
+/* ---- printing */
 
 static struct json_object *format_change(const struct change *change)
 {

@@ -6,40 +6,38 @@
 #include "hooks/base/context.h"
 #include <stdbool.h>
 
-/*
- * Changes of a VM's config, made by `qm set` and by nothing else: as an object that --dry-run
- * prints and the real run executes. What a running VM has changed may wait in [PENDING] until the
- * VM stops: a key's value here is the one that the next start sees.
- */
+/* Changes of a VM's config, made only with `qm set`. --dry-run prints the same object that the real
+ * run executes. While a VM runs, a change may wait in [PENDING] until the VM stops; the value of a
+ * key here is the one that the next start will use. */
 
 struct guest_config {
 	unsigned int vmid;
 	struct vm_config now;
 	struct vm_sections sections;
-	char digest[41]; /* of the text: tells qm whether it still is the same */
+	char digest[41]; /* of the text: qm refuses when the config has changed since */
 };
 
-/* The errors of vm_config_read. Free with guest_config_done. */
+/* Reads the VM's config. Returns 0 or the errors of vm_config_read. Free with guest_config_done. */
 int guest_config_read(
 	struct context *context, unsigned int vmid, struct guest_config *ret, struct error *error);
 void guest_config_done(struct guest_config *config);
 
-/* The value that the running VM has, or NULL. One that we would drop as invalid counts: a newer
- * Proxmox may know it, and it is not ours to lose. */
+/* The value that the running VM has, or NULL. This includes values that look invalid to us: a newer
+ * Proxmox may know them, and we must not lose them. */
 const char *guest_config_now(const struct guest_config *config, const char *key);
-/* The same of the value that the next start sees. */
+/* The value that the next start will use, found in the same way. */
 const char *guest_config_get(const struct guest_config *config, const char *key);
 bool guest_config_is_pending(const struct guest_config *config, const char *key);
 
-/* machine: q35 at the next start */
+/* True when the value of `machine` is a q35 type. */
 bool guest_config_is_q35(const char *machine);
 
 struct change {
 	char key[32];
 	char *before;	 /* NULL: not set */
 	char *after;	 /* NULL: deleted */
-	const char *why; /* a constant; NULL where the key says it all */
-	bool pending;	 /* done, but not before the VM has stopped */
+	const char *why; /* a constant; NULL when the key needs no explanation */
+	bool pending;	 /* takes effect only after the VM has stopped */
 };
 
 struct changes {
@@ -47,16 +45,16 @@ struct changes {
 	char digest[41]; /* of the config that they were planned for */
 	struct change *items;
 	size_t count;
-	struct names notes; /* for the person, a line each */
+	struct names notes; /* for the user, one line each */
 	bool applied;
 };
 
-/* Adds the change of @key from what @config has to @after (NULL: delete it); nothing where that is
- * what it has. A second change of a key replaces the first. 0 or -ENOMEM. */
+/* Adds a change of @key from its value in @config to @after (NULL: delete it). Adds nothing when it
+ * has that value already. A second change of a key replaces the first. 0 or -ENOMEM. */
 int changes_add(struct changes *changes, const struct guest_config *config, const char *key,
 	const char *after, const char *why);
 
-/* The value that @key has with the changes made. */
+/* The value that @key will have after the changes. */
 const char *changes_get(
 	const struct changes *changes, const struct guest_config *config, const char *key);
 
@@ -67,18 +65,16 @@ int changes_note(struct changes *changes, const char *format, ...)
 int changes_note_pending(struct changes *changes);
 void changes_done(struct changes *changes);
 
-/*
- * Runs `qm set`, which refuses when somebody has changed the config since it was read, and reads
- * back: each change's `after` and `pending` become what the config has now. When qm fails, or has
- * not done all, what it did is put back. 0; -ENOENT without qm, -EIO or another -errno. *@ret_left
- * is true when something could not be put back.
- */
+/* Runs `qm set`, which refuses when somebody has changed the config since it was read. Then reads
+ * the config back: each change's `after` and `pending` become what the config has now. When qm
+ * fails, or did not make every change, what it did is put back. Returns 0, -ENOENT (no qm), -EIO or
+ * another -errno. *@ret_left is true when something could not be put back. */
 int changes_apply(
 	struct context *context, struct changes *changes, bool *ret_left, struct error *error);
 
-/* Puts back what changes_apply did, but for what somebody else has changed since. False, and
- * logged, when that could not be done. */
+/* Puts back what changes_apply did, except what somebody else has changed since. When that fails it
+ * is logged, and false is returned. */
 bool changes_undo(struct context *context, struct changes *changes);
 
-/* Prints them in the context's format: the command, the changes, the notes. */
+/* Prints the command, the changes and the notes, in the context's format. */
 int changes_print(struct context *context, const struct changes *changes, struct error *error);

@@ -20,7 +20,8 @@ static bool is_same(const char *left, const char *right)
 	return left && right ? strcmp(left, right) == 0 : left == right;
 }
 
-/* What a VM has borrowed must come home by what its config says now. */
+/* Refuses while the VM has a loan: the config must still have the hookscript that returns the
+ * devices. */
 static int check_loan(struct context *context, unsigned int vmid, struct error *error)
 {
 	const struct loan_owner owner = {.kind = LOAN_OWNER_VM, .vmid = vmid};
@@ -38,7 +39,7 @@ static int check_loan(struct context *context, unsigned int vmid, struct error *
 		loan_state_name(loan.state), loan.since);
 }
 
-/* Proxmox does not take back a hookscript whose file is not there. */
+/* Proxmox refuses to set a hookscript whose file is not there. */
 static bool is_usable(struct context *context, const char *volume)
 {
 	cleanup(storages_done) struct storages storages = {0};
@@ -89,7 +90,7 @@ static int note_snapshots(const struct guest_config *config, struct changes *cha
 	return r;
 }
 
-/* attach found it there, so it is not ours to take off. */
+/* Our hookscript was there before attach, so detach leaves it. */
 static int note_kept(const struct guest_config *config, const struct attachment *attachment,
 	struct changes *changes)
 {
@@ -117,7 +118,7 @@ static int plan_make(struct context *context, const struct guest_config *config,
 	return r < 0 ? error_set_errno(error, r, "plan the changes") : 0;
 }
 
-/* The record goes last: until then a second detach does what is left. */
+/* Removes the record last: until then a second detach can do what is left. */
 static int forget(struct context *context, struct changes *changes, struct error *error)
 {
 	auto_close int lock = attachment_lock(context, true, ATTACHMENT_STORAGE, error);
@@ -159,7 +160,7 @@ static int detach_recorded(struct context *context, bool apply, const struct att
 	return r < 0 ? r : changes_print(context, &changes, error);
 }
 
-/* A VM that was destroyed has left nothing but its record. */
+/* The VM was destroyed, so only its record is left to remove. */
 static int drop_record(struct context *context, bool apply, unsigned int vmid, struct error *error)
 {
 	cleanup(changes_done) struct changes changes = {.vmid = vmid, .applied = apply};
@@ -187,7 +188,7 @@ static int say_unrecorded(struct context *context, unsigned int vmid, struct err
 	return error_set(error, -ENOENT, "VM %u is not attached", vmid);
 }
 
-/* Its number is free for another VM. */
+/* True when no VM has this number any more. */
 static bool is_destroyed(struct context *context, unsigned int vmid)
 {
 	cleanup(guest_config_done) struct guest_config config = {0};

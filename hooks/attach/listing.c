@@ -14,7 +14,7 @@
 
 #define KEY "content"
 
-/* The content list of `local` as it is now; malloced. *@ret_listed: it has snippets. */
+/* Reads the content list of `local`; malloced. *@ret_listed is true when it has snippets. */
 static int read_content(struct context *context, char **ret, bool *ret_listed, struct error *error)
 {
 	cleanup(storages_done) struct storages storages = {0};
@@ -47,7 +47,8 @@ static int set_content(struct context *context, const char *content, struct erro
 	return r;
 }
 
-/* Nothing came of it: then nothing is to be taken back. What cannot be told stays recorded. */
+/* Removes the record when the change was not made, so there is nothing to take back. The record
+ * stays when we cannot find out. */
 static void drop_unless_listed(struct context *context)
 {
 	auto_free char *now = NULL;
@@ -58,7 +59,7 @@ static void drop_unless_listed(struct context *context)
 		attachment_remove(&context->kernel.root, ATTACHMENT_STORAGE, &ignored);
 }
 
-/* Recorded before it is done. */
+/* Records the change, then makes it. */
 static int enable(
 	struct context *context, const char *before, const char *after, struct error *error)
 {
@@ -105,7 +106,7 @@ int listing_enable(
 	return listed || !apply ? 0 : enable(context, before, after, error);
 }
 
-/* 0 when no VM of this node but @vmid is attached; 1 when one is, or -errno. */
+/* Returns 1 when a VM of this node other than @vmid is attached, else 0, or -errno. */
 static int is_wanted(struct context *context, unsigned int vmid, struct error *error)
 {
 	auto_free unsigned int *vmids = NULL;

@@ -3,7 +3,7 @@
 
 #include "change.h"
 
-/* Whether Proxmox VE's web page lists our hookscript: the content list of the storage `local`. */
+/* The content list of the storage `local`, by which Proxmox VE's web page lists our hookscript. */
 
 /* Lists our hookscript in the web page (content of the storage `local`), for --enable-snippets;
  * without @apply only notes it. Takes that back, when no VM but that of @changes has a record; to

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
-/* The names under which our hookscript stands in a VM's config. */
+/* The names that our hookscript has in a VM's config. */
 
 #include "snippet.h"
 
 #include <string.h>
 
-/* On whatever storage: a shared one may have a copy. */
+/* True for this name on any storage: a shared storage may have a copy. */
 static bool is_named(const char *volume, const char *name)
 {
 	const char *colon = volume ? strchr(volume, ':') : NULL;

@@ -13,7 +13,7 @@
 
 #define PROGRAM LIBEXECDIR "/hookscript"
 
-/* -1: at the end, or it cannot be read */
+/* -1 at the end of the file, or when it cannot be read. */
 static ssize_t read_block(int fd, char *buffer, size_t size)
 {
 	ssize_t got;
@@ -38,7 +38,8 @@ static bool is_same_content(int left, int right)
 	return a_length < 0;
 }
 
-/* A link to the installed one, or a copy of it: as on storages that all nodes share. */
+/* True when the file is a link to the installed hookscript, or a copy of it, as on a storage that
+ * all nodes share. */
 static bool is_this_version(const struct root *root, const char *path)
 {
 	auto_close int ours = file_open(root, &PROGRAM[1], O_RDONLY);

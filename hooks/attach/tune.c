@@ -19,7 +19,7 @@
 	"-cpu replaced Proxmox VE's whole CPU line, its Hyper-V settings too; `cpu` says the same"
 #define WHY_AGENT "lets the host look into the guest, once qemu-guest-agent is installed there"
 
-/* The value of `cpu` with @part appended, unless it has one of that @key. */
+/* Appends @part to the value of `cpu`, unless it already has a part with that @key. */
 static int append_part(char **cpu, const char *key, const char *part)
 {
 	auto_free char *copy = strdup(*cpu);
@@ -38,13 +38,13 @@ static int append_part(char **cpu, const char *key, const char *part)
 	return 0;
 }
 
-/* hidden=0, as somebody wanted it */
+/* True when somebody has set hidden=0. */
 static bool cpu_is_seen(const char *cpu)
 {
 	return cpu && strstr(cpu, "hidden=0");
 }
 
-/* @cpu with what hides the VM from NVIDIA's Windows driver. */
+/* Adds what hides the VM from NVIDIA's Windows driver. */
 static int cpu_hide(char **cpu)
 {
 	int r = append_part(cpu, "hidden=", "hidden=1");
@@ -66,7 +66,7 @@ static int cpu_note(const struct guest_config *config, struct changes *changes)
 	return 0;
 }
 
-/* `cpu` is to be @native, and hidden for Windows unless somebody said otherwise there. */
+/* Sets `cpu` to @native. For a Windows guest it also hides the VM, unless @native says hidden=0. */
 static int cpu_change(
 	const struct guest_config *config, const char *native, struct changes *changes)
 {
@@ -81,7 +81,7 @@ static int cpu_change(
 	return r < 0 ? r : cpu_note(config, changes);
 }
 
-/* A -cpu of args goes into `cpu`, where that can say the same. */
+/* Moves a -cpu from `args` to `cpu`, when `cpu` can say the same. */
 static int arguments_change(const struct guest_config *config, const struct cpu_arguments *found,
 	struct changes *changes)
 {

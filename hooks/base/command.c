@@ -345,7 +345,8 @@ static int read_format(const char *text, enum output_format *ret, struct error *
 
 /* ---- running */
 
-/* A library's message must not land in a device's file because a standard descriptor was closed. */
+/* Opens the standard descriptors that are closed: otherwise a library's message could be written
+ * into a device's file. */
 static void open_standard_descriptors(void)
 {
 	int fd;

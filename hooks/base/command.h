@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
-/* What the programs with commands have in common: options, help, errors, exit codes. */
+/* What all programs with commands share: options, help, errors, exit codes. */
 
 #include "context.h"
 #include <stdbool.h>
@@ -40,7 +40,7 @@ struct command_summary {
 struct program {
 	const struct command *const *commands; /* its own, ended by NULL */
 	const struct command_summary *summaries;
-	/* Replaces this program by the one that has the other commands; NULL when there is none.
+	/* Replaces this program with the one that has the other commands; NULL when there is none.
 	 * Returns only on failure: -errno. */
 	int (*run_other)(char **arguments, struct error *error);
 };

@@ -14,7 +14,8 @@
 
 volatile sig_atomic_t stop_requested;
 
-/* Prints to the task log or the terminal at once, and tells the journal with fields. */
+/* Prints to the task log or the terminal at once, and sends the text with its fields to the
+ * journal. */
 static void write_entry(void *data, const struct log_entry *entry)
 {
 	struct context *context = data;

@@ -13,11 +13,10 @@
 #include <signal.h>
 #include <stdbool.h>
 
-/* The status of an error that means: called wrongly. An errno that no system call of ours returns.
- */
+/* The status of an error for wrong usage. No system call that we use returns this errno. */
 #define USAGE (-EBADRQC)
 
-/* What every command of the program is given: the host it works on, and how it is to speak. */
+/* What every command is given: the host that it works on, and the options. */
 
 enum output_format {
 	OUTPUT_TEXT,
@@ -26,7 +25,7 @@ enum output_format {
 };
 
 struct context {
-	struct kernel kernel; /* and the root that all files are below */
+	struct kernel kernel; /* includes the root of all paths */
 	struct log log;
 	struct journal journal;
 	int log_level; /* the least urgent priority that is shown: LOG_WARNING with -q, LOG_DEBUG
@@ -37,14 +36,16 @@ struct context {
 	const char *command; /* its name, for messages */
 };
 
-/* Set by SIGTERM, SIGINT, SIGHUP and SIGQUIT: finish the write in hand, undo, end. */
+/* Set by SIGTERM, SIGINT, SIGHUP and SIGQUIT: finish the current write, undo what was done, and
+ * end. */
 extern volatile sig_atomic_t stop_requested;
 
 int context_open(struct context *context, const char *root, struct error *error);
 void context_close(struct context *context);
-/* Signal dispositions may be inherited from the caller: reset, and stop_requested installed. */
+/* Installs the handlers that set stop_requested, and resets the other signals, whose dispositions
+ * may be inherited from the caller. */
 void context_catch_signals(void);
 
-/* Refuses what would change something when the root is not the live one, or without root's rights.
- */
+/* Refuses a command that changes the host, when the root is not the live one or we are not root.
+ * Returns 0, -EROFS or -EPERM. */
 int context_require_live(const struct context *context, struct error *error);

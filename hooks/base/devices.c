@@ -19,7 +19,7 @@ static bool has_attribute(struct context *context, const char *address, const ch
 	return kernel_has_folder(&context->kernel, path);
 }
 
-/* "": the file is not there; sysfs writes "0x1458". */
+/* Reads an id without its "0x": sysfs writes "0x1458". @ret is "" when the file is not there. */
 static void read_id_text(
 	struct context *context, const char *address, const char *name, char *ret, size_t size)
 {

@@ -5,8 +5,8 @@
 #include "context.h"
 #include "kmod-helper/device/pci.h"
 
-/* Devices as a person names them, for bind and unbind by hand: a function, a card, or a mapping's
- * name, which means every device that the mapping has on this node. */
+/* Devices as a person names them, for bind, unbind and setup: a function, a card, or the name of a
+ * mapping, which means every device that the mapping has on this node. */
 
 /* What one argument means on this host. */
 struct device_meaning {
@@ -31,21 +31,21 @@ int devices_read_mapping(struct context *context, const struct pci_functions *ho
 int devices_add_functions(
 	const struct pci_functions *host, const char *device, struct names *addresses);
 
-/* What the arguments mean on this host, each function once, sorted by group. */
+/* The functions that the arguments mean on this host: each one once, sorted by group. */
 struct devices {
 	struct pci_functions host;
 	const struct pci_function **functions;
 	size_t count;
 };
 
-/* USAGE when an argument is no DEVICE, -ENODEV when it is not there,
- * and mapping_find's errors. @ret must be
- * zeroed; free with devices_done also on failure. */
+/* Finds the functions. Returns 0, USAGE (an argument is not a DEVICE), -ENODEV (the device is not
+ * there), or mapping_find's errors. @ret must be zeroed; free with devices_done also on failure. */
 int devices_find(
 	struct context *context, char **arguments, struct devices *ret, struct error *error);
 void devices_done(struct devices *devices);
 
-/* What a mapping is compared with: a mapping_lookup whose context is a struct hardware. */
+/* The hardware that a mapping is compared with. devices_look_up is a mapping_lookup whose context
+ * is a struct hardware. */
 struct hardware {
 	struct context *context;
 	const struct pci_functions *host;

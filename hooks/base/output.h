@@ -8,11 +8,10 @@
 
 /* Data goes to stdout: JSON with stable field names, or a table for people. */
 
-/* Prints and frees @object in the context's JSON format. 0, or -EIO when stdout does not take it.
- */
+/* Prints @object in the context's JSON format and frees it. 0 or -EIO (stdout). */
 int output_json(const struct context *context, struct json_object *object, struct error *error);
 
-/* 0, or -EIO when stdout did not take what was printed. */
+/* 0, or -EIO when stdout could not be written. */
 int output_flush(struct error *error);
 
 /* The same at the end of a program: nothing can be printed after it. */
@@ -27,20 +26,21 @@ void json_add_strings(struct json_object *object, const char *key, const struct 
 /* {"kind": "vm" or "hand", "vmid": 104 or null}; null for NULL */
 void json_add_owner(struct json_object *object, const char *key, const struct loan_owner *owner);
 /* [{"kind": "process", "container", "vm" or "kernel", "pid", "command", "guest", "node",
- * "address"}]: those of the function @address, or all, each process once, when it is NULL. null for
- * NULL: it cannot be known. */
+ * "address"}]: the holders of the function @address; when @address is NULL all holders, each
+ * process once. JSON null when @holders is NULL: it cannot be known. */
 void json_add_holders(struct json_object *object, const char *key, const struct holders *holders,
 	const char *address);
 
-/* Who of @holders has the function, for a column: "VM 104", "sleep 470"; "-" nobody; "?" for NULL.
- */
+/* Formats who holds the function, for a table column: "VM 104", "sleep 470"; "-" for nobody; "?"
+ * when @holders is NULL. */
 void holders_format_short(
 	const struct holders *holders, const char *address, char *buffer, size_t size);
 
-/* True when processes can be looked into: on the live host, as root. */
+/* True when we can see which processes use a device: on the live host, as root. */
 bool holders_can_be_known(const struct context *context);
 
-/* A table: rows of @columns cells each, the first row being the head; columns as wide as needed. */
+/* A table with @columns cells in each row. The first row is the head; columns are as wide as
+ * needed. */
 struct table {
 	size_t columns;
 	char **cells;

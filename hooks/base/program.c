@@ -24,7 +24,8 @@ int program_check(const struct context *context, const char *path, struct error 
 		: 0;
 }
 
-/* "qm set <vmid> [OPTIONS]": Proxmox's programs say it below what was wrong with a parameter. */
+/* True for a usage line, "qm set <vmid> [OPTIONS]": Proxmox's programs print it after the message
+ * about a wrong parameter. */
 static bool is_usage(const char *line, const char *const *arguments)
 {
 	const char *slash = strrchr(arguments[0], '/');
@@ -34,7 +35,7 @@ static bool is_usage(const char *line, const char *const *arguments)
 	return strncmp(line, start, strlen(start)) == 0;
 }
 
-/* The last line that says something. */
+/* The last line that is neither blank nor the usage. */
 static const char *last_line(char *text, const char *const *arguments)
 {
 	const char *last = "it wrote nothing";

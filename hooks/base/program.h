@@ -8,12 +8,12 @@
 #define QM_PATH "/usr/sbin/qm"
 #define PVESM_PATH "/usr/sbin/pvesm"
 
-/* Is the program there? 0 or -ENOENT with what that means. */
+/* Checks that the program is there. 0, or -ENOENT with a message that says what that means. */
 int program_check(const struct context *context, const char *path, struct error *error);
 
-/* Runs it to its end. When it fails: -EIO with the last line of its standard error; else the errors
- * of process_run. */
+/* Runs the program to its end. Returns 0, -EIO with the last line of its standard error when it
+ * fails, or the errors of process_run. */
 int program_run(const char *const *arguments, struct error *error);
 
-/* The command as one could type it into a shell; malloced, or NULL without memory. */
+/* The command as one could type it into a shell. Malloced; NULL when out of memory. */
 char *program_format(const char *const *arguments);

@@ -14,7 +14,7 @@
 
 #define OWN_FILE "/proc/self/exe"
 
-/* Our own folder and name; false when they cannot be known, as without /proc. */
+/* Finds our own folder and name; false when they cannot be known, for example without /proc. */
 static bool find_own(char *folder, size_t size, const char **ret_name)
 {
 	ssize_t length = readlink(OWN_FILE, folder, size - 1);

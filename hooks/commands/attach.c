@@ -33,7 +33,7 @@ static int run_attach(
 		r = context_require_live(context, error);
 	if (r < 0)
 		return r;
-	/* qm is not left alone half-way: what is begun is read back and recorded */
+	/* a signal must not end us while qm works: we still read back and record what it did */
 	context_catch_signals();
 	r = attach_guest(context, options, vmid, arguments + 1, error);
 	return r < 0 ? error_wrap(error, r, "attach to VM %u", vmid) : 0;

@@ -17,7 +17,7 @@ struct bind_options {
 	bool dry_run;
 };
 
-/* The functions of one group: a loan by hand is one group's. */
+/* The functions of one group: each loan by hand is for one group. */
 struct portion {
 	struct plan_want *wants;
 	size_t count;
@@ -98,7 +98,7 @@ static void return_portions(struct context *context, const long *groups, size_t 
 	}
 }
 
-/* All or none: what this call has bound goes home when a later device cannot be. */
+/* Binds all devices or none: when one fails, those that this call has bound are returned. */
 static int bind_all(struct context *context, const struct bind_options *options,
 	const struct devices *devices, const struct settings *settings, struct error *error)
 {

@@ -20,7 +20,7 @@ static void check_all(struct doctor *doctor, unsigned int vmid)
 		doctor_check_vm(doctor, vmid);
 }
 
-/* What is wrong stands in the list already: the error only says so, for the exit code. */
+/* The list already shows what is wrong: the error is only for the exit code. */
 static int judge(const struct checklist *list, struct error *error)
 {
 	size_t failures = checklist_count(list, CHECK_FAIL);

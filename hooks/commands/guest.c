@@ -20,7 +20,7 @@ struct guest_options {
 	bool dry_run;
 };
 
-/* What came of asking; a name each for scripts. */
+/* The result of asking the agent. Each has a name for scripts. */
 enum agent_state {
 	AGENT_FAILED,
 	AGENT_ANSWERS,
@@ -29,7 +29,7 @@ enum agent_state {
 	AGENT_NO_SOCKET, /* in the config, but not when the VM was started */
 	AGENT_BUSY,
 	AGENT_SILENT,
-	AGENT_NO_COMMAND, /* it answers, and must not run what we need */
+	AGENT_NO_COMMAND, /* it answers, but may not run what we need */
 };
 
 struct report {
@@ -53,7 +53,7 @@ static void report_done(struct report *report)
 	vm_plan_done(&report->plan);
 }
 
-/* ---- the way in */
+/* ---- connecting */
 
 static int refuse_agent(
 	struct report *report, enum agent_state state, int status, struct error *error)
@@ -158,7 +158,7 @@ static int look(struct report *report, struct error *error)
 	return r;
 }
 
-/* ---- what is to be said of it */
+/* ---- judging */
 
 static int judge_nvidia(
 	const struct report *report, const struct guest_card *card, struct error *error)
@@ -180,7 +180,7 @@ static int judge_nvidia(
 		card->address, *card->seen->driver ? card->seen->driver : "none", report->vmid);
 }
 
-/* Windows lists what has a driver, and a card's USB function may well have none. */
+/* Windows lists only devices that have a driver, and a card's USB function may have none. */
 static int judge_missing(
 	const struct report *report, const struct guest_card *card, struct error *error)
 {
@@ -299,7 +299,7 @@ static const char *or_dash(const char *text)
 	return *text ? text : "-";
 }
 
-/* Windows tells no addresses, and nothing of what has no driver. */
+/* Windows gives no addresses, and does not list devices without a driver. */
 static const char *place_of(const struct report *report, const struct guest_device *seen)
 {
 	if (seen)
@@ -418,7 +418,7 @@ static int prepare(struct context *context, struct report *report, struct error 
 	return r;
 }
 
-/* After a dry run nothing is judged: what it would mend is no failure of it. */
+/* A dry run of --install-driver is not judged: what it would fix is not a failure. */
 static int ask_guest(struct context *context, const struct guest_options *options,
 	struct report *report, struct error *error)
 {

@@ -22,7 +22,7 @@ struct hook_options {
 
 #define CHOICES_MAX 4
 
-/* What the hookscript calls when there is something to ferry. The lines go to the task log. */
+/* The hookscript runs this only when there is something to ferry. Messages go to the task log. */
 
 static void tell_notices(const struct context *context, const struct choice *choice)
 {
@@ -34,7 +34,8 @@ static void tell_notices(const struct context *context, const struct choice *cho
 	}
 }
 
-/* gpu-ferry-watch.path is systemd's to start: in a chroot or a container nobody does. */
+/* Warns when nothing watches over the loan: systemd starts gpu-ferry-watch.path, but a chroot or a
+ * container may have no systemd. */
 static void tell_watch(const struct context *context)
 {
 	if (access("/run/systemd/system", F_OK) < 0 &&
@@ -61,7 +62,7 @@ static int take_chosen(
 	if (r < 0)
 		return r;
 	request = vm_plan_request(guest, vmid);
-	/* a loan that stands from a start before: nothing of it is asked for any more */
+	/* the VM asks for no device any more: return what an earlier start left in its loan */
 	if (!request.want_count && !guest->plan.blocker_count)
 		return return_loan(context, &request.owner, error);
 	if (guest->plan.blocker_count)
@@ -78,8 +79,8 @@ static int take_chosen(
 	return r;
 }
 
-/* No mapping with alternatives: the same would be chosen again, and a refusal need not wait for
- * that. */
+/* True when no mapping has alternatives: the same devices would be chosen again, so a refused start
+ * need not choose once more. */
 static bool has_one_choice(const struct resolved *resolved)
 {
 	for (size_t i = 0; i < resolved->want_count; i++) {
@@ -89,7 +90,8 @@ static bool has_one_choice(const struct resolved *resolved)
 	return resolved->want_count > 0;
 }
 
-/* Of a mapping: another VM may have taken the card that was free when it was chosen. */
+/* True when a mapping now gives another card: another VM may have taken the one that was free
+ * before. */
 static bool chooses_otherwise(
 	struct context *context, unsigned int vmid, const struct vm_plan *before)
 {
@@ -125,7 +127,7 @@ static int pre_stop(struct context *context, unsigned int vmid, struct error *er
 	return 0;
 }
 
-/* Proxmox's `qm reboot` leaves this until the VM starts again, which it does at once. */
+/* Proxmox's `qm reboot` keeps this file until the VM starts again, which it does at once. */
 static bool is_restarting(unsigned int vmid)
 {
 	char path[64];
@@ -139,7 +141,7 @@ static int post_stop(struct context *context, unsigned int vmid, struct error *e
 	const struct loan_owner owner = {.kind = LOAN_OWNER_VM, .vmid = vmid};
 	bool is_watched = lock_is_held(&context->kernel.root, WATCH_LOCK);
 
-	/* should it not start after all, the watch brings home what it has: so not without one */
+	/* if that start fails, only a watch returns the devices: so a watch must be running */
 	if (is_watched && is_restarting(vmid)) {
 		log_write(&context->log, LOG_INFO, "VM %u starts again: its devices stay with it",
 			vmid);
@@ -159,7 +161,7 @@ static int post_stop(struct context *context, unsigned int vmid, struct error *e
 struct phase {
 	const char *name;
 	int (*run)(struct context *context, unsigned int vmid, struct error *error);
-	bool chained_first; /* the VM's own hookscript comes before ours */
+	bool chained_first; /* the VM's own hookscript runs before ours */
 };
 
 static const struct phase phases[] = {
@@ -175,8 +177,8 @@ static int run_chained(struct context *context, const struct hook_options *optio
 	return options->chain ? chain_run(context, context->vmid, phase->name, error) : 0;
 }
 
-/* Both run, whatever becomes of the first; but a VM whose own hookscript refuses its start gets no
- * card either. */
+/* Runs both hookscripts, even when the first one fails. pre-start is different: when the VM's own
+ * hookscript refuses the start, the VM gets no card either. */
 static int run_phase(struct context *context, const struct hook_options *options,
 	const struct phase *phase, struct error *error)
 {

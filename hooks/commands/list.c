@@ -16,7 +16,7 @@ struct list_options {
 	bool all;
 };
 
-/* What `list` says of one function, gathered from sysfs and the loans. */
+/* What `list` shows about one function, from sysfs and the loans. */
 struct row {
 	const struct pci_function *function;
 	const struct holders *holders; /* NULL: they cannot be known */
@@ -59,7 +59,8 @@ static struct row make_row(const struct listing *listing, const struct pci_funct
 
 	device_name(listing->names, function->vendor_id, function->device_id, row.name,
 		sizeof(row.name));
-	/* below a bridge are other functions; a lent one may have a stuck driver */
+	/* not for a bridge, which has other functions below it, nor for a lent function, whose
+	 * driver may be stuck */
 	if (function->bridge || loan ||
 		!host_use_find(&listing->context->kernel, function->address, row.host_use,
 			sizeof(row.host_use)))
@@ -145,8 +146,7 @@ static int add_row(struct table *table, const struct row *row)
 	return 0;
 }
 
-/* A GPU's audio and USB functions belong to the picture, a NIC does not: by default the displays.
- */
+/* Only displays are shown by default: not a GPU's audio and USB functions, and no other devices. */
 static bool is_shown(const struct listing *listing, const struct pci_function *function)
 {
 	return listing->all || pci_is_display(function);

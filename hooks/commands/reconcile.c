@@ -28,7 +28,8 @@ static int print_due(struct context *context, struct error *error)
 	return r;
 }
 
-/* Returns at once what every gone VM owes; quiet when there is nothing to do. */
+/* Returns at once all cards of VMs that are no longer running, and what is still owed by hand.
+ * Prints nothing when there is nothing to do. */
 static int run_reconcile(
 	struct context *context, const void *data, char **arguments, struct error *error)
 {

@@ -95,7 +95,7 @@ static int print_plan(
 	return r;
 }
 
-/* Does it, or sees that it could be done. */
+/* Makes the change; without --apply it only checks that the change could be made. */
 static int carry_out(const struct host_change *change, struct error *error)
 {
 	if (host_change_is_nothing(change))

@@ -12,7 +12,8 @@
 #include <errno.h>
 #include <string.h>
 
-/* The state as it is now: what a gone VM still has, or a killed process left behind, is owed. */
+/* The state as it is now. What a gone VM still has, or what a killed process left behind, counts as
+ * owed. */
 static enum loan_state current_state(const struct context *context, const struct loan *loan)
 {
 	bool gone;
@@ -31,7 +32,7 @@ static bool is_taken(const struct loan_function *function)
 	return function->use != LOAN_ALTERNATIVE;
 }
 
-/* The loans, and who uses what they have; NULL when that cannot be known. */
+/* The loans, and who uses their devices; NULL when that cannot be known. */
 struct overview {
 	const struct context *context;
 	struct loans loans;
@@ -233,7 +234,7 @@ static int judge(const struct context *context, const struct loans *loans, const
 	return 0;
 }
 
-/* What only a person can mend is said once, on stderr. */
+/* Says once, on stderr, what only a person can fix. */
 static void explain_stuck(const struct overview *overview)
 {
 	for (size_t i = 0; i < overview->loans.count; i++) {

@@ -15,7 +15,7 @@ struct unbind_options {
 	bool dry_run;
 };
 
-/* The loan that may be returned by hand: one lent by hand, or a gone VM's. */
+/* Finds the loan to return: one that was lent by hand, or one of a gone VM. */
 static int find_loan(struct context *context, const struct pci_function *function,
 	const struct loans *loans, const struct loan **ret, struct error *error)
 {
@@ -33,7 +33,7 @@ static int find_loan(struct context *context, const struct pci_function *functio
 	return 0;
 }
 
-/* A VM may have begun to start since it was looked at: then it keeps what it has. */
+/* The VM may have started again since we looked: then it keeps its devices. */
 static int return_one(struct context *context, const struct loan *seen, struct error *error)
 {
 	cleanup(loan_done) struct loan loan = {0};

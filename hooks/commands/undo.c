@@ -42,7 +42,8 @@ static int print_plan(const struct host_change *change, struct error *error)
 	return r;
 }
 
-/* Also with nothing to change in a file: a manifest whose files are back already is to go. */
+/* Applies the undo even when no file changes: the manifest must be removed also when its files are
+ * as before already. */
 static int carry_out(const struct host_change *change, bool was_empty, struct error *error)
 {
 	if (!change->apply)
@@ -124,7 +125,7 @@ static int undo_host(struct context *context, bool apply, struct error *error)
 	return r < 0 ? r : tell_left(&left, error);
 }
 
-/* The VMs first: what fails there does not keep the host's set-up from being undone. */
+/* Takes back the VMs' changes first. An error there does not stop the undo of the host's set-up. */
 static int undo_attachments(struct context *context, bool apply, struct error *error)
 {
 	size_t count = 0;

@@ -18,22 +18,20 @@
 #include <sys/inotify.h>
 #include <sys/syscall.h>
 
-/*
- * The safety net: nobody calls post-stop after a start that failed, and on Proxmox VE 8 it can be
- * missing after a normal stop. gpu-ferry-watch.path starts this for as long as there is a loan. It
- * sleeps until a QEMU ends or a loan changes, gives post-stop the first turn, and then returns what
- * a gone VM owes. It ends with the last loan.
- */
+/* The safety net. Nobody calls post-stop after a start that failed, and on Proxmox VE 8 it can be
+ * missing after a normal stop. gpu-ferry-watch.path runs this command as long as there is a loan.
+ * It sleeps until a QEMU ends or a loan changes, gives post-stop time to work first, and then
+ * returns what a gone VM still has. It ends when there is no loan any more. */
 
-#define POST_STOP_MS 5000 /* what post-stop is left before we step in */
-#define STARTING_MS 1000  /* a VM's lock cannot be slept on */
-#define RETRY_MIN_MS 1000 /* a failed return is tried again, ever more seldom */
+#define POST_STOP_MS 5000 /* the time that post-stop has before we step in */
+#define STARTING_MS 1000  /* we cannot wait for a VM's lock: look again after this time */
+#define RETRY_MIN_MS 1000 /* a failed return is tried again, after longer and longer pauses */
 #define RETRY_MAX_MS 60000
 
-/* What the watch knows of one loan; kept while the loan is there. */
+/* What the watch knows about one loan, as long as the loan exists. */
 struct watched {
 	struct loan_owner owner;
-	unsigned long long due_at; /* 0: not gone */
+	unsigned long long due_at; /* 0: the VM is not gone */
 	unsigned int retry_ms;
 	bool seen;
 };
@@ -73,7 +71,8 @@ static void forget_unseen(struct watch *watch)
 	watch->count = kept;
 }
 
-/* Nothing to do before somebody ends (a descriptor wakes us), or before the time returned. */
+/* For a loan that is not due: how many ms to sleep (-1: until the descriptor in @polled says that a
+ * process has ended). */
 static int sleep_of_living(struct watch *watch, const struct loan *loan, struct pollfd *polled)
 {
 	const struct context *context = watch->context;
@@ -89,7 +88,8 @@ static int sleep_of_living(struct watch *watch, const struct loan *loan, struct 
 	return polled->fd < 0 ? STARTING_MS : -1;
 }
 
-/* Returns what is due, and how long to sleep for this loan at most (-1: until woken). */
+/* Returns the devices of a loan that is due. The result is how many ms to sleep at most for this
+ * loan (-1: until woken). */
 static int return_or_wait(struct watch *watch, struct watched *watched, const struct loan *loan,
 	struct pollfd *polled)
 {
@@ -105,7 +105,7 @@ static int return_or_wait(struct watch *watch, struct watched *watched, const st
 		watched->due_at = now + POST_STOP_MS;
 	if (now < watched->due_at)
 		return (int)(watched->due_at - now);
-	/* nothing may hold up a shutdown; systemd ends us soon */
+	/* we must not delay a shutdown; systemd ends us soon */
 	if (host_is_shutting_down()) {
 		watched->due_at = now + POST_STOP_MS;
 		return POST_STOP_MS;
@@ -134,8 +134,7 @@ static void drain(int notify)
 		;
 }
 
-/* One look at every loan, and the sleep after it. 1 while there are loans, 0 when there are none.
- */
+/* Looks at every loan once, then sleeps. 1 while there are loans, else 0, or -errno. */
 static int watch_once(struct watch *watch, struct error *error)
 {
 	cleanup(loans_done) struct loans loans = {0};
@@ -147,7 +146,8 @@ static int watch_once(struct watch *watch, struct error *error)
 		return r;
 	if (loans.count == 0 && loans.unreadable.status == 0)
 		return 0;
-	/* the folder is not empty: without us the path unit would start us again and again */
+	/* a loan that cannot be read keeps the folder non-empty: if we ended, the path unit would
+	 * start us again and again */
 	if (loans.unreadable.status < 0 && !watch->has_complained)
 		log_write(&watch->context->log, LOG_WARNING, "%s", loans.unreadable.message);
 	watch->has_complained = loans.unreadable.status < 0;

@@ -46,7 +46,7 @@ void fix_boot_argument(struct doctor *doctor, const char *argument)
 		snprintf(
 			lines, sizeof(lines), ",%u", configured->line + configured->line_count - 1);
 	if (configured && refresh)
-		/* \< and \>: not the end of amd_iommu=off */
+		/* \< and \> keep iommu=off from matching the end of amd_iommu=off */
 		check_fix(&doctor->list, "sed -i '%u%ss/ *\\<%s\\>//' /%s && %s && reboot",
 			configured->line, lines, configured->text, configured->path, refresh);
 	else
@@ -89,11 +89,11 @@ static void check_loader(struct doctor *doctor)
 	}
 }
 
-/* An argument that the guide sets, and what it is worth on this kernel and maker. */
+/* An argument that guides tell people to set, and whether this kernel and processor need it. */
 struct argument_check {
 	const char *argument;
 	bool needed;
-	const char *why; /* when it is not needed */
+	const char *why; /* the reason when it is not needed */
 };
 
 static void check_needed(struct doctor *doctor, const char *argument)
@@ -169,7 +169,7 @@ static void check_makers_argument(struct doctor *doctor)
 	}
 }
 
-/* What the next boot would switch off; that this boot did is told where the IOMMU is. */
+/* Warns when the next boot would leave the IOMMU off. firmware.c reports it when this boot did. */
 static void check_off_argument(struct doctor *doctor)
 {
 	static const char *const arguments[] = {"intel_iommu=off", "amd_iommu=off", "iommu=off"};
@@ -217,7 +217,7 @@ struct newest {
 	struct timespec time;
 };
 
-/* Two steps of a script may stand in one second. */
+/* Compares nanoseconds too: a script may change two files within one second. */
 static bool is_newer(const struct timespec *left, const struct timespec *right)
 {
 	return left->tv_sec != right->tv_sec ? left->tv_sec > right->tv_sec

@@ -93,7 +93,7 @@ static void check_unbound(struct doctor *doctor, const struct pci_function *func
 	}
 }
 
-/* The VM that has the card by Proxmox's own hand; 0: none. */
+/* The VM for which Proxmox itself has reserved the card; 0: none. */
 static unsigned int find_reserver(const struct doctor *doctor, const char *address)
 {
 	cleanup(reservations_done) struct reservations reservations = {0};
@@ -126,7 +126,7 @@ static void check_vfio(struct doctor *doctor, const struct pci_function *functio
 			: "reboot");
 }
 
-/* A driver_override of somebody else's is told, and mended, on its own. */
+/* An override that is not ours is reported, with its fix, by a check of its own. */
 static void check_driver(struct doctor *doctor, const struct pci_function *function)
 {
 	const struct loan *loan = loans_find(&doctor->loans, function->address);
@@ -154,7 +154,7 @@ static void fix_dkms(struct doctor *doctor)
 		strstr(release, "-pve") ? "proxmox-headers" : "linux-headers", release, release);
 }
 
-/* NVIDIA's own, built by dkms for one kernel and not for the next. */
+/* Warns about NVIDIA's module when dkms built it for another kernel, not for the running one. */
 static bool check_left_behind(struct doctor *doctor, const struct pci_function *function)
 {
 	char release[96];
@@ -220,7 +220,7 @@ static void check_module(struct doctor *doctor, const struct pci_function *funct
 
 /* ---- its group */
 
-/* Appends a quoted address to a list of the settings' form. */
+/* Appends a quoted address to a list, in the form of the settings file. */
 static void append_allowed(char *buffer, size_t size, const char *address)
 {
 	size_t used = strlen(buffer);
@@ -228,8 +228,8 @@ static void append_allowed(char *buffer, size_t size, const char *address)
 	snprintf(buffer + used, size - used, "%s\"%s\"", used ? ", " : "", address);
 }
 
-/* How often the settings begin a line with @name, and end it with the value: sed can replace one.
- */
+/* Counts the lines that begin with @name and also end its value. When there is exactly one, sed can
+ * replace it. */
 static unsigned int count_setting_lines(const struct doctor *doctor, const char *name)
 {
 	struct file_read_options options = {.max = SETTINGS_BYTES};
@@ -260,7 +260,7 @@ void fix_setting(struct doctor *doctor, const char *name, const char *value, con
 			*remark ? " " : "", remark);
 }
 
-/* `allow` as it would have to be: with what it has. */
+/* Suggests an `allow` that has its present entries and the strangers. */
 static void fix_allow(struct doctor *doctor, char *strangers)
 {
 	const struct names *allow = &doctor->settings.allow;
@@ -277,7 +277,8 @@ static void fix_allow(struct doctor *doctor, char *strangers)
 		"if the VM may have them; else move the card to another slot");
 }
 
-/* Appends " ADDRESS" for each member of the group that is no part of the card and no bridge. */
+/* Appends " ADDRESS" for each member of the group that is not part of the card, not a bridge, and
+ * not in `allow`. */
 static void list_strangers(
 	const struct doctor *doctor, const struct pci_function *function, char *buffer, size_t size)
 {
@@ -347,7 +348,8 @@ static void check_reset(struct doctor *doctor, const struct pci_function *functi
 
 /* ---- the screen that the host booted with */
 
-/* Refusing it is the owner's choice: only a VM that asks for it has a problem. */
+/* A setting that refuses this display is the owner's choice: only a VM that asks for the card has a
+ * problem. */
 static void check_boot_display(struct doctor *doctor, const struct pci_function *function)
 {
 	if (!function->boot_display)
@@ -448,7 +450,8 @@ static void check_power(struct doctor *doctor, const struct pci_function *functi
 			function->address);
 	} else if (strcmp(state, "D0") == 0 &&
 		pci_is_dead(&doctor->context->kernel, function->address)) {
-		/* of a card that sleeps the same would mean nothing, and wake it */
+		/* only in D0: reading a sleeping card would wake it, and the result would mean
+		 * nothing */
 		check_add(&doctor->list, CHECK_FAIL, "card_power",
 			"%s does not answer: it fell off the bus", function->address);
 		check_fix(&doctor->list, "poweroff  # a reboot is often not enough");
@@ -480,7 +483,7 @@ static void check_override(struct doctor *doctor, const struct pci_function *fun
 		check_fix(&doctor->list, "driverctl unset-override %s", address);
 		return;
 	}
-	/* the file of a function whose driver is stuck can hang its reader */
+	/* reading this file can hang when the function's driver is stuck */
 	if (loans_find(&doctor->loans, address) || is_stuck(doctor, address) ||
 		pci_read_override(&doctor->context->kernel, address, driver, sizeof(driver)) < 0 ||
 		!*driver)

@@ -14,12 +14,12 @@
 
 struct level_style {
 	const char *name;
-	const char *total; /* its line of the summary */
+	const char *total; /* its name in the summary */
 	const char *colour;
-	bool always; /* shown among the totals also when there is none */
+	bool always; /* shown in the summary even when there is none */
 };
 
-/* The words and colours of pve8to9. */
+/* The same words and colours as in pve8to9. */
 static const struct level_style looks[CHECK_LEVELS] = {
 	[CHECK_PASS] = {"PASS", "PASSED", "\033[32m", true},
 	[CHECK_INFO] = {"INFO", "INFO", "", false},
@@ -41,7 +41,7 @@ __attribute__((format(printf, 1, 0))) static char *format_line(
 
 	if (vasprintf(&text, format, arguments) < 0)
 		return NULL;
-	/* it may quote what somebody wrote into a file */
+	/* the message may quote text from a file */
 	text_make_line(text);
 	return text;
 }

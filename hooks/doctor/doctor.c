@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
-/* Reads what the checks look at, and runs them in order. */
+/* Reads the state and the configuration that the checks share. */
 
 #include "doctor.h"
 
@@ -18,7 +18,8 @@ static bool names_equal(const struct names *left, const struct names *right)
 	return same == left->count && same == right->count;
 }
 
-/* False where `vms` has values of its own for the VM: then the line at the top is not the one. */
+/* False when `vms` has other values for the VM: then the line at the top is not the one that
+ * counts. */
 static bool settings_are_for_all(const struct doctor *doctor)
 {
 	cleanup(settings_done) struct settings all = {0};
@@ -29,7 +30,8 @@ static bool settings_are_for_all(const struct doctor *doctor)
 		all.windows_blacklist == doctor->settings.windows_blacklist;
 }
 
-/* What the settings say is a check of its own; the other checks then go by the defaults. */
+/* Whether the settings can be read is a check of its own. When they cannot, the other checks use
+ * the defaults. */
 static int gather_settings(struct doctor *doctor, unsigned int vmid, struct error *error)
 {
 	struct error why = {0};

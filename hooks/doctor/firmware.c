@@ -47,7 +47,8 @@ static const char *flag_name(enum processor_maker maker)
 	return maker == PROCESSOR_AMD ? "svm" : "vmx";
 }
 
-/* The flag alone proves little: kernels before 6.7 show svm also where the firmware locked it. */
+/* The flag alone does not prove much: kernels before 6.7 show svm even when the firmware has locked
+ * it. */
 static void check_kvm(struct doctor *doctor)
 {
 	enum processor_maker maker = doctor->platform.maker;
@@ -99,7 +100,7 @@ static const char *table_name(enum processor_maker maker)
 	return "DMAR or IVRS";
 }
 
-/* The argument by which this kernel was told to leave the IOMMU off. NULL: it was not. */
+/* The argument that told this kernel to leave the IOMMU off; NULL: none. */
 static const char *off_argument(const struct doctor *doctor)
 {
 	static const char *const arguments[] = {"intel_iommu=off", "amd_iommu=off", "iommu=off"};
@@ -154,7 +155,7 @@ static void explain_iommu_off(struct doctor *doctor)
 	const char *off = off_argument(doctor);
 	const char *missing = boot_missing_argument(doctor);
 
-	/* without the table no argument helps: the firmware comes first */
+	/* without the firmware's table no argument helps, so the firmware comes first */
 	if (doctor->platform.iommu_table == IOMMU_TABLE_MISSING)
 		explain_firmware(doctor);
 	else if (off)

@@ -13,7 +13,7 @@
 
 /* ---- what VMs have */
 
-/* A VM of this node, and what its hostpci entries may come to. */
+/* A VM of this node, and what its hostpci entries may mean. */
 struct other_vm {
 	unsigned int vmid;
 	struct resolved resolved;
@@ -33,7 +33,7 @@ static int other_vm_read(struct doctor *doctor, unsigned int vmid, struct other_
 
 typedef bool (*address_test)(const void *context, const char *address);
 
-/* The first address that any of its entries, in any alternative, may come to and that passes. */
+/* The first address that passes, among all alternatives of all entries; NULL: none. */
 static const char *other_vm_find(
 	const struct other_vm *vm, address_test passes, const void *context)
 {
@@ -104,7 +104,7 @@ static void check_vm(struct doctor *doctor, unsigned int vmid)
 		check_hookscript(doctor, &vm, address);
 }
 
-/* A list of VMs, read once and told once when it cannot be. */
+/* Reads the list of VMs. When that fails, adds a check that says so. */
 static bool list_vms(struct doctor *doctor, unsigned int **ret, size_t *ret_count)
 {
 	struct error error = {0};
@@ -118,7 +118,7 @@ static bool list_vms(struct doctor *doctor, unsigned int **ret, size_t *ret_coun
 
 /* ---- containers */
 
-/* Is @node one of the card's, by what the kernel lists below the function? */
+/* True when @node belongs to the card: the kernel lists it below the function. */
 static bool has_drm_node(
 	const struct doctor *doctor, const struct pci_function *function, const char *node)
 {
@@ -134,7 +134,8 @@ static bool has_drm_node(
 			kernel_has_folder(&doctor->context->kernel, path));
 }
 
-/* NVIDIA's own nodes and AMD's are in no function's folder: they may be any card's of theirs. */
+/* The kernel lists NVIDIA's own nodes and AMD's kfd below no function: they may belong to any card
+ * of their maker. */
 static bool may_be_node_of(
 	const struct doctor *doctor, const struct pci_function *function, const char *node)
 {
@@ -155,7 +156,7 @@ static const char *find_node(const struct doctor *doctor, const struct pci_funct
 	return NULL;
 }
 
-/* What containers have of one GPU. */
+/* Reports each container that is given a node of this GPU. */
 static void check_containers(struct doctor *doctor, const struct containers *containers,
 	const struct pci_function *function, const char *id)
 {

@@ -12,7 +12,8 @@
 #include <errno.h>
 #include <string.h>
 
-/* Takes the line out, by hand; a file of a package is hidden by an empty one of the same name. */
+/* The fix that removes the line. A file of a package is hidden by an empty file of the same name in
+ * /etc/modprobe.d. */
 static void fix_line(struct doctor *doctor, const struct modprobe_line *line)
 {
 	const char *name = strrchr(line->path, '/') + 1;
@@ -169,7 +170,8 @@ static bool any_is_taken(const struct doctor *doctor, const char *ids)
 	return false;
 }
 
-/* Appends " 0000:2b:00.0" for each function that has the id; the count of cards they are on. */
+/* Appends " 0000:2b:00.0" for each function that has the id. Returns the number of cards they are
+ * on. */
 static size_t id_devices(
 	const struct doctor *doctor, const struct device_id *id, char *buffer, size_t size)
 {
@@ -189,7 +191,7 @@ static size_t id_devices(
 	return cards;
 }
 
-/* One ids= and where it stands. */
+/* One ids=, and where it was found. */
 struct static_ids {
 	char where[512]; /* "/etc/modprobe.d/vfio.conf:1: options vfio-pci" */
 	const struct obstacle *obstacle;
@@ -380,7 +382,7 @@ static void check_companion(struct doctor *doctor, const struct obstacle *obstac
 	fix_obstacle(doctor, obstacle);
 }
 
-/* NVIDIA's own driver does not mind it. */
+/* Warns about nomodeset, which NVIDIA's own driver ignores. */
 static void check_nomodeset(struct doctor *doctor, const struct obstacle *obstacle)
 {
 	const char *module = NULL;

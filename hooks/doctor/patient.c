@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
-/* What several checks of one VM ask about it. */
+/* Questions about one VM that several of its checks ask. */
 
 #include "patient.h"
 

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
-/* One VM, as the checks of its config see it. */
+/* What the checks of one VM share. */
 
 #include "doctor.h"
 #include "hooks/ferry/vm_plan.h"
 
-/* One VM as its checks see it. */
+/* The VM that is checked. */
 struct patient {
 	struct doctor *doctor;
 	struct checklist *list;
@@ -20,7 +20,8 @@ const struct pci_function *patient_function(const struct patient *patient, const
 
 /* vm_cpu.c: `args: -cpu`, and hiding that it is a VM */
 void patient_check_cpu(struct patient *patient);
-/* The device that attach could be told: what it has, else a GPU that shows nothing, else any. */
+/* A device to name in an attach command: one that the VM has, else a GPU that is not the boot
+ * display, else any GPU. */
 const char *patient_device(const struct patient *patient);
 
 /* snippets.c: the hookscript, and the one that runs with it */

@@ -45,7 +45,7 @@ static void explain_snippet(
 	}
 }
 
-/* Would Proxmox run @volume, and is it this version's? */
+/* Checks that Proxmox would run @volume, and that it is this version's. */
 static void check_snippet(struct doctor *doctor, const char *id, const char *volume)
 {
 	cleanup(storages_done) struct storages storages = {0};
@@ -68,7 +68,7 @@ static void check_snippet(struct doctor *doctor, const char *id, const char *vol
 	explain_snippet(doctor, id, volume, path, r);
 }
 
-/* The record of the hookscript that runs with ours is this node's alone. */
+/* Only the node where attach ran has the record of which hookscript runs with ours. */
 static void check_chain(struct patient *patient)
 {
 	cleanup(attachment_done) struct attachment attachment = {0};

@@ -85,7 +85,7 @@ static void check_entry(struct patient *patient, const struct choice_entry *entr
 {
 	char addresses[512];
 
-	/* Proxmox's refusal; told where the machine is */
+	/* Proxmox refuses this; check_pcie reports it */
 	if (entry->hostpci.pcie && !vm_config_is_q35(patient->config))
 		return;
 	if (entry->error.status == -EBUSY) {
@@ -274,7 +274,7 @@ static size_t count_nodes(const struct doctor *doctor)
 	return nodes.count;
 }
 
-/* What `pvesh` is to be told of the first function of a raw entry. */
+/* The fix for a raw entry: a `pvesh` command that makes a mapping of its first function. */
 static void fix_mapping(struct patient *patient, const struct choice_entry *entry)
 {
 	const struct names *addresses = choice_addresses(entry);
@@ -345,10 +345,11 @@ static void check_rom(struct patient *patient)
 	}
 }
 
-/* What stops every start and was not told yet; the rest is this moment's (who has the card now). */
+/* The blockers that stop every start and that no other check reports. The rest only says who has
+ * the card at this moment. */
 struct lasting_blocker {
 	enum blocker_code code;
-	const char *fix; /* NULL: the setting */
+	const char *fix; /* NULL: change the setting boot_display */
 };
 
 static const struct lasting_blocker lasting_blockers[] = {

@@ -58,7 +58,8 @@ static bool is_before_kepler(const struct pci_function *function)
 		(id >= 0x1200 && id <= 0x127f);
 }
 
-/* NVIDIA's drivers take a VM as it is from 465 on. NULL: no reason. */
+/* Why the VM should be hidden from the driver; NULL: no reason. NVIDIA's drivers accept a VM from
+ * version 465 on. */
 static const char *reason_to_hide(const struct patient *patient, const char *address)
 {
 	const struct pci_function *function = patient_function(patient, address);

@@ -17,7 +17,7 @@
 #define STATUS_AGAIN_MS 500
 #define OUTPUT_MAX 4096
 
-/* Runs pct and gives its output. -EIO when it ends badly, with its last line. */
+/* Runs pct and reads its output. When it fails: -EIO with its last line. */
 static int run_pct(
 	const char *const *arguments, unsigned int deadline_ms, char *output, struct error *error)
 {
@@ -79,7 +79,8 @@ static int stop_container(const struct kernel *kernel, const struct step *step, 
 		     : 0;
 }
 
-/* A shutdown that was begun, and then stopped or given up, goes on in the container. */
+/* Waits for the container to end. A shutdown that we began goes on in the container, even when the
+ * step was stopped or gave up. */
 static int await_end(
 	const struct step *step, bool *ret_running, bool *ret_exists, struct error *error)
 {
@@ -110,7 +111,7 @@ static int start_container(
 		     : 0;
 }
 
-/* To be undone it may first have to come to its end. */
+/* Leaves time for an undo, which may first have to wait until the container has stopped. */
 static unsigned int container_deadline_ms(const struct step *step)
 {
 	return stop_step_ms(step) + stop_step_deadline_ms(step);

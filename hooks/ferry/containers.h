@@ -3,8 +3,6 @@
 
 #include "kmod-helper/operation/operation.h"
 
-/*
- * The step `stop-container`: `pct shutdown` of a container of Proxmox VE, and for its undoing `pct
- * start`. Its argument is how many seconds either may take.
- */
+/* The step `stop-container`: `pct shutdown` of a Proxmox VE container; its undo is `pct start`. Its
+ * argument is how many seconds each of the two may take. */
 extern const struct operation container_operations[];

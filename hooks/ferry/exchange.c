@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
-/* After the start: puts right what Proxmox chose differently from the plan. */
+/* After a VM's start: corrects the loans where Proxmox did not choose what the plan expected. */
 
 #include "exchange.h"
 
@@ -16,8 +16,8 @@
 #include <string.h>
 #include <time.h>
 
-/* The VMs that a mapping ties together, all locked; ascending, so that two of us never wait for
- * each other. */
+/* The VMs that may exchange cards of a mapping. All are locked in ascending order, so that two of
+ * us never wait for each other. */
 struct swap {
 	struct context *context;
 	struct loans loans; /* read after the locks */
@@ -99,7 +99,8 @@ static unsigned int reserved_by(const struct swap *swap, const char *address)
 		&swap->reservations, &swap->context->kernel.root, address, 0, time(NULL), NULL);
 }
 
-/* Proxmox reserves the functions of the entry; the rest of their group goes with them. */
+/* The VM that has reserved the group; 0: none. Proxmox reserves only the functions of the entry,
+ * but the rest of their group goes with them. */
 static unsigned int group_reserved_by(
 	const struct swap *swap, const struct loan *loan, long iommu_group)
 {
@@ -133,8 +134,8 @@ static int save(struct swap *swap, struct loan *loan, struct error *error)
 	return loan_write(&swap->context->kernel.root, loan, error);
 }
 
-/* @to gets what @from prepared; @from keeps it as an alternative, with the home that was recorded.
- */
+/* Moves a function that @from prepared to @to. @from keeps it as an alternative, with the home
+ * driver that was recorded. */
 static int hand_over(struct swap *swap, struct loan *from, struct loan *to, const char *address,
 	struct error *error)
 {
@@ -148,7 +149,8 @@ static int hand_over(struct swap *swap, struct loan *from, struct loan *to, cons
 		r = loan_add_function(from, &kept);
 	if (r < 0)
 		return error_set_errno(error, r, "exchange %s", address);
-	/* the new owner first: a death in between leaves it written twice, never nowhere */
+	/* the new owner first: if we are killed in between, two loans have the function, but never
+	 * none */
 	r = save(swap, to, error);
 	if (r == 0)
 		r = save(swap, from, error);
@@ -207,12 +209,12 @@ static int give_up(struct swap *swap, struct loan *loan, const char *address, st
 	r = executor_undo(&executor, loan, address, error);
 	if (r == 0)
 		loan_find(loan, address)->use = LOAN_ALTERNATIVE;
-	/* also after a failure: a write that is stuck must not be forgotten */
+	/* save also after a failure: a write that is stuck must stay recorded */
 	saved = save(swap, loan, r < 0 ? NULL : error);
 	return r < 0 ? r : saved;
 }
 
-/* What this VM has reserved is what its QEMU got. */
+/* Adopts an alternative that this VM has reserved: that is what its QEMU got. */
 static int settle_chosen(
 	struct swap *swap, struct loan *loan, const char *address, struct error *error)
 {
@@ -224,8 +226,8 @@ static int settle_chosen(
 	return adopt(swap, loan, function, error);
 }
 
-/* What was prepared and not chosen: another VM's that has it reserved, or that was left without the
- * card we got and has yet to choose; else it goes home. */
+/* A function that was prepared but not chosen goes to the VM that has reserved it, or to the VM
+ * whose card we got and which has not chosen yet. Otherwise it is returned to the host. */
 static int settle_rest(
 	struct swap *swap, struct loan *loan, const char *address, struct error *error)
 {
@@ -237,7 +239,7 @@ static int settle_rest(
 		return 0;
 	if (other && loan_find(other, address))
 		return hand_over(swap, loan, other, address, error);
-	/* reserved by a VM that has no loan of ours: it is that VM's, not to be torn away */
+	/* reserved by a VM whose loan does not have it: do not take it away from that VM */
 	return vmid ? 0 : give_up(swap, loan, address, error);
 }
 

@@ -3,10 +3,8 @@
 
 #include "hooks/base/context.h"
 
-/*
- * post-start: Proxmox chooses among a mapping's alternatives after pre-start. Compares what the
- * loan prepared with what QEMU got (the reservations), and puts right what differs: what another VM
- * had prepared changes owners with ours, what Proxmox bound itself is adopted, what QEMU did not
- * take goes home. Does nothing for a VM without alternatives.
- */
+/* For post-start, because Proxmox chooses among a mapping's alternatives after pre-start. Compares
+ * what the loan prepared with what QEMU got (the reservations), and corrects the differences: a
+ * card that another VM had prepared changes owners with ours, what Proxmox bound itself is adopted,
+ * and what QEMU did not take is returned. Does nothing for a VM without alternatives. */
 int exchange_alternatives(struct context *context, unsigned int vmid, struct error *error);

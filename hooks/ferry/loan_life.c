@@ -21,7 +21,7 @@ bool loan_life_is_returning(struct context *context, const struct loan *loan)
 	return is_returning(loan) && loan_is_busy(&context->kernel.root, loan);
 }
 
-/* Whoever has the lock is at work on that. */
+/* True when the process that has the lock is returning the loan. */
 static bool is_locked_returning(struct context *context, const struct loan_owner *owner)
 {
 	cleanup(loan_done) struct loan loan = {0};

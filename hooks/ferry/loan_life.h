@@ -13,29 +13,31 @@
 /* The deadline for the lock of a loan that another process of ours may be working on. */
 #define LOAN_LOCK_MS 10000
 
-/* A return by another process is under way: it comes to an end by itself, or becomes overdue. */
+/* True while another process is returning the loan. Such a return ends by itself, or becomes
+ * overdue. */
 bool loan_life_is_returning(struct context *context, const struct loan *loan);
 
-/* The loan's lock: waited for LOAN_LOCK_MS, and as long as the loan is on its way home, which is
- * said then. A descriptor; -EBUSY, -EINTR (stop_requested) or -errno. */
+/* Takes the loan's lock. Waits LOAN_LOCK_MS, and longer while another process is returning the loan
+ * (a message says so). Returns a descriptor, -EBUSY, -EINTR (stop_requested) or -errno. */
 int loan_life_lock(struct context *context, const struct loan_owner *owner, struct error *error);
 
-/* Puts into the loan what Proxmox bound to vfio-pci itself, as if we had: it goes home with the
- * rest, and the id that Proxmox added goes. 0 or -ENOMEM. */
+/* Records a function that Proxmox bound to vfio-pci itself as if we had bound it: it is returned
+ * with the rest, and the id that Proxmox added is removed. 0 or -ENOMEM. */
 int loan_life_adopt(struct context *context, struct loan *loan, struct loan_function *function);
 
-/* True when nobody uses or works on what the loan has, so that it is to be returned. */
+/* True when the loan must be returned: nobody uses what it has, and no process works on it. */
 bool loan_life_is_due(struct context *context, const struct loan *loan);
 
-/* A VM that runs, or starts, on a card lent by hand keeps it until it is done: -EBUSY then, and the
- * VM is named. 0 also for a VM's own loan. @error may be NULL. */
+/* Returns -EBUSY, and names the VM, while a VM runs or starts with a card that was lent by hand:
+ * the VM keeps the card until it ends. Returns 0 also for a VM's own loan. @error may be NULL. */
 int loan_life_check_borrowers(
 	struct context *context, const struct loan *lent, struct error *error);
 
-/* Waits for a killed hook's write in hand. 0; -EBUSY with the reason when it does not come back. */
+/* Waits for the write that a killed hook has left running. 0, or -EBUSY with the reason when it
+ * does not end. */
 int loan_life_settle(struct context *context, struct loan *loan, struct error *error);
 
-/* The owner's loan as it stands, settled, or a new one; from now on with the deadlines of
- * @settings, which whoever returns it does not read. */
+/* Reads the owner's loan and settles it, or makes a new one. Stores the deadlines of @settings in
+ * it, because the process that returns it does not read the settings. */
 int loan_life_begin(struct context *context, const struct loan_owner *owner,
 	const struct settings *settings, struct loan *ret, struct error *error);

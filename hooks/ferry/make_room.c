@@ -19,7 +19,7 @@
 #define AWAIT_MS 500
 #define AWAITED_MAX 16
 
-/* The step that makes the holder end; false when it is not ours to stop. */
+/* Finds the step that makes the holder end; false when we may not stop it. */
 static bool find_step(
 	const struct settings *settings, const struct holder *holder, struct step *ret)
 {
@@ -53,14 +53,14 @@ static size_t count_stop_steps(const struct steps *steps)
 	return count;
 }
 
-/* Behind those that are there; each once. */
+/* Adds the step after the stop steps that are there, and each step only once. */
 static int insert_step(struct steps *steps, const struct step *step)
 {
 	size_t count = count_stop_steps(steps);
 
 	for (size_t i = 0; i < count; i++) {
 		if (is_same(&steps->items[i], step)) {
-			/* stopped before, and running again */
+			/* it was stopped before, and runs again */
 			steps->items[i].state = STEP_PLANNED;
 			return 0;
 		}
@@ -131,7 +131,7 @@ bool make_room_is_needed(const struct plan *plan)
 	return count_stop_steps(&plan->steps) > 0;
 }
 
-/* Nothing is left of what was recorded: neither steps nor functions. */
+/* Writes the loan, or removes it when it has neither steps nor functions any more. */
 static int save(struct context *context, struct loan *loan, struct error *error)
 {
 	if (loan->steps.count == 0 && loan->function_count == 0)
@@ -164,7 +164,8 @@ int make_room_undo(struct context *context, const struct loan_owner *owner, stru
 	return r < 0 ? r : saved;
 }
 
-/* Between its steps and the taking nobody works on the loan, and yet it is not to be returned. */
+/* Records that we work on the loan. Otherwise it would look abandoned between these steps and the
+ * taking, and could be returned. */
 static int mark_ours(struct context *context, struct loan *loan, struct error *error)
 {
 	loan->child = getpid();
@@ -192,7 +193,7 @@ int make_room_run(struct context *context, const struct loan_owner *owner,
 	r = executor_apply(&executor, &loan, error);
 	if (r == 0)
 		r = mark_ours(context, &loan, error);
-	/* as far as they came, for what is done next goes by the file */
+	/* record how far the steps came, because the undo reads the file */
 	else if (loan_write(&context->kernel.root, &loan, &later) < 0)
 		log_write(&context->log, LOG_ERR, "%s", later.message);
 	if (r < 0 && make_room_undo(context, owner, &later) < 0)

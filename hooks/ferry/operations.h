@@ -4,7 +4,8 @@
 #include "hooks/base/context.h"
 #include "kmod-helper/plan/executor.h"
 
-/* All operations that the steps of plans and loans may name: the lower floors', and ours. */
+/* All operations that the steps of plans and loans may name: those of kmod-helper, and our own. */
 
-/* The executor for this host's steps. It never stops half-way: who may be stopped sets .stop. */
+/* The executor for this host's steps. It never stops half-way; a caller that may be stopped sets
+ * .stop. */
 struct executor operations_executor(const struct context *context);

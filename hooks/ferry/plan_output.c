@@ -147,6 +147,6 @@ int plan_output_text(const struct plan *plan, struct error *error)
 	for (size_t i = 0; i < plan->blocker_count; i++)
 		printf("  %s: %s\n", blocker_name(plan->blockers[i].code),
 			plan->blockers[i].message);
-	/* before the refusal on stderr */
+	/* print this before the refusal on stderr */
 	return fflush(stdout) == EOF ? error_set_errno(error, -EIO, "write the plan") : r;
 }

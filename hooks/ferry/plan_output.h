@@ -5,7 +5,8 @@
 #include "kmod-helper/plan/plan.h"
 #include <json-c/json.h>
 
-/* A plan for people and for programs: `plan`, and --dry-run of what executes it. */
+/* Prints a plan for people and for programs: for `plan`, and for --dry-run of the commands that
+ * execute it. */
 
 /* Adds functions, steps and blockers to @object. */
 void plan_output_json(

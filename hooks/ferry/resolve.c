@@ -17,7 +17,7 @@
 #include <string.h>
 #include <time.h>
 
-/* What the choice asks about the host while it is being made. */
+/* What the choice of devices asks about the host. */
 struct surroundings {
 	struct hardware hardware;
 	unsigned int vmid;
@@ -46,7 +46,7 @@ static int check_free(void *data, const char *address, struct error *error)
 		if (!function || function->use == LOAN_ALTERNATIVE ||
 			loan->owner.kind != LOAN_OWNER_VM || loan->owner.vmid == around->vmid)
 			continue;
-		/* one that is on its way home is free by the time that Proxmox looks */
+		/* a device that is being returned will be free when Proxmox looks */
 		if (!loan_life_is_returning(context, loan) &&
 			(loan_is_busy(&context->kernel.root, loan) ||
 				!vm_is_gone(&context->kernel, loan->owner.vmid)))
@@ -57,7 +57,7 @@ static int check_free(void *data, const char *address, struct error *error)
 		around->vmid, time(NULL), error);
 }
 
-/* Mappings, and the node's name that they are looked up with, are read only where one is named. */
+/* Reads the mappings and the node's name, but only when the config names a mapping. */
 static int read_mappings(
 	const struct vm_config *config, struct surroundings *around, struct error *error)
 {
@@ -92,7 +92,8 @@ static int add_want(struct resolved *resolved, const char *address,
 	return 0;
 }
 
-/* Chosen ones first: an address that is chosen by one entry and another's alternative is taken. */
+/* Adds the chosen functions, or with @alternatives the others. Chosen ones must be added first: an
+ * address that one entry has chosen is taken, even when it is another entry's alternative. */
 static int add_wants(struct resolved *resolved, bool alternatives)
 {
 	int r = 0;
@@ -217,7 +218,7 @@ int resolved_add_blockers(const struct resolved *resolved, struct plan *plan)
 	for (size_t i = 0; r == 0 && i < choice->count; i++) {
 		const struct choice_entry *entry = &choice->entries[i];
 
-		/* that another VM has the one choice there is, the plan finds in more detail */
+		/* another VM has the only choice: the plan reports that in more detail */
 		if (entry->error.status == -EBUSY && entry->chosen >= 0)
 			continue;
 		if (entry->error.status < 0)

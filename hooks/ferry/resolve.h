@@ -8,7 +8,7 @@
 #include "kmod-helper/loan/loan.h"
 #include "kmod-helper/plan/plan.h"
 
-/* From a VM's config to functions of this host, as Proxmox would choose them now. */
+/* Finds which functions of this host a VM's config means, as Proxmox would choose them now. */
 
 struct resolved {
 	struct vm_config config;
@@ -17,12 +17,10 @@ struct resolved {
 	size_t want_count;
 };
 
-/*
- * Reads the config of @vmid and resolves every hostpci entry against @host. A function that another
- * VM has reserved or borrowed counts as taken. What Proxmox would refuse stands in ret->choice, not
- * in the return value. @migrated_from: PVE_MIGRATED_FROM or NULL. 0 or the errors of
- * vm_config_read.
- */
+/* Reads the config of @vmid and finds what every hostpci entry means on @host. A function that
+ * another VM has reserved or borrowed counts as taken. What Proxmox would refuse is in ret->choice,
+ * not in the return value. @migrated_from: PVE_MIGRATED_FROM or NULL. 0 or the errors of
+ * vm_config_read. */
 int resolve_vm(struct context *context, unsigned int vmid, const char *migrated_from,
 	const struct pci_functions *host, const struct loans *loans, struct resolved *ret,
 	struct error *error);
@@ -31,5 +29,5 @@ void resolved_done(struct resolved *resolved);
 /* True when both ask for the same functions, each chosen or as an alternative. */
 bool resolved_equal(const struct resolved *left, const struct resolved *right);
 
-/* Adds what Proxmox would die with as blockers. 0 or -ENOMEM. */
+/* Adds a blocker for everything that Proxmox would refuse. 0 or -ENOMEM. */
 int resolved_add_blockers(const struct resolved *resolved, struct plan *plan);

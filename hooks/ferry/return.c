@@ -17,8 +17,8 @@
 #include <string.h>
 #include <time.h>
 
-/* An alternative that Proxmox took on its own and left on vfio-pci has no steps yet. Nobody else's:
- * neither another loan's nor reserved by a VM. */
+/* Adopts the alternatives that Proxmox took itself and left on vfio-pci: they have no steps yet.
+ * Not those that another loan has, or that a VM has reserved. */
 static int claim_alternatives(struct context *context, struct loan *loan)
 {
 	cleanup(reservations_done) struct reservations reservations = {0};
@@ -75,8 +75,8 @@ static int await_groups(struct context *context, const struct loan *loan, struct
 	return 0;
 }
 
-/* On a driver of the host's own (bind --driver) it is used like any other device, for as long as
- * that pleases somebody: not waited for, and nothing is changed. */
+/* Refuses when a device is in use that `bind --driver` gave to one of the host's drivers. It is
+ * used like any other device, for any length of time: so we do not wait, and change nothing. */
 static int refuse_held(struct context *context, const struct loan *loan, struct error *error)
 {
 	auto_free const char **addresses = calloc(loan->function_count + 1, sizeof(*addresses));
@@ -106,7 +106,8 @@ static int refuse_held(struct context *context, const struct loan *loan, struct 
 	return error_set(error, -EBUSY, "it is in use by %s: end that first", text);
 }
 
-/* A driver may bind a device that is gone: home, and yet of no use. */
+/* Warns about devices that came back but do not answer: a driver may bind even a device that fell
+ * off the bus. */
 static void tell_dead(struct context *context, const struct loan *loan)
 {
 	for (size_t i = 0; i < loan->function_count; i++) {
@@ -156,7 +157,7 @@ static void tell_static(struct context *context, const struct loan *loan)
 	}
 }
 
-/* What others did while we waited for the lock or for the group counts: read again once locked. */
+/* Reads the loan again, now that it is locked: others may have changed it while we waited. */
 static int return_locked(
 	struct context *context, const struct loan_owner *owner, bool if_due, struct error *error)
 {
@@ -179,7 +180,7 @@ static int return_locked(
 	return return_steps(context, &loan, error);
 }
 
-/* Nothing is locked while we wait. */
+/* Waits for the users of the devices, with nothing locked. */
 static int await_users(struct context *context, const struct loan_owner *owner, struct error *error)
 {
 	cleanup(loan_done) struct loan loan = {0};
@@ -196,8 +197,8 @@ static int await_users(struct context *context, const struct loan_owner *owner, 
 	return r;
 }
 
-/* A VM that starts looks at a loan by hand under its group's lock, and then borrows from it. A VM's
- * own loan is taken over under that VM's lock alone. */
+/* Locks the group of a loan by hand: a VM that starts looks at such a loan under its group's lock,
+ * and then borrows from it. A VM's own loan is taken over under that VM's lock alone. */
 static int lock_hand_group(struct context *context, const struct loan_owner *owner,
 	struct locks *ret, struct error *error)
 {
@@ -224,7 +225,7 @@ static int return_any(
 	}
 	if (r == 0)
 		r = return_locked(context, owner, if_due, error);
-	/* when all was home, for who tells a backup's start from others */
+	/* store the time of the return: later it shows whether the VM ran just before a backup */
 	if (r == 0)
 		lock_mark(lock);
 	return r < 0 ? error_wrap(error, r, "return what was lent (%s)", name) : 0;

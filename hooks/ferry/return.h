@@ -5,27 +5,25 @@
 #include "hooks/base/context.h"
 #include "kmod-helper/loan/loan.h"
 
-/*
- * The way home: from the loan alone. Neither the settings nor the VM's config nor /etc/pve is read.
- */
+/* Returning devices needs only the loan: neither the settings nor the VM's config nor /etc/pve is
+ * read. */
 
-/*
- * Gives back what the loan of @owner has: waits, bounded, until no VFIO user has any group of it
- * open, then undoes its steps backwards; what is left is owed, and stays in the loan. 0 when all is
- * home (also when there is no loan), -EBUSY when a user or another process kept it, or the first
- * error.
- */
+/* Returns what the loan of @owner has. Waits, with a limit, until no VFIO user has one of its
+ * groups open, then undoes its steps in reverse order. What could not be undone is owed, and stays
+ * in the loan. 0 when all is returned (also when there is no loan), -EBUSY when a user or another
+ * process kept it, or the first error. */
 int return_loan(struct context *context, const struct loan_owner *owner, struct error *error);
 
-/* The same for a loan that is found due, by whoever is not its owner's hook: looked at once more
- * under the lock, for its VM may have started again meanwhile; then 0, and nothing is touched. */
+/* The same for a loan that was found due, by a process that is not its owner's hook. Looks again
+ * under the lock, because the VM may have started again meanwhile; then it changes nothing and
+ * returns 0. */
 int return_if_due(struct context *context, const struct loan_owner *owner, struct error *error);
 
-/* Gives back every loan whose VM is gone, and what was owed by hand. Loans that another process is
- * working on are left to it. 0, or the first error. @ret_count: how many were looked after. */
+/* Returns every loan of a VM that is gone, and what is owed by hand. Skips loans that another
+ * process works on. 0, or the first error. *@ret_count is the number of loans that were due. */
 int return_gone(struct context *context, const struct loan_owner *except, unsigned int *ret_count,
 	struct error *error);
 
-/* Undoes all of a loan that was never used (a handover that failed) and removes or records it.
- * The caller holds its lock. 0 when nothing is owed. */
+/* Undoes all steps of a loan, for example of a handover that failed. Then removes the loan, or
+ * records what is still owed. The caller holds its lock. 0 when nothing is owed. */
 int return_steps(struct context *context, struct loan *loan, struct error *error);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
-/* Asks whether the host shuts down now. */
+/* Finds out whether the host is shutting down. */
 
 #include "shutdown.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
-/* Whether the host shuts down now. */
+/* Tells whether the host is shutting down. */
 
 #include <stdbool.h>
 

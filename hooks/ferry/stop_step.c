@@ -12,7 +12,7 @@ unsigned int stop_step_ms(const struct step *step)
 {
 	unsigned long long seconds;
 
-	/* a loan that somebody has edited */
+	/* only wrong when somebody has edited the loan */
 	if (parse_unsigned(step->argument, 10, 3600, &seconds) < 0)
 		return STOP_STEP_GRACE_MS;
 	return (unsigned int)seconds * 1000;

@@ -10,10 +10,10 @@
 #define STOP_UNIT "stop-unit"
 #define STOP_CONTAINER "stop-container"
 
-/* What such a step is given beyond its own time: for pct, and for systemd to answer. */
+/* The time that such a step has beyond its own limit: for pct, and for systemd to answer. */
 #define STOP_STEP_GRACE_MS 30000u
 
-/* The argument of a `stop-` step, "60" seconds. */
+/* The time limit in ms, from the argument of a `stop-` step: "60" means seconds. */
 unsigned int stop_step_ms(const struct step *step);
 /* How long the executor lets it run. */
 unsigned int stop_step_deadline_ms(const struct step *step);

@@ -23,9 +23,9 @@
 
 #define GROUP_LOCK_MS 5000
 #define HOME_AGAIN_MS 200
-#define MAKE_ROOM_TIMES 3 /* what was stopped may give way to another that is to be stopped */
+#define MAKE_ROOM_TIMES 3 /* after one holder was stopped, another one may use the card */
 
-/* The loan of somebody else that the function is in, its alternatives not counted. */
+/* The loan of another owner that has the function, alternatives not counted; NULL: none. */
 static const struct loan *find_foreign(
 	const struct loans *loans, const struct loan_owner *owner, const char *address)
 {
@@ -38,7 +38,7 @@ static const struct loan *find_foreign(
 		if (!function || function->use == LOAN_ALTERNATIVE ||
 			loan_owner_equal(&loan->owner, owner))
 			continue;
-		/* a VM that borrowed it from a hand counts before the hand */
+		/* when a VM has borrowed a card that was lent by hand, the VM's loan counts */
 		if (!found || loan->owner.kind == LOAN_OWNER_VM)
 			found = loan;
 	}
@@ -51,7 +51,8 @@ static bool is_gone(struct context *context, const struct loan *loan)
 		vm_is_gone(&context->kernel, loan->owner.vmid);
 }
 
-/* One line for a card, not one for each of its functions. @told: the last one that had a line. */
+/* True when this card was reported already: one line for a card, not one for each function. @told:
+ * the last address that was reported. */
 static bool is_told(const char *told, const char *address)
 {
 	return told && pci_same_card(told, address);
@@ -121,7 +122,7 @@ static bool is_on_target(const struct plan_function *function)
 	return strcmp(function->now.driver, function->loan.target) == 0;
 }
 
-/* What their drivers have now is recorded: a driver that does not let go hides it. */
+/* Records the drivers' device nodes now: a driver that does not let go hides them later. */
 static void record_nodes(struct plan *plan, const struct nodes *nodes)
 {
 	for (size_t i = 0; i < plan->function_count; i++) {
@@ -143,7 +144,8 @@ static int find_held(
 
 	if (!addresses)
 		return error_set_errno(error, -ENOMEM, "look for holders");
-	/* what stays where it is (static, borrowed, taken before) may be held by its own QEMU */
+	/* functions that stay on their driver (static, borrowed, taken before) may be held by their
+	 * own QEMU */
 	for (size_t i = 0; i < plan->function_count; i++) {
 		const struct plan_function *function = &plan->functions[i];
 
@@ -169,7 +171,8 @@ static bool is_allowed(const struct settings *settings, const char *address)
 	return false;
 }
 
-/* A module's count is a guess, a process is none: `allow` overrules the guess. */
+/* A module's use count does not say which card is used. `allow` may override it; it never overrides
+ * a process that has the card open. */
 static void drop_allowed(const struct settings *settings, struct holders *holders)
 {
 	size_t kept = 0;
@@ -195,7 +198,7 @@ static int add_held(struct context *context, const struct settings *settings,
 	return r < 0 ? error_set_errno(error, r, "plan the handover") : 0;
 }
 
-/* The settings' words for power and reset, as the lower floor takes them. */
+/* The settings for power and reset, in the form that kmod-helper takes. */
 static struct attribute_wish *make_wishes(const struct device_settings *devices)
 {
 	struct attribute_wish *wishes = calloc(devices->count + 1, sizeof(*wishes));
@@ -300,8 +303,8 @@ static int lock_groups(struct context *context, const struct take_request *reque
 	return locks_take_groups(&context->kernel.root, groups, count, GROUP_LOCK_MS, ret, error);
 }
 
-/* Another's loan as it is under its lock. -EAGAIN when it is not what the plan was made with: a
- * return was under way. */
+/* Locks another owner's loan and reads it again. -EAGAIN when it is no longer the loan that the
+ * plan was made with, because a return was under way. */
 static int lock_lender(struct context *context, const struct loan *seen, int *ret_lock,
 	struct loan *ret, struct error *error)
 {
@@ -320,8 +323,8 @@ static int lock_lender(struct context *context, const struct loan *seen, int *re
 	return r;
 }
 
-/* What @function of the plan is in a gone VM's loan; NULL when it is not to come from there. It may
- * be in ours too: somebody died between the writing of the one and of the other. */
+/* The entry for @function in a gone VM's loan; NULL when the function does not come from there. Our
+ * loan may have it too: a process was killed after it had written one loan and before the other. */
 static const struct loan_function *find_inherited(
 	const struct plan_function *function, const struct loan *from)
 {
@@ -341,7 +344,8 @@ static bool has_inheritance(const struct plan *plan, const struct loan *from)
 	return false;
 }
 
-/* Whole groups. What is written first is ours: a death in between loses nothing. */
+/* Moves whole groups to our loan. Ours is written first: if we are killed in between, nothing is
+ * lost. */
 static int inherit_from(struct context *context, const struct loan *seen, const struct plan *plan,
 	struct loan *loan, struct error *error)
 {
@@ -368,8 +372,8 @@ static int inherit_from(struct context *context, const struct loan *seen, const 
 				   : loan_remove(&context->kernel.root, &from.owner, error);
 }
 
-/* The card of a gone VM that still owes its return goes straight over: the owner is rewritten, the
- * homes are kept. That the VM is gone, the plan has seen. */
+/* Takes a card over directly from a gone VM that has not returned it: the owner changes, the home
+ * drivers stay recorded. The plan has already checked that the VM is gone. */
 static int inherit(struct context *context, const struct loans *loans, const struct plan *plan,
 	struct loan *loan, struct error *error)
 {
@@ -396,7 +400,7 @@ static bool is_wanted(const struct plan *plan, const struct loan_function *funct
 	return false;
 }
 
-/* What the standing loan has and this start does not ask for any more goes home. */
+/* Returns what our earlier loan has and this start does not ask for any more. */
 static int drop_unwanted(struct context *context, const struct executor *executor,
 	const struct plan *plan, struct loan *loan, struct error *error)
 {
@@ -452,7 +456,7 @@ static void tell_notices(struct context *context, const struct plan *plan)
 			plan->notices[i].message);
 }
 
-/* What take_locked found to be done first: the plan begins with it. */
+/* The result of take_locked when the plan begins with steps that stop holders: these run first. */
 #define MAKE_ROOM_FIRST 1
 
 static int take_locked(struct context *context, const struct take_request *request,
@@ -484,7 +488,8 @@ static int take_locked(struct context *context, const struct take_request *reque
 	return run_plan(context, plan, &loan, error);
 }
 
-/* Who has the lock of a group for that long is in the loans: better than the lock's name. */
+/* Puts the owner into the error: the loans say who has had a group's lock for so long, which is
+ * better than the name of the lock. */
 static void refuse_by_name(
 	struct context *context, const struct take_request *request, struct error *error)
 {
@@ -496,7 +501,7 @@ static void refuse_by_name(
 		take_refusal(&plan, error);
 }
 
-/* One try, with the groups locked. */
+/* Tries once to take the devices, with the groups locked. */
 static int try_to_take(struct context *context, const struct take_request *request,
 	struct plan *plan, struct error *error)
 {
@@ -510,7 +515,7 @@ static int try_to_take(struct context *context, const struct take_request *reque
 	r = take_locked(context, request, plan, error);
 	if (r != -EAGAIN)
 		return r;
-	/* a gone VM's return was under way: it is over now */
+	/* another process was returning a gone VM's card: that is over now */
 	plan_done(plan);
 	r = take_locked(context, request, plan, error);
 	return r == -EAGAIN ? error_set(error, -EBUSY,
@@ -518,8 +523,8 @@ static int try_to_take(struct context *context, const struct take_request *reque
 			    : r;
 }
 
-/* A taking that takes several tries: others are to end, to be stopped, or to bring home what they
- * had, in between. */
+/* For a taking that needs several tries: between them others have to end, to be stopped, or to
+ * return what they had. */
 struct patience {
 	unsigned long long end, home_end;
 	bool has_waited, has_waited_for_home;
@@ -548,7 +553,8 @@ static void wait_a_while(struct context *context, const struct take_request *req
 	make_room_wait(&plan->holders);
 }
 
-/* A return comes to its end, or is overdue: that is no reason to wait any more. */
+/* True while it makes sense to wait for another return: it ends, or becomes overdue, and then we do
+ * not wait any more. */
 static bool may_wait_for_home(const struct plan *plan, int r, const struct patience *patience)
 {
 	return r == -EBUSY && plan->is_returning && clock_milliseconds() < patience->home_end;
@@ -571,7 +577,7 @@ static int make_room(struct context *context, const struct take_request *request
 	if (patience->room_count < MAKE_ROOM_TIMES) {
 		int r = make_room_run(context, &request->owner, request->settings, plan, error);
 
-		/* one that failed has been given back already */
+		/* a failed one was undone already, so it does not count */
 		patience->room_count += r == 0;
 		return r;
 	}
@@ -580,7 +586,8 @@ static int make_room(struct context *context, const struct take_request *request
 		"%s was stopped and uses the card again: find out what starts it", text);
 }
 
-/* Between two tries nothing but the VM's own loan is locked, and the host may change. */
+/* Tries until it succeeds or must not wait any more. Between two tries only the owner's loan is
+ * locked, and the host may change: so it is scanned again. */
 static int take_patiently(struct context *context, const struct take_request *request,
 	struct patience *patience, struct error *error)
 {

@@ -6,11 +6,8 @@
 #include "kmod-helper/loan/loan.h"
 #include "kmod-helper/plan/plan.h"
 
-/*
- * Taking functions from the host, for a VM or by hand: the checks that need more than one
- * function's view, and the run with its undoing. What `plan` prints and the hook executes is the
- * same plan.
- */
+/* Takes functions from the host, for a VM or by hand: the checks that need to see more than one
+ * function, and the run with its undo. `plan` prints the same plan that the hook executes. */
 
 struct take_request {
 	struct loan_owner owner;
@@ -21,21 +18,19 @@ struct take_request {
 	bool windows; /* for a Windows guest: see windows.h */
 };
 
-/*
- * Plans the taking into @plan (which may hold blockers already) and adds blockers: reserved
- * (another VM's loan or reservation), held (who uses the functions now), overdue. Loans of gone VMs
- * block nothing.
- */
+/* Plans the taking. @plan may have blockers already; this adds the blockers reserved (another loan
+ * or reservation), held (somebody uses the functions now) and overdue. Loans of gone VMs block
+ * nothing. */
 int take_plan(struct context *context, const struct take_request *request,
 	const struct loans *loans, struct plan *plan, struct error *error);
 
-/*
- * Takes: locks the loan and the groups, looks at the loans anew, plans, and runs the plan, recorded
- * in the owner's loan. Where the settings say so, holders are waited for, or stopped, before that,
- * with no group locked. With a blocker: -EBUSY and its message, nothing changed. On any later
- * failure all that the loan has is returned first, and the first error reported.
- */
+/* Takes the functions: locks the loan and the groups, reads the loans again, makes the plan,
+ * records it in the owner's loan, and runs it. When the settings say so, it first waits for holders
+ * or stops them, with no group locked. With a blocker: -EBUSY and the blocker's message, and
+ * nothing is changed. After any later failure all that the loan has is returned first, and then the
+ * first error is reported. */
 int take_run(struct context *context, const struct take_request *request, struct error *error);
 
-/* The blockers as one line: the first one's text, and how many more there are. */
+/* Sets @error to one line about the blockers: the first one's text, and how many more there are.
+ * Returns -EBUSY. */
 int take_refusal(const struct plan *plan, struct error *error);

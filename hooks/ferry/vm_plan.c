@@ -41,8 +41,8 @@ static int block_strangers(const struct attachment *attachment, struct vm_plan *
 	return r;
 }
 
-/* A card that another one has replaced since it was attached is refused. Without a record there is
- * nothing to compare with. */
+/* Adds a blocker when another card has replaced the one that was attached. Without a record there
+ * is nothing to compare with. */
 static int block_identity(struct context *context, unsigned int vmid, struct vm_plan *guest)
 {
 	cleanup(attachment_done) struct attachment attachment = {0};
@@ -70,7 +70,7 @@ int vm_plan_resolve(struct context *context, unsigned int vmid, const char *migr
 	if (r < 0 || vm_config_is_template(&ret->resolved.config))
 		return r;
 	r = resolved_add_blockers(&ret->resolved, &ret->plan);
-	/* it may have any device of this host */
+	/* a loan that cannot be read may have any device of this host */
 	if (r == 0 && ret->resolved.want_count && ret->loans.unreadable.status < 0)
 		r = plan_block(&ret->plan, BLOCKER_CONFIG, "%s", ret->loans.unreadable.message);
 	if (r == 0)
@@ -85,8 +85,8 @@ bool vm_plan_is_for_backup(const struct vm_plan *guest)
 	return lock && strcmp(lock, "backup") == 0;
 }
 
-/* A VM that ran until its own backup in stop mode stopped it starts again under the same lock: its
- * devices came home just now, or stand in its loan yet. */
+/* True when the VM ran until its own backup, in stop mode, stopped it, and now starts again under
+ * the same lock: its devices were returned just now, or are still in its loan. */
 static bool ran_just_now(
 	const struct context *context, const struct loans *loans, unsigned int vmid)
 {
@@ -133,7 +133,7 @@ int vm_plan_make(struct context *context, unsigned int vmid, const char *migrate
 
 	if (r < 0 || !ret->resolved.want_count)
 		return r;
-	/* a plan is shown all the same, with the defaults */
+	/* settings that cannot be read: still show a plan, with the defaults */
 	if (vm_plan_settings(context, vmid, ret, &why) < 0) {
 		r = settings_parse("", SETTINGS_PATH, vmid, &ret->settings, error);
 		if (r == 0 && plan_block(&ret->plan, BLOCKER_CONFIG, "%s", why.message) < 0)

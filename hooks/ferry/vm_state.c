@@ -48,7 +48,8 @@ pid_t vm_pid(const struct kernel *kernel, unsigned int vmid)
 	return pid ? pid : pid_of_scope(kernel, vmid);
 }
 
-/* Shared and let go at once: Proxmox's own exclusive lock must never wait for ours. */
+/* Takes a shared lock and releases it at once: Proxmox's own exclusive lock must never wait for
+ * ours. */
 static bool is_locked(const struct root *root, unsigned int vmid)
 {
 	char path[96];
@@ -58,12 +59,13 @@ static bool is_locked(const struct root *root, unsigned int vmid)
 	fd = file_open(root, path, O_RDONLY);
 	if (fd == -ENOENT)
 		return false;
-	/* what cannot be looked at counts as starting: its card is left alone */
+	/* a VM whose lock cannot be read counts as starting: its card is left alone */
 	return fd < 0 || flock(fd, LOCK_SH | LOCK_NB) < 0;
 }
 
 bool vm_is_gone(const struct kernel *kernel, unsigned int vmid)
 {
-	/* the lock first: a start that ends between the two looks is then seen running */
+	/* check the lock first: a VM whose start ends between the two checks is then seen as
+	 * running */
 	return !is_locked(&kernel->root, vmid) && vm_pid(kernel, vmid) == 0;
 }

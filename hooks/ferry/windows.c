@@ -15,13 +15,13 @@
 #define CONFIG_FOLDER "run/modprobe.d"
 #define UDEVADM "/usr/bin/udevadm"
 
-/* What the modules of the displays are, and what becomes of them. */
+/* The modules that may drive the guest's displays, and what happens to them. */
 struct eviction {
 	struct context *context;
 	struct plan *plan;
-	struct names modules; /* the home drivers' first */
+	struct names modules; /* those of the home drivers first */
 	struct names going;   /* the displays' addresses */
-	struct names done;    /* modules that have a step, or stay */
+	struct names done;    /* modules that have a step, or stay loaded */
 };
 
 static void eviction_done(struct eviction *eviction)
@@ -44,7 +44,8 @@ static bool is_shown(const struct plan_function *function)
 		pci_is_display(&function->now);
 }
 
-/* Every module that udev would load for it: with nvidia gone nouveau would be the next. */
+/* Adds every module that udev would load for the function: without nvidia, nouveau would be the
+ * next one. */
 static int add_aliases(struct eviction *eviction, const char *address, struct error *error)
 {
 	cleanup(names_done) struct names found = {0};
@@ -102,7 +103,7 @@ static int add_blacklist(struct eviction *eviction, unsigned int vmid, struct er
 	return 0;
 }
 
-/* A device other than the guest's that keeps one of @modules in use. */
+/* Finds a device that uses one of @modules and is not one of the guest's displays. */
 static bool find_user(
 	const struct eviction *eviction, const struct names *modules, char *ret, size_t size)
 {
@@ -114,7 +115,7 @@ static bool find_user(
 	return false;
 }
 
-/* nvidia's part of the plan may have one already. */
+/* True when the plan has a reload step for @module already, as it may for nvidia. */
 static bool has_reload(const struct plan *plan, const char *module)
 {
 	for (size_t i = 0; i < plan->steps.count; i++) {
@@ -187,7 +188,8 @@ static bool has_line(const struct modprobe_files *files, const char *module)
 	return false;
 }
 
-/* Nothing is done at run time: what setup wrote should be there. */
+/* For "permanent": changes nothing at run time, but says when a blacklist line that setup writes is
+ * missing. */
 static int check_permanent(struct eviction *eviction, struct error *error)
 {
 	cleanup(modprobe_files_done) struct modprobe_files files = {0};
@@ -251,8 +253,8 @@ int windows_drop(const struct executor *executor, const struct plan *plan, struc
 	return 0;
 }
 
-/* The running udevd reads modprobe.d once, and looks for changes only in folders that it knew then;
- * /run/modprobe.d is not there at boot, /etc/modprobe.d is. */
+/* Makes udevd notice the new folder. udevd reads modprobe.d once, and then looks for changes only
+ * in the folders that were there: at boot /etc/modprobe.d is there, /run/modprobe.d is not. */
 static void touch_known_folder(const struct root *root)
 {
 	auto_close int fd = file_open(root, "etc/modprobe.d", O_RDONLY | O_DIRECTORY);
@@ -323,7 +325,7 @@ static int undo_blacklist(const struct kernel *kernel, const struct step *step, 
 	struct error why = {0};
 	int r = file_remove(&kernel->root, step->subject + 1, &why);
 
-	/* the folder could not be made: then there is no file in it */
+	/* -ENOTDIR: the folder could not be made, so there is no file in it */
 	if (r < 0 && r != -ENOTDIR) {
 		*error = why;
 		return r;

@@ -7,13 +7,13 @@
 #include "kmod-helper/plan/plan.h"
 
 /*
- * A Windows guest and the host's display driver, by the setting windows_blacklist. While such a
- * guest has the card no alias may bring that driver back, and it leaves memory where nobody else
- * uses it. Audio and USB functions never count. An operation:
+ * What the setting windows_blacklist does with the host's display driver for a Windows guest. While
+ * such a guest has the card, no alias may load that driver again, and the driver is unloaded when
+ * nobody else uses it. Audio and USB functions never count. An operation:
  *
  * blacklist  writes the file @subject (/run/modprobe.d/gpu-ferry-VMID.conf) with a blacklist line
- *            for each module of @argument, and tells udevd; undone by removing it, and telling
- * udevd
+ *            for each module of @argument, and tells udevd; its undo removes the file and tells
+ *            udevd again
  */
 extern const struct operation windows_operations[]; /* ends with a NULL name */
 
@@ -21,7 +21,7 @@ extern const struct operation windows_operations[]; /* ends with a NULL name */
 int windows_plan(struct context *context, enum windows_blacklist blacklist, unsigned int vmid,
 	struct plan *plan, struct error *error);
 
-/* Undoes what a loan has of it and the plan has not: the guest is no Windows any more, or the loan
- * came over from a gone VM that was. */
+/* Undoes the blacklist of a loan when the plan has none: the guest is not a Windows guest any more,
+ * or the loan came over from a gone Windows VM. */
 int windows_drop(const struct executor *executor, const struct plan *plan, struct loan *loan,
 	struct error *error);

@@ -20,15 +20,15 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
-/* Proxmox waits as long for a guest-sync (PVE/QMPClient.pm). */
+/* The time that Proxmox waits for a guest-sync (PVE/QMPClient.pm). */
 #define ANSWER_MS 5000u
 /* Deeper than any answer of the agent. */
 #define JSON_DEPTH 16
 #define SOCKETS_MAX ((size_t)4 * 1024 * 1024)
-/* What marks the answer of guest-sync-delimited, and resets the agent's own reader: no byte of
- * UTF-8. */
+/* The byte that marks the answer of guest-sync-delimited and resets the agent's reader. UTF-8 never
+ * has it. */
 #define DELIMITER 0xff
-/* Between two looks whether a program has ended. */
+/* The pause between two checks whether a program has ended. */
 #define FIRST_PAUSE_MS 20u
 #define LAST_PAUSE_MS 1000u
 
@@ -105,8 +105,8 @@ static int receive(struct agent *agent, unsigned long long deadline, struct erro
 	return 0;
 }
 
-/* A line of the guest's, without its end. -EFBIG: it is too long, and what came of it is dropped.
- */
+/* Reads a line from the guest, without its newline. -EFBIG: it is too long, and what was read of it
+ * is dropped. */
 static int read_line(
 	struct agent *agent, unsigned long long deadline, char **ret, struct error *error)
 {
@@ -145,7 +145,7 @@ int agent_init(struct agent *agent, int fd, unsigned int answer_ms, struct error
 
 void agent_close(struct agent *agent)
 {
-	/* one that was never opened is all zeros */
+	/* an agent that was never opened is all zeros */
 	if (!agent->buffer)
 		return;
 	close(agent->fd);
@@ -233,8 +233,8 @@ static int send_command(struct agent *agent, const char *prefix, const char *com
 	return send_text(agent, text, deadline, error);
 }
 
-/* True when the line is the answer to our synchronisation: what stands before the delimiter was
- * left by others. */
+/* True when the line is the answer to our synchronisation. What is before the delimiter was left by
+ * others. */
 static bool is_sync_answer(const char *line, int64_t id)
 {
 	const char *mark = strrchr(line, DELIMITER);
@@ -248,7 +248,7 @@ static bool is_sync_answer(const char *line, int64_t id)
 	return same;
 }
 
-/* Any integer will do for the agent, but a JavaScript one has 53 bits. */
+/* The agent takes any integer, but integers in JavaScript have only 53 bits. */
 static int make_id(int64_t *ret, struct error *error)
 {
 	uint32_t random;
@@ -266,7 +266,7 @@ static int await_sync(
 		auto_free char *line = NULL;
 		int r = read_line(agent, deadline, &line, error);
 
-		/* what others left unread may have any size */
+		/* skip a line that is too long: others may have left anything unread */
 		if (r < 0 && r != -EFBIG)
 			return r;
 		if (r == 0 && line && is_sync_answer(line, id))
@@ -308,7 +308,7 @@ int agent_execute(struct agent *agent, const char *command, struct json_object *
 		json_object_put(arguments);
 		return error_wrap(error, r, "%s", command);
 	}
-	/* until its answer is here, whole */
+	/* until the whole answer is here */
 	agent->in_step = false;
 	deadline = clock_milliseconds() + agent->answer_ms;
 	r = send_command(agent, "", command, arguments, deadline, error);
@@ -352,7 +352,7 @@ static struct json_object *exec_arguments(const struct agent_program *program)
 	return arguments;
 }
 
-/* -ENOENT in no other way: the agent's words are GLib's. */
+/* A program that is not there cannot become -ENOENT: the agent only gives GLib's words for it. */
 static int start_program(
 	struct agent *agent, const struct agent_program *program, int64_t *ret, struct error *error)
 {
@@ -402,7 +402,7 @@ static int decode(struct json_object *status, const char *key, char **ret, size_
 	if (!decoded)
 		return -ENOMEM;
 	for (size_t i = 0; r == 0 && i < length / 3; i++) {
-		/* padding ends the text */
+		/* padding is allowed only at the end */
 		if (i > 0 && text[4 * i - 1] == '=')
 			r = -EBADMSG;
 		else
@@ -460,7 +460,7 @@ void agent_result_done(struct agent_result *result)
 	*result = (struct agent_result){0};
 }
 
-/* A status that says "exited" can be read once, so it is read whole here or never. */
+/* The agent gives a status "exited" only once, so it must be read as a whole here. */
 static int read_status(
 	struct agent *agent, int64_t pid, struct agent_result *ret, struct error *error)
 {
@@ -492,7 +492,8 @@ int agent_run(struct agent *agent, const struct agent_program *program, struct a
 		return r;
 	for (;;) {
 		r = read_status(agent, pid, ret, error);
-		/* a guest that compiles may be slow to answer: that is no end of the program */
+		/* a guest that compiles may answer late: that does not mean that the program has
+		 * ended */
 		if (r != -EINPROGRESS && r != -ETIMEDOUT)
 			return r;
 		if (clock_milliseconds() >= deadline)
@@ -516,11 +517,9 @@ struct socket_place {
 	char path[64]; /* below the root */
 };
 
-/*
- * proc_net_unix(5): each socket's state stands in the sixth column, its name in the last. A
- * connection that has not been accepted bears the listener's name and is 02, connecting; QEMU
- * accepts one and leaves the others waiting.
- */
+/* True for a connection to @path that waits. In proc_net_unix(5) the sixth column is the state of a
+ * socket, and the last one its name. A connection that has not been accepted has the listener's
+ * name and the state 02, connecting; QEMU accepts one connection and leaves the others waiting. */
 static bool is_waiting(const char *line, const char *path)
 {
 	const char *name = strchr(line, '/');
@@ -531,7 +530,7 @@ static bool is_waiting(const char *line, const char *path)
 	}
 	if (!name || strncmp(line, "02 ", 3) != 0)
 		return false;
-	/* Proxmox says /var/run */
+	/* Proxmox writes /var/run for /run */
 	if (strncmp(name, "/var/", 5) == 0)
 		name += 4;
 	return strcmp(name + 1, path) == 0;
@@ -553,7 +552,8 @@ static bool is_taken(const void *context)
 	return false;
 }
 
-/* Through a descriptor: the path below a root may be longer than an address of a socket. */
+/* Connects through a descriptor, because the path below a root may be too long for a socket
+ * address. */
 static int connect_through(int socket_fd, int fd)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -561,7 +561,7 @@ static int connect_through(int socket_fd, int fd)
 	snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d", socket_fd);
 	while (connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0) {
 		if (errno != EINTR)
-			/* so many wait already that no more are let in */
+			/* the queue of the listener is full */
 			return errno == EAGAIN ? -EBUSY : -errno;
 	}
 	return 0;
@@ -609,7 +609,7 @@ int agent_open(const struct root *root, unsigned int vmid, struct agent *ret, st
 	ret->is_busy = is_taken;
 	ret->context = &place;
 	r = agent_sync(ret, error);
-	/* later than now nobody else can have it */
+	/* from now on the connection is ours */
 	ret->is_busy = NULL;
 	ret->context = NULL;
 	if (r < 0)

@@ -41,7 +41,8 @@ static const struct names *find_addresses(const struct choice_entry *entry, cons
 	return choice_addresses(entry);
 }
 
-/* "0x2704" of the entry, where it sets one (PVE/QemuServer/PCI.pm, print_hostpci_devices). */
+/* Replaces the id when the entry sets one, such as "0x2704" (PVE/QemuServer/PCI.pm,
+ * print_hostpci_devices). */
 static void set_id(const struct choice_entry *entry, const char *option, uint16_t *id)
 {
 	const char *text = property_get(&entry->hostpci.options, option);
@@ -65,7 +66,7 @@ static int add_card(struct guest_cards *cards, const struct choice_entry *entry,
 		.display = pci_is_display(function),
 	};
 	memcpy(card->address, function->address, sizeof(card->address));
-	/* Proxmox gives them to the first function only */
+	/* Proxmox sets these ids for the first function only */
 	if (first) {
 		set_id(entry, "vendor-id", &card->vendor_id);
 		set_id(entry, "device-id", &card->device_id);

@@ -16,7 +16,7 @@
 /* A driver is some 500 MB to download and a module to compile. */
 #define STEP_MS (90 * MINUTE_MS)
 #define REBOOT_MS (10 * MINUTE_MS)
-/* For the driver's module to be there after a start. */
+/* The time that the driver's module may need to load after a start. */
 #define DRIVER_MS MINUTE_MS
 #define PROGRESS_PAUSE_MS 2000u
 #define RETRY_MS 2000u
@@ -77,11 +77,11 @@ struct installation {
 	unsigned int vmid;
 	struct agent *agent;
 	const struct guest_system *system;
-	unsigned long long shown; /* bytes of the guest's log */
+	unsigned long long shown; /* bytes of the guest's log that were shown */
 	unsigned long long next_check;
-	char line[512]; /* of the log, not ended yet */
+	char line[512]; /* of the log, still incomplete */
 	size_t line_length;
-	char last[256]; /* the last line that said anything */
+	char last[256]; /* the last line that was not blank */
 };
 
 static const struct driver_step *find_steps(const struct guest_system *system)
@@ -149,7 +149,7 @@ static void show_output(struct installation *work, const char *text, size_t leng
 	fflush(stdout);
 }
 
-/* What the log has got since the last look, some of it at a time. */
+/* Reads what the log got since the last look, at most 64 KiB at a time. */
 static int read_log(struct installation *work, size_t *ret_length, struct error *error)
 {
 	static const char script[] = "tail -c \"+$1\" " GUEST_DRIVER_LOG " | head -c 65536";
@@ -180,7 +180,7 @@ static int show_progress(void *context, struct error *error)
 		return 0;
 	r = read_log(work, &length, error);
 	work->next_check = clock_milliseconds() + PROGRESS_PAUSE_MS;
-	/* what is not shown now is shown later */
+	/* no answer in time: show it later */
 	return r == -ETIMEDOUT ? 0 : r;
 }
 
@@ -189,7 +189,7 @@ static int show_rest(struct installation *work, struct error *error)
 	size_t length = 1;
 	int r = 0;
 
-	/* a guest may say that there is ever more */
+	/* a limit, because a guest may always claim that there is more */
 	for (int i = 0; r == 0 && length && i < REST_LOOKS_MAX; i++)
 		r = read_log(work, &length, error);
 	if (work->line_length)
@@ -226,7 +226,7 @@ static int run_script(
 		result.exit_code, work->last);
 }
 
-/* Differs from start to start (random(4)). */
+/* The boot id is different after every start (random(4)). */
 static int read_boot_id(struct agent *agent, char *ret, size_t size, struct error *error)
 {
 	static const char *const arguments[] = {"cat", "/proc/sys/kernel/random/boot_id", NULL};
@@ -240,7 +240,7 @@ static int read_boot_id(struct agent *agent, char *ret, size_t size, struct erro
 	return *ret ? 0 : error_set(error, -EBADMSG, "the guest has no boot_id");
 }
 
-/* An agent that obeys does not answer. */
+/* An agent that obeys does not answer, so no answer is a success. */
 static int ask_for_reboot(struct agent *agent, struct error *error)
 {
 	struct json_object *arguments = json_object_new_object(), *value = NULL;
@@ -316,7 +316,7 @@ static int take_step(struct installation *work, const struct driver_step *step, 
 	return 0;
 }
 
-/* The log of another time is not shown as this one's. */
+/* Empties the log, so that old output is not shown as this run's. */
 static int clear_log(struct agent *agent, struct error *error)
 {
 	static const char *const arguments[] = {

@@ -5,25 +5,22 @@
 #include "hooks/base/context.h"
 #include "view.h"
 
-/*
- * NVIDIA's driver, put into a guest through its agent: Debian's nvidia-driver, or what
- * ubuntu-drivers recommends. The work is done by the guest's own package manager; each step is
- * named before it runs, what it prints is shown while it runs, and the first that fails ends it.
- */
+/* Installs NVIDIA's driver in a guest through its agent: Debian's nvidia-driver, or what
+ * ubuntu-drivers recommends. The guest's own package manager does the work. Each step is named
+ * before it runs, its output is shown while it runs, and the first step that fails ends it. */
 
 /* Where a guest keeps what the steps printed. */
 #define GUEST_DRIVER_LOG "/var/log/gpu-ferry-driver.log"
 
-/* 0 when there are steps for this guest, else -EOPNOTSUPP and what to do instead. */
+/* 0 when we have steps for this guest, else -EOPNOTSUPP with a message that says what to do
+ * instead. */
 int guest_driver_check(const struct guest_system *system, struct error *error);
 
 /* Prints the steps, numbered (--dry-run). */
 void guest_driver_print(const struct guest_system *system);
 
-/*
- * Takes the steps, and restarts the guest: @agent is closed and opened again. 0 when nvidia-smi
- * answers in the end. A step that fails: -EREMOTEIO with its number, name, exit code and last line.
- * Otherwise as agent_run and agent_open.
- */
+/* Runs the steps, and restarts the guest: @agent is closed and opened again. 0 when nvidia-smi
+ * answers in the end. -EREMOTEIO when a step fails, with its number, name, exit code and last line.
+ * Otherwise the errors of agent_run and agent_open. */
 int guest_driver_install(struct context *context, unsigned int vmid, struct agent *agent,
 	const struct guest_system *system, struct error *error);

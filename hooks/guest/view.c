@@ -10,13 +10,13 @@
 #include <errno.h>
 #include <string.h>
 
-/* A busy guest, a driver that loads: generous, for nothing waits for it but a person. */
+/* Generous, for a busy guest or a driver that is loading: only a person waits for it. */
 #define PROGRAM_MS 30000u
-/* More than any machine has: a guest that tells of more is not to fill our memory. */
+/* More than any machine has: a limit, so that a guest cannot fill our memory. */
 #define DEVICES_MAX 4096u
 #define GPUS_MAX 64u
 
-/* Built-ins of the shell and readlink: pciutils is often missing. */
+/* Uses only shell built-ins and readlink, because pciutils is often missing. */
 static const char list_devices[] = "for d in /sys/bus/pci/devices/*; do\n"
 				   "[ -e \"$d/vendor\" ] || continue\n"
 				   "read -r vendor <\"$d/vendor\"; read -r device <\"$d/device\"\n"
@@ -45,7 +45,7 @@ static void copy_text(struct json_object *object, const char *key, char *ret, si
 
 /* ---- the system */
 
-/* An agent that does not know a question, or says no, has not told. */
+/* An agent that does not know the command, or refuses it, is not an error: *@ret is left alone. */
 static int ask(
 	struct agent *agent, const char *command, struct json_object **ret, struct error *error)
 {
@@ -242,7 +242,7 @@ int nvidia_smi_parse(char *text, struct nvidia_smi *ret)
 	return ret->gpus.count ? 0 : -EBADMSG;
 }
 
-/* It has ended: what did it say? Its complaints go to stdout. */
+/* Judges nvidia-smi after it has ended. It prints its complaints to stdout. */
 static int check_answer(struct agent_result *result, struct nvidia_smi *ret)
 {
 	char first[sizeof(ret->message)];

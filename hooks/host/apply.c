@@ -13,12 +13,12 @@
 
 #define LOCK_DEADLINE_MS 2000
 
-/* Minutes for each kernel on a slow machine; there to end one that hangs. */
+/* A slow machine needs minutes for each kernel; the limit only ends a program that hangs. */
 #define PROGRAM_DEADLINE_MS (60u * 60 * 1000)
 
 #define BOOT_ID "proc/sys/kernel/random/boot_id"
 
-/* Besides the boot loader's two, which only one of is meant. */
+/* update-initramfs, and the programs of the two boot loaders, of which only one is used. */
 static const char *const update_initramfs[] = {
 	"/usr/sbin/update-initramfs", "-u", "-k", "all", NULL};
 static const char *const update_grub[] = {"/usr/sbin/update-grub", NULL};
@@ -162,7 +162,7 @@ bool host_reboot_is_due(const struct context *context, const struct manifest *ma
 	return boot_id[0] && strcmp(boot_id, manifest->boot_id) == 0;
 }
 
-/* Where a program's progress goes: with JSON the standard output is for that alone. */
+/* Where a program's progress goes: in JSON mode, standard output is only for the JSON. */
 static int output_of(const struct context *context)
 {
 	if (context->log_level < LOG_INFO)
@@ -203,7 +203,8 @@ static int refresh(void *data, unsigned int refresh, struct error *error)
 	return 0;
 }
 
-/* A later file of /etc/default/grub.d may set the variable anew. */
+/* Checks that the argument is really set: a later file of /etc/default/grub.d may set the variable
+ * again. */
 static int verify(void *data, struct error *error)
 {
 	const struct host_change *change = data;
@@ -236,7 +237,7 @@ int host_change_apply(const struct host_change *change, struct error *error)
 {
 	struct edit_ops ops = edit_file_ops;
 	char boot_id[sizeof(change->manifest->boot_id)];
-	/* the table's context has no const: nothing is changed through it */
+	/* the context pointer is not const, but nothing is changed through it */
 	struct host_change copy = *change;
 	struct edit_job job = {
 		.root = &change->context->kernel.root,

@@ -48,7 +48,7 @@ static bool is_framebuffer(const char *module)
 	return length > 2 && strcmp(module + length - 2, "fb") == 0;
 }
 
-/* vfio-pci and its variants are what the card goes to, not what is kept from it. */
+/* Leaves out vfio-pci and its variants, which the card goes to, and old framebuffer drivers. */
 static int add_module(struct names *names, const char *module)
 {
 	if (!module[0] || strstr(module, "vfio") || is_framebuffer(module))

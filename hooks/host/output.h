@@ -4,17 +4,17 @@
 #include "apply.h"
 #include <json-c/json.h>
 
-/* What setup and undo say of a change of the host's set-up, in JSON. */
+/* What setup and undo print about a change of the host's set-up, as JSON. */
 
-/* {"boot_loader": "grub", "systemd-boot" or null, "proxmox_boot_tool", "files": [{"path", "action":
- * "write", "change" or "remove", "diff"}], "programs": ["update-grub"], "unfinished": an earlier
- * run did not come to its end}: to be called before the change is applied. 0, -ENOMEM or -EFBIG;
- * @ret is to be freed by json_object_put. */
+/* Formats the change: {"boot_loader": "grub", "systemd-boot" or null, "proxmox_boot_tool", "files":
+ * [{"path", "action": "write", "change" or "remove", "diff"}], "programs": ["update-grub"],
+ * "unfinished": true when an earlier run did not finish}. Call it before the change is applied. 0,
+ * -ENOMEM or -EFBIG; free *@ret with json_object_put. */
 int host_change_format(
 	const struct host_change *change, struct json_object **ret, struct error *error);
 
-/* Completes @object by {"applied", "reboot": one is needed, for this change or an earlier one},
- * prints and frees it. 0 or -EIO. */
+/* Adds "applied" and "reboot" to @object, then prints and frees it. "reboot" is true when this
+ * change, or an earlier one, needs a reboot. 0 or -EIO. */
 int host_change_print(const struct host_change *change, struct json_object *object, bool reboot,
 	struct error *error);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
-/* Plans what the host's boot set-up has to be, and the edits that lead there. */
+/* Plans the boot set-up that the host needs, and the edits that lead to it. */
 
 #include "setup.h"
 
@@ -17,12 +17,12 @@
 
 #define HEAD "# Written by `gpu-ferry setup`; `gpu-ferry undo` takes it back.\n"
 
-/* What is at work on one plan. */
+/* What the functions that make one plan share. */
 struct planning {
 	struct context *context;
 	const struct setup_wish *wish;
 	struct host_setup *setup;
-	struct names arguments; /* of the kernel, to stand in our file */
+	struct names arguments; /* of the kernel, for our file */
 	struct error *error;
 };
 
@@ -74,7 +74,7 @@ static bool text_equal(const char *left, const char *right)
 	return left && right ? strcmp(left, right) == 0 : left == right;
 }
 
-/* Only what we wrote, and nobody has touched since, is overwritten or deleted. */
+/* Only a file that we wrote, and that nobody has changed since, may be overwritten or deleted. */
 static int own_check(
 	const struct planning *planning, const struct file_edit *edit, const char *wanted)
 {
@@ -96,14 +96,15 @@ static int own_check(
 	return 0;
 }
 
-/* @text NULL: the file is not to be there. */
+/* Sets our file to @text; NULL removes it. */
 static int own_set(const struct planning *planning, const char *path, const char *text)
 {
 	struct file_edit *edit = NULL;
 	int r = file_edits_open(&planning->context->kernel.root, path, &planning->setup->edits,
 		&edit, planning->error);
 
-	/* an own file that is not wanted, nor known to be ours, is somebody's: leave it */
+	/* a file with our name that we do not want, and that the manifest does not know, is
+	 * somebody's: leave it */
 	if (r == 0 && !text && !manifest_find(&planning->setup->manifest, path))
 		return 0;
 	if (r == 0)
@@ -113,7 +114,8 @@ static int own_set(const struct planning *planning, const char *path, const char
 	return file_edit_set(edit, text) < 0 ? no_memory(planning) : 0;
 }
 
-/* @before, each of @names with @between in between, @after; or no file when there are none. */
+/* Sets our file to @before, the @names with @between in between, and @after. Without names there is
+ * no file. */
 static int own_list(const struct planning *planning, const char *path, const char *before,
 	const struct names *names, const char *between, const char *after)
 {
@@ -137,7 +139,7 @@ static int own_list(const struct planning *planning, const char *path, const cha
 
 /* ---- other people's files */
 
-/* Replaces the edit's text by @text, which it owns; a file with nothing left in it goes. */
+/* Replaces the edit's text by @text and owns it. A file that is then blank is removed. */
 static int edit_take(const struct planning *planning, struct file_edit *edit, char *text)
 {
 	if (!text)
@@ -149,7 +151,8 @@ static int edit_take(const struct planning *planning, struct file_edit *edit, ch
 	return 0;
 }
 
-/* Where it cannot be edited, a notice says so: 0 then too. *@ret is NULL then. */
+/* Opens a file for editing. When it cannot be edited, adds a notice, sets *@ret to NULL and returns
+ * 0. */
 static int edit_open(const struct planning *planning, const char *path, struct file_edit **ret)
 {
 	struct error why = {0};
@@ -207,8 +210,9 @@ static bool argument_is_guides(const char *argument)
 	return false;
 }
 
-/* amd_iommu knows no "on" (Documentation/admin-guide/kernel-parameters.txt); iommu=pt is a choice.
- */
+/* True when the argument should stay. amd_iommu has no "on"
+ * (Documentation/admin-guide/kernel-parameters.txt), so that one goes; iommu=pt is the owner's
+ * choice. */
 static bool argument_is_wanted(const char *argument, const char *needed)
 {
 	return strcmp(argument, "iommu=pt") == 0 || (needed && strcmp(argument, needed) == 0);
@@ -246,7 +250,7 @@ static int plan_argument(
 		planning, argument->path, argument->line, argument->line_count, argument->text);
 }
 
-/* GRUB: a file of ours; systemd-boot: the one line. */
+/* Writes the arguments: with GRUB into a file of ours, with systemd-boot into its only line. */
 static int put_arguments(const struct planning *planning, const char *needed)
 {
 	const struct host_setup *setup = planning->setup;
@@ -267,8 +271,9 @@ static int put_arguments(const struct planning *planning, const char *needed)
 		planning, edit, line_edit_append_word(edit->after ? edit->after : "", needed));
 }
 
-/* Files change in the order in which they are opened here: what moves into ours stands there before
- * it goes elsewhere, or a run that goes on where one was killed would not find it any more. */
+/* Opens our file first, because files are changed in the order in which they are opened. An
+ * argument that moves into our file must be there before it is removed elsewhere: otherwise a run
+ * that continues after one was killed would not find it any more. */
 static int open_ours_first(const struct planning *planning)
 {
 	struct file_edit *edit = NULL;
@@ -279,7 +284,8 @@ static int open_ours_first(const struct planning *planning)
 		&planning->setup->edits, &edit, planning->error);
 }
 
-/* Nothing is needed where an argument that is not setup's gives it: "intel_iommu=on,sm_on". */
+/* The argument that must be set; NULL when another argument, which is not setup's, gives it:
+ * "intel_iommu=on,sm_on". */
 static const char *find_needed(const struct planning *planning)
 {
 	const char *needed = planning->setup->needed;
@@ -293,7 +299,7 @@ static int tell_unknown(const struct planning *planning, const char *needed)
 {
 	const struct host_setup *setup = planning->setup;
 
-	/* what the running kernel was given, somebody has set by hand */
+	/* an argument that the running kernel has was set by hand: then it is enough to say so */
 	if (needed && setup->loader.kind != BOOT_LOADER_GRUB &&
 		!kernel_arguments_give(&setup->line.running, needed))
 		return error_set(planning->error, -ENOSYS,
@@ -325,7 +331,7 @@ static int plan_command_line(struct planning *planning)
 
 /* ---- modprobe.d */
 
-/* Only @name goes; other options of the module stay. */
+/* Removes only @name; other options of the module stay. */
 static int remove_option(
 	const struct planning *planning, const struct modprobe_line *line, const char *name)
 {
@@ -403,7 +409,7 @@ static int plan_modprobe(const struct planning *planning)
 	const struct modprobe_files *files = &planning->setup->modprobe;
 	int r = 0;
 
-	/* from the last line on, so that the numbers of those before stay right */
+	/* from the last line to the first, so that the line numbers stay right */
 	for (size_t i = files->count; r == 0 && i-- > 0;)
 		r = plan_line(planning, &files->lines[i]);
 	for (size_t i = 0; r == 0 && i < files->unread.count; i++)

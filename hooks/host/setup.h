@@ -8,16 +8,14 @@
 #include "obstacles.h"
 #include "setup_devices.h"
 
-/*
- * What the host's set-up has to be for a mode, and the changes that lead there: files of our own,
- * and lines that somebody has put into other files by hand, after a guide, moved into ours or taken
- * out. Nothing is written here.
- */
+/* Finds the set-up that the host needs for a mode, and the changes that lead to it: files of our
+ * own, and lines that somebody has put into other files by hand, after a guide, which are moved
+ * into ours or removed. Nothing is written here. */
 
 struct host_setup {
 	struct boot_loader loader;
 	struct boot_command_line line;
-	const char *needed; /* as boot_iommu_argument() */
+	const char *needed; /* from boot_iommu_argument() */
 	struct modprobe_files modprobe;
 	struct obstacles obstacles; /* of these two */
 	struct manifest manifest;
@@ -26,13 +24,13 @@ struct host_setup {
 	unsigned int refreshes; /* for these edits */
 };
 
-/* 0; -ENODEV, -EBUSY when a device of the wish cannot be dedicated; -EEXIST when a file of ours is
- * there and not ours, or changed since; -ENOSYS when an argument is needed and the boot loader is
- * unknown; the errors of manifest_read and file_edits_open. @ret must be zeroed; free with
+/* Returns 0, -ENODEV or -EBUSY (a device of the wish cannot be dedicated), -EEXIST (a file with our
+ * name is not ours, or was changed since), -ENOSYS (an argument is needed and the boot loader is
+ * unknown), or the errors of manifest_read and file_edits_open. @ret must be zeroed; free with
  * host_setup_done also on failure. */
 int host_setup_find(struct context *context, const struct setup_wish *wish,
 	const struct pci_functions *host, struct host_setup *ret, struct error *error);
 void host_setup_done(struct host_setup *setup);
 
-/* What changing @path asks for: REFRESH_… bits. */
+/* What has to be refreshed after @path has changed: REFRESH_… bits. */
 unsigned int host_setup_refresh_of(const char *path);

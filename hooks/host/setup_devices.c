@@ -27,7 +27,8 @@ int setup_devices_blacklist(
 	for (size_t i = 0; r == 0 && i < wish->function_count; i++) {
 		if (!pci_is_display(wish->functions[i]))
 			continue;
-		/* another maker's second driver is for other cards, which may be the host's */
+		/* only for NVIDIA: another maker's second driver is for other cards, which may be
+		 * the host's */
 		r = wish->functions[i]->vendor_id == PCI_VENDOR_NVIDIA
 			? gpu_driver_modules(context, wish->functions[i], ret)
 			: driver_modules(context, wish->functions[i], ret);

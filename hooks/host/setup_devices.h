@@ -8,23 +8,23 @@
 
 enum setup_mode {
 	SETUP_SHARE,	 /* the host owns the card until a VM wants it */
-	SETUP_DEDICATED, /* the card is vfio-pci's from boot on */
+	SETUP_DEDICATED, /* vfio-pci has the card from boot on */
 };
 
 struct setup_wish {
 	enum setup_mode mode;
-	const struct pci_function *const *functions; /* SETUP_DEDICATED: those, by address */
+	const struct pci_function *const *functions; /* for SETUP_DEDICATED, by address */
 	size_t function_count;
-	bool windows; /* SETUP_DEDICATED: and their drivers are blacklisted */
+	bool windows; /* SETUP_DEDICATED: also blacklist their drivers */
 };
 
-/* Can the functions of the wish be vfio-pci's from boot on? 0; -EBUSY when the host itself uses one
- * (network, storage); -EEXIST when one that is not named has the same ids and would go too; -EINVAL
- * when one is a bridge. */
+/* Checks that vfio-pci can have the functions of the wish from boot on. 0, -EBUSY (the host itself
+ * uses one, for network or storage), -EEXIST (a device that is not named has the same ids and would
+ * go too), or -EINVAL (one is a bridge). */
 int setup_devices_check(const struct context *context, const struct setup_wish *wish,
 	const struct pci_functions *host, struct error *error);
 
-/* "10de:2704", each once. 0 or -ENOMEM. */
+/* The ids of the functions, such as "10de:2704", each once. 0 or -ENOMEM. */
 int setup_devices_ids(const struct setup_wish *wish, struct names *ret);
 
 /* The modules that could drive the functions of the wish: by their aliases, and those that do now.
@@ -37,6 +37,6 @@ int setup_devices_modules(
 int setup_devices_blacklist(
 	const struct context *context, const struct setup_wish *wish, struct names *ret);
 
-/* True when the driver that the function has now is no module: it takes the function before
- * vfio-pci can, whatever modprobe's files say. */
+/* True when the function's driver is built into the kernel: it takes the function before vfio-pci
+ * can, whatever modprobe's files say. */
 bool setup_driver_is_built_in(const struct context *context, const struct pci_function *function);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
-/* Scope-bound ownership, as systemd and crun do it: the declaration says who frees. */
+/* Frees things when their scope ends, as systemd and crun do: the declaration names the cleanup. */
 
 #include <dirent.h>
 #include <stdio.h>

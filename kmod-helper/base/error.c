@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* vsnprintf cuts what does not fit, which is right for a message; gcc wants that said. */
+/* vsnprintf cuts what does not fit, which is fine for a message; gcc wants that made explicit. */
 static size_t append(char *buffer, size_t used, const char *text)
 {
 	if (used < ERROR_MESSAGE_SIZE - 1) {

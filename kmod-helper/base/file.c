@@ -47,8 +47,8 @@ static int open_in_root(const struct root *root, const char *path, int flags, mo
 	};
 	long fd;
 
-	/* a rename or mount anywhere makes the walk inside a root uncertain, so that it is to be
-	 * tried again (openat2(2)) */
+	/* EAGAIN: a rename or mount somewhere made the walk inside the root uncertain; try again
+	 * (openat2(2)) */
 	do {
 		fd = syscall(SYS_openat2, root->fd, path, &how, sizeof(how));
 	} while (fd < 0 && errno == EAGAIN && how.resolve);
@@ -166,7 +166,7 @@ int file_read(const struct root *root, const char *path, const struct file_read_
 	r = check_file(root, path, &status, options, error);
 	if (r < 0)
 		return r;
-	/* procfs, sysfs and FUSE may tell a size of 0: the limit counts, not st_size */
+	/* procfs, sysfs and FUSE may report a size of 0, so the limit counts and not st_size */
 	text = malloc(options->max + 2);
 	if (!text)
 		return error_set_errno(error, -ENOMEM, "read /%s", path);
@@ -232,7 +232,7 @@ int file_stage(const struct root *root, const char *path, mode_t mode, const cha
 
 	if (r < 0)
 		return error_set_errno(error, r, "write /%s", path);
-	/* a leftover of a process that was killed and whose number came round again */
+	/* a leftover of a killed process that had the same PID */
 	unlinkat(folder, temporary, 0);
 	r = write_new(folder, temporary, mode, text);
 	if (r < 0) {
@@ -395,7 +395,7 @@ int link_read(const struct root *root, const char *path, char *buffer, size_t si
 	auto_close int fd = -1;
 	ssize_t length;
 
-	/* of the live root nothing can lead out */
+	/* nothing can lead out of the live root */
 	if (!root->live)
 		fd = file_open(root, path, O_PATH | O_NOFOLLOW);
 	if (!root->live && fd < 0)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
-/* Files below a root descriptor: read, replaced, listed. */
+/* Reads, replaces and lists files below a root descriptor. */
 
 #include "error.h"
 #include "names.h"
@@ -9,11 +9,10 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-/*
- * Every file is reached from a root descriptor with paths like "sys/bus/pci/devices" (no leading
+/* Every file is reached from a root descriptor with paths like "sys/bus/pci/devices" (no leading
  * slash). Links are resolved inside the root (openat2, RESOLVE_IN_ROOT), so that a captured tree
- * can never lead out of itself, and a file made unsafe on the way is noticed after it is open.
- */
+ * can never lead out of itself. A file's owner and mode are checked after it is open, so that a
+ * change on the way is noticed. */
 struct root {
 	int fd;
 	uid_t owner; /* who counts as root: 0, or the owner of a captured tree's folder */
@@ -59,28 +58,29 @@ int file_read(const struct root *root, const char *path, const struct file_read_
 int file_replace(const struct root *root, const char *path, mode_t mode, const char *text,
 	struct error *error);
 
-/* The parts of file_replace, for several files that are to change together: the temporary file with
- * its text on the disk; the rename (of this process's temporary file); and giving it up. Staging
- * again replaces what was staged. */
+/* The parts of file_replace, for several files that change together: file_stage writes the
+ * temporary file to the disk, file_commit renames it (this process's own), file_discard gives it
+ * up. Staging again replaces what was staged. */
 int file_stage(const struct root *root, const char *path, mode_t mode, const char *text,
 	struct error *error);
 int file_commit(const struct root *root, const char *path, struct error *error);
 void file_discard(const struct root *root, const char *path);
 
-/* Removes temporary files of @path that processes which were killed have left. */
+/* Removes temporary files of @path that killed processes have left. */
 void file_sweep(const struct root *root, const char *path);
 
-/* Removes the file; that it is not there is no error. */
+/* Removes the file. A missing file is no error. */
 int file_remove(const struct root *root, const char *path, struct error *error);
 
-/* Seconds since it was written, by the wall clock. Negative: -errno, or the clock was set back. */
+/* Seconds since the file was written, by the wall clock. Negative: -errno, or the clock was set
+ * back. */
 long long file_age_seconds(const struct root *root, const char *path);
 
-/* Makes the folder and its parents with @mode, owned by root; an existing folder is taken as it is
- * when it is root's and writable by nobody else, else -EPERM. */
+/* Makes the folder and its parents with @mode, owned by root. An existing folder is accepted when
+ * it is root's and writable by nobody else, otherwise -EPERM. */
 int folder_make(const struct root *root, const char *path, mode_t mode, struct error *error);
 
-/* Removes a folder that has nothing in it. True when it is not there any more. */
+/* Removes the folder if it is empty. True when it no longer exists. */
 bool folder_remove_empty(const struct root *root, const char *path);
 
 /* What the link @path holds. Returns 0 or -errno (-ENAMETOOLONG: more than @size); sets no message.
@@ -90,7 +90,7 @@ int link_read(const struct root *root, const char *path, char *buffer, size_t si
 /* The last component of the link @path points to. Returns 0 or -errno; sets no message. */
 int link_read_name(const struct root *root, const char *path, char *buffer, size_t size);
 
-/* The entries of a folder but "." and "..", sorted. Returns 0 or -errno; sets no message. */
+/* The entries of a folder except "." and "..", sorted. Returns 0 or -errno; sets no message. */
 int folder_list(const struct root *root, const char *path, struct names *ret);
 
 /* The same, of folders only: no files, and no links to folders. */

@@ -3,10 +3,8 @@
 
 #include <syslog.h>
 
-/*
- * What a handover tells while it runs. The room_count below hooks/ only say it; the program decides
- * where it goes (the task log, the journal with fields).
- */
+/* What a handover reports while it runs. The code below hooks/ only hands the entries on; the
+ * program decides where they go (the task log, the journal with fields). */
 struct log_entry {
 	int priority;	    /* LOG_ERR … LOG_DEBUG */
 	const char *device; /* address, or NULL */
@@ -19,7 +17,7 @@ struct log {
 	void *context;
 };
 
-/* @log may be NULL: then nothing is told. */
+/* @log may be NULL: then nothing is logged. */
 void log_write(const struct log *log, int priority, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 

@@ -47,7 +47,7 @@ int parse_unsigned(
 	const char *end = text;
 	int r;
 
-	/* what is no number at all is not called too large */
+	/* text that is no number gives -EINVAL, even when it is too long */
 	for (const char *position = text; *position; position++) {
 		if (digit_value(*position) >= (int)base)
 			return -EINVAL;

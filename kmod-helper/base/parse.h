@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
-/* Numbers out of texts, and texts made fit for one line. */
+/* Reads numbers from texts, and makes texts fit for one line. */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -14,27 +14,27 @@
 int parse_unsigned(
 	const char *text, unsigned int base, unsigned long long max, unsigned long long *ret);
 
-/* The number that *@text begins with, and moves *@text past it. The errors of parse_unsigned. */
+/* Reads the number at the start of *@text and moves *@text past it. Errors as parse_unsigned. */
 int parse_leading(
 	const char **text, unsigned int base, unsigned long long max, unsigned long long *ret);
 
 /* A VMID as Proxmox takes it: ^[1-9][0-9]{2,8}$. Returns 0 or -EINVAL. */
 int parse_vmid(const char *text, unsigned int *ret_vmid);
 
-/* True when the @length bytes could be a text file of Proxmox's: no NUL, no control characters but
- * white space. What is no UTF-8 is borne in comment lines only (older descriptions are Latin-1). */
+/* True when the @length bytes could be a text file of Proxmox's: no NUL, and no control characters
+ * except white space. Bytes that are not UTF-8 are accepted in comment lines only (older
+ * descriptions are Latin-1). */
 bool text_is_plain(const char *text, size_t length);
 
-/* Makes one line of what may hold somebody else's bytes, fit for a terminal and for JSON: control
- * characters (C0, DEL and C1), those that turn the direction of writing, and bytes that are no
- * UTF-8 become "?". */
+/* Makes untrusted text fit for one line on a terminal and in JSON: control characters (C0, DEL and
+ * C1), characters that change the writing direction, and bytes that are not UTF-8 become "?". */
 void text_make_line(char *text);
 
-/* Puts a copy of @value (may be NULL) where the text *@field was, which is freed. 0, or -ENOMEM and
- * *@field as it was. */
+/* Replaces the text *@field by a copy of @value (may be NULL) and frees the old one. 0, or -ENOMEM
+ * with *@field unchanged. */
 int text_replace(char **field, const char *value);
 
-/* Cuts trailing white space off, in place; returns the first character that is none. */
+/* Cuts off trailing white space in place; returns the first character that is not white space. */
 char *text_trim(char *text);
 
 /* Where the last line of a text begins that does not end with a newline. */

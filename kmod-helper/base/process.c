@@ -87,7 +87,7 @@ int process_start_time(const struct root *root, pid_t pid, unsigned long long *r
 	return stat_read(root, pid, &state, ret);
 }
 
-/* As process_start_time(), but -ESRCH for a zombie too. */
+/* As process_start_time(), but -ESRCH for a zombie as well. */
 static int running_start_time(const struct root *root, pid_t pid, unsigned long long *ret)
 {
 	char state;
@@ -110,11 +110,9 @@ bool process_is_alive(const struct root *root, pid_t pid, unsigned long long sta
 	return running_start_time(root, pid, &found) == 0 && found == start_time;
 }
 
-/*
- * A parent that ignores SIGCHLD (inherited over exec, as some daemons leave it) never learns how a
- * child ended, and its pid is free for others at once. So the default holds while a child of ours
- * runs; a handler of the program's is left alone.
- */
+/* A parent that ignores SIGCHLD (some daemons leave it so, and exec inherits it) never learns how a
+ * child ended, and the child's pid can be reused at once. So the default action is set while a
+ * child of ours runs; a handler of the program stays. */
 static void child_status_keep(struct sigaction *ret_saved)
 {
 	struct sigaction standard = {.sa_handler = SIG_DFL};
@@ -143,7 +141,7 @@ static int child_wait(pid_t pid, unsigned long long deadline, int *ret_status)
 	while (r < 0 && errno == EINTR);
 	if (r <= 0)
 		return r < 0 ? -errno : -ETIMEDOUT;
-	/* it has ended, but while a tracer (strace) has it, it is not ours to reap yet */
+	/* it has ended, but we cannot reap it as long as a tracer (strace) has it */
 	do {
 		pid_t reaped = waitpid(pid, ret_status, WNOHANG);
 
@@ -200,7 +198,7 @@ _Noreturn static void collect_child(int (*work)(void *context, int fd), void *co
 	int r;
 
 	signals_reset();
-	/* the parent may have been started without 0, 1 or 2, and the pipe stand there */
+	/* if the parent was started without 0, 1 or 2, the pipe may have one of these numbers */
 	fd = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
 	r = fd < 0 ? -errno : descriptors_close_but(fd);
 	if (r == 0)
@@ -219,8 +217,8 @@ static void collected_done(struct collected *collected)
 	free(collected->text);
 }
 
-/* Reads what is there: 1, 0 at the end, or -errno. What exceeds the limit is read too and dropped,
- * so that the child does not sleep in its write. */
+/* Reads what is there. Returns 1, 0 at the end, or -errno. Bytes beyond the limit are read too, and
+ * dropped, so that the child does not sleep in its write. */
 static int collected_read(struct collected *collected, int fd)
 {
 	char dropped[4096];
@@ -248,7 +246,7 @@ static int collected_fill(struct collected *collected, int fd, unsigned long lon
 		int left = milliseconds_until(deadline);
 		int r = poll(&event, 1, left);
 
-		/* a child that writes without end is late as well */
+		/* a child that never stops writing is late as well */
 		if (r == 0 || left == 0)
 			return -ETIMEDOUT;
 		if (r < 0 && errno != EINTR)
@@ -380,7 +378,8 @@ static void spawn_attributes_done(posix_spawnattr_t *attributes)
 
 static int spawn(const char *const *arguments, const struct outputs *outputs, pid_t *ret)
 {
-	/* execv's prototype lacks a const that it keeps to all the same (POSIX, exec, rationale) */
+	/* execv's prototype lacks a const, but it does not change the arguments (POSIX, exec,
+	 * rationale) */
 	union {
 		const char *const *given;
 		char *const *wanted;

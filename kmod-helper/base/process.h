@@ -18,15 +18,13 @@ int process_start_time(const struct root *root, pid_t pid, unsigned long long *r
 /* True while a process with this pid lives and is no zombie. */
 bool process_is_running(const struct root *root, pid_t pid);
 
-/* True while the very process (@pid, @start_time) lives and is no zombie. */
+/* True while exactly this process (@pid, @start_time) lives and is no zombie. */
 bool process_is_alive(const struct root *root, pid_t pid, unsigned long long start_time);
 
-/*
- * Runs @work in a child whose only inherited descriptor is its end of a pipe, and gives
- * back what the child wrote there (at most @max bytes), within @deadline_ms. For reads that may
- * never return (FUSE): the child is killed and left to init, never waited for without bound.
- * Returns the length, -ETIMEDOUT, or the negative errno that @work returned.
- */
+/* Runs @work in a child whose only inherited descriptor is its end of a pipe, and returns what the
+ * child wrote there (at most @max bytes) within @deadline_ms. For reads that may never return
+ * (FUSE): past the deadline the child is killed and left to init, so that the wait always has an
+ * end. Returns the length, -ETIMEDOUT, or the negative errno that @work returned. */
 ssize_t process_collect(int (*work)(void *context, int fd), void *context, size_t max,
 	unsigned int deadline_ms, char **ret, struct error *error);
 

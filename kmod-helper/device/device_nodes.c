@@ -64,8 +64,8 @@ static int parse_device_number(const char *text, dev_t *ret)
 	return 0;
 }
 
-/* The function that a device is behind: of several addresses on the way the last, the others are
- * bridges. NULL when it is none of those asked for. */
+/* Finds the function that a device belongs to: the last address on its path, because those before
+ * it are bridges. NULL when it is none of @addresses. */
 static const char *find_owner(const char *target, const char *const *addresses, size_t count)
 {
 	const char *found = NULL;
@@ -80,7 +80,7 @@ static const char *find_owner(const char *target, const char *const *addresses, 
 			found = addresses[i];
 		}
 	}
-	/* another function beyond it: a bridge was asked about */
+	/* another function follows on the path: the one found is only a bridge */
 	for (const char *part = last; part && (part = strchr(part, '/')); part++) {
 		char name[PCI_ADDRESS_SIZE], device[PCI_ADDRESS_SIZE];
 		size_t length = strcspn(part + 1, "/");
@@ -195,7 +195,7 @@ static bool is_among(const char *address, const char *const *addresses, size_t c
 	return false;
 }
 
-/* NVIDIA's nodes are no devices of the kernel's model. */
+/* NVIDIA's nodes are not in the kernel's device model, so sysfs does not list them. */
 static int collect_nvidia(const struct kernel *kernel, const char *const *addresses, size_t count,
 	struct nodes *nodes)
 {
@@ -265,9 +265,9 @@ int nodes_collect(const struct kernel *kernel, const char *const *addresses, siz
 	return r == 0 ? collect_vfio(kernel, addresses, count, nodes) : r;
 }
 
-/* DEVICE/vfio-dev/vfio3/dev, where the kernel gives devices away one by one (iommufd). Who has a
- * device through /dev/iommu has this open; /dev/iommu alone is no device, and nothing waits for it.
- */
+/* DEVICE/vfio-dev/vfio3/dev, where the kernel passes devices one by one (iommufd). A process that
+ * has a device through /dev/iommu has this node open. /dev/iommu alone gives no device, and no
+ * driver waits for it. */
 static int add_member(
 	const struct kernel *kernel, const char *member, const char *address, struct nodes *nodes)
 {

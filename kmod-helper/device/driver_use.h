@@ -5,19 +5,16 @@
 #include "pci.h"
 #include <stdbool.h>
 
-/*
- * What a module's use count says about a function: opening a device node takes a reference on the
- * module behind it, so while a driver's module has none, nobody can be found in /proc either. A
- * module that others are built on (nvidia) tells nothing by its count.
- */
+/* What a module's use count says about a function. Opening a device node takes a reference on its
+ * module, so while a driver's module has no reference, no process in /proc has a node open either.
+ * The count of a module that others are built on (nvidia) says nothing. */
 
-/* May this function's remove() have to wait for somebody? Cheap. False for a driver whose module
+/* Could this function's remove() have to wait for somebody? Cheap. False for a driver whose module
  * nobody uses, and for DRM drivers, which unplug without waiting. True when it cannot be known. */
 bool driver_may_wait(const struct kernel *kernel, const char *address);
 
-/*
- * True when the driver's module is used and @address is the only function that it drives, so that
- * the use must be of this one: something in the kernel itself, where no process has its nodes open.
- * Never for DRM drivers (the console is a user of theirs, and lets go). Writes the module's name.
- */
+/* True when the driver's module is used and @address is the only function that it drives, so the
+ * use must be of this function. If no process has its nodes open, the user is something in the
+ * kernel itself. Never true for DRM drivers: the console uses them, and lets go. Writes the
+ * module's name. */
 bool driver_is_used(const struct kernel *kernel, const char *address, char *module, size_t size);

@@ -38,11 +38,8 @@ struct device_names {
 	struct pci_access *access; /* NULL without libpci */
 };
 
-/*
- * libpci takes a line of pci.ids that it cannot read for a reason to end the program. Its callback
- * must not return and is given no context, so the way out is a jump to where the file was asked
- * for.
- */
+/* libpci ends the program when it cannot read a line of pci.ids. Its error callback must not return
+ * and gets no context, so the only way out is a jump back to where the file was asked for. */
 static _Thread_local jmp_buf load_failed;
 
 __attribute__((noreturn, format(printf, 1, 2))) static void error_jump(char *message, ...)
@@ -56,7 +53,7 @@ __attribute__((format(printf, 1, 2))) static void warning_ignore(char *message, 
 	(void)message;
 }
 
-/* What was read before a bad line stays known; libpci does not try again. */
+/* Names read before a bad line stay known; libpci does not read the file again. */
 static void load_names(struct pci_access *access)
 {
 	if (setjmp(load_failed) == 0)
@@ -72,12 +69,13 @@ int device_names_open(struct device_names **ret, struct error *error)
 	*ret = names;
 	if (library_load(&libpci, NULL) < 0)
 		return 0;
-	/* no pci_init: it would look for a way to reach the devices, and end the program without */
+	/* no pci_init: it looks for a way to reach the devices, and ends the program if there is
+	 * none */
 	names->access = pci.alloc();
 	names->access->error = error_jump;
 	names->access->warning = warning_ignore;
 	names->access->debug = warning_ignore;
-	/* no cache in a home folder, which is only for names asked of the network */
+	/* no cache in a home folder: it is only for names that are looked up over the network */
 	names->access->id_lookup_mode = 0;
 	load_names(names->access);
 	return 0;
@@ -97,8 +95,8 @@ static int size_limited(size_t size)
 	return size > INT_MAX ? INT_MAX : (int)size;
 }
 
-/* What it returns is the buffer, or a complaint that the buffer is small: then it holds a cut name.
- */
+/* libpci returns the buffer, or a complaint that the buffer is too small; then the buffer holds a
+ * cut name. */
 void device_name(struct device_names *names, uint16_t vendor_id, uint16_t device_id, char *buffer,
 	size_t size)
 {

@@ -17,7 +17,7 @@
 
 #define ROM_LINE PCI_BARS
 
-/* "0x00000000fd000000": takes the number and the one character behind it. */
+/* "0x00000000fd000000": takes the number and the one character after it. */
 static int take_hex(const char **text, uint64_t *ret)
 {
 	char digits[17] = "";

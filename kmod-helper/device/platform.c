@@ -8,7 +8,7 @@
 #include <errno.h>
 #include <string.h>
 
-/* The first processor's paragraph is enough: they do not differ in what is asked here. */
+/* The first processor's paragraph is enough: all processors are the same in what is asked here. */
 #define CPUINFO_BYTES 8192
 
 const char *processor_maker_name(enum processor_maker maker)
@@ -99,7 +99,7 @@ enum processor_maker processor_maker_read(const struct kernel *kernel)
 	return platform.maker;
 }
 
-/* The folder may be listed by everybody; the tables in it may be read by root only. */
+/* Everybody may list the folder; only root may read the tables in it. */
 static enum iommu_table read_table(const struct kernel *kernel)
 {
 	cleanup(names_done) struct names names = {0};

@@ -6,10 +6,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/*
- * What the machine brings along for passing devices through: its processor, its firmware's IOMMU
- * table, and what the running kernel has made of both. Nothing here needs root's rights.
- */
+/* What the machine offers for passing devices through: its processor, the IOMMU table of its
+ * firmware, and what the running kernel made of both. Nothing here needs root's rights. */
 
 enum processor_maker {
 	PROCESSOR_OTHER,
@@ -18,31 +16,31 @@ enum processor_maker {
 };
 
 enum iommu_table {
-	IOMMU_TABLE_UNKNOWN, /* no ACPI tables to be seen (a captured tree, a machine without ACPI)
-			      */
+	IOMMU_TABLE_UNKNOWN, /* no ACPI tables found (a captured tree, a machine without ACPI) */
 	IOMMU_TABLE_MISSING,
 	IOMMU_TABLE_PRESENT,
 };
 
 struct platform {
 	enum processor_maker maker;
-	bool is_x86;	     /* /proc/cpuinfo has flags as x86 has them */
+	bool is_x86;	     /* /proc/cpuinfo has x86's flags */
 	bool virtualisation; /* vmx or svm is among them */
 	bool guest;	     /* this host is itself a VM */
 	bool laptop;	     /* by its chassis (SMBIOS 3.6, 7.4.1) */
 	bool kvm;	     /* KVM serves /dev/kvm: virtualisation works, not just could */
-	size_t iommu_groups; /* none: the IOMMU is off, whatever the settings say */
+	size_t iommu_groups; /* 0: the IOMMU is off, whatever the settings say */
 	enum iommu_table iommu_table; /* ACPI's DMAR (Intel) or IVRS (AMD) */
 	char release[96];	      /* of the running kernel, "6.8.12-4-pve"; "" when unknown */
 };
 
-/* Reads it all; what a tree lacks is unknown or false. 0, -ENOMEM or another -errno of listing. */
+/* Reads all of it; what is missing in a tree is unknown or false. 0, -ENOMEM or another -errno of
+ * listing. */
 int platform_read(const struct kernel *kernel, struct platform *ret, struct error *error);
 
-/* Only whose processor it is; PROCESSOR_OTHER too when that cannot be read. */
+/* Reads only the maker of the processor; PROCESSOR_OTHER also when it cannot be read. */
 enum processor_maker processor_maker_read(const struct kernel *kernel);
 
-/* The processor's part, from the text of /proc/cpuinfo (its first processor). Never fails. */
+/* Fills in the processor's part from the text of /proc/cpuinfo (first processor). Never fails. */
 void platform_parse_processor(const char *text, struct platform *platform);
 
 const char *processor_maker_name(enum processor_maker maker);

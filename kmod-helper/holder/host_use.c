@@ -20,12 +20,12 @@
 #define PATH_SIZE 512 /* of a folder below a function */
 #define FILE_SIZE 1024
 
-/* One look below a function. */
+/* The state of one search below a function. */
 struct look {
 	const struct kernel *kernel;
-	char *mounts;	     /* /proc/self/mountinfo; read when there is a first disk */
+	char *mounts;	     /* /proc/self/mountinfo; read at the first disk */
 	char *swaps;	     /* /proc/swaps */
-	struct names *disks; /* their paths, a partition before its disk; NULL: nobody asks */
+	struct names *disks; /* their paths, a partition before its disk; NULL: not asked for */
 	char *text;
 	size_t size;
 };
@@ -135,7 +135,7 @@ static void read_content(const struct look *look, const char *device, char *ret,
 	snprintf(ret, size, "%.*s", (int)strcspn(type, "\n"), type);
 }
 
-/* A path of a disk that shows no use: does the kernel have a claim on it? */
+/* Tests a disk for which sysfs shows no use: does the kernel have a claim on it? */
 static bool disk_is_claimed(const struct look *look, const char *path)
 {
 	const char *name = strrchr(path, '/') + 1;
@@ -248,8 +248,8 @@ static bool input_is_used(const struct look *look, const char *path)
 
 static bool scan_folder(struct look *look, const char *path, unsigned int depth);
 
-/* A namespace that several controllers could reach is a disk of none of them in sysfs: nvme0c1n2 is
- * a hidden path to nvme0n2. */
+/* In sysfs a namespace that several controllers could reach is not a disk of any of them: nvme0c1n2
+ * is a hidden path to nvme0n2. */
 static bool hidden_path_is_used(struct look *look, const char *name, unsigned int depth)
 {
 	char head[64], path[PATH_SIZE];
@@ -265,12 +265,13 @@ static bool hidden_path_is_used(struct look *look, const char *name, unsigned in
 /* One folder below the function. */
 static bool child_is_used(struct look *look, const char *path, const char *name, unsigned int depth)
 {
-	/* each device has this one: nothing is in it */
+	/* every device has this folder, and nothing of interest is in it */
 	if (strcmp(name, "power") == 0)
 		return false;
 	if (strcmp(name, "net") == 0)
 		return network_is_used(look->kernel, path, look->text, look->size);
-	/* audio functions have such, too, for their plugs: only what is behind USB is a person's */
+	/* audio functions have input devices too, for their plugs: only those behind USB are a
+	 * person's */
 	if (strncmp(name, "input", 5) == 0 && strstr(path, "/usb") && input_is_used(look, path))
 		return true;
 	if (hidden_path_is_used(look, name, depth))

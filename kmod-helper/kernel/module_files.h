@@ -5,11 +5,9 @@
 #include "kmod-helper/base/file.h"
 #include <stdbool.h>
 
-/*
- * Which modules a kernel has on disk, by the texts that depmod writes into /lib/modules/RELEASE
- * (modules.dep, modules.builtin), which captured trees hold and which can be asked of kernels that
- * do not run. For the running kernel's aliases, and for loading, see modules.h.
- */
+/* Which modules a kernel has on disk, from the texts that depmod writes into /lib/modules/RELEASE
+ * (modules.dep, modules.builtin). This works for captured trees and for kernels that are not
+ * running. For the running kernel's aliases, and for loading, see modules.h. */
 
 struct module_files {
 	char *dependencies; /* modules.dep; NULL: the kernel has no such file */

@@ -15,8 +15,8 @@
 #include <string.h>
 #include <syslog.h>
 
-/* modprobe.d(5) of kmod 30 and 34, the first one wins. A merged /usr makes two of them one, and
- * libkmod reads a file name only once. */
+/* modprobe.d(5) of kmod 30 and 34; an earlier folder wins. With a merged /usr two of them are the
+ * same folder, and libkmod reads a file name only once. */
 static const char *const config_folders[] = {
 	"etc/modprobe.d",
 	"run/modprobe.d",
@@ -29,7 +29,7 @@ static const char *const config_folders[] = {
 #define MODPROBE_DEADLINE_MS 20000
 #define DESCRIPTOR_PATH_SIZE sizeof("/proc/self/fd/-2147483648")
 
-/* A folder of a captured tree by the descriptor that stays inside of it. */
+/* A folder of a captured tree, reached through a descriptor that stays inside the tree. */
 struct folder {
 	int fd;
 	char path[DESCRIPTOR_PATH_SIZE];
@@ -94,7 +94,7 @@ static const struct library libkmod = {
 struct modules {
 	struct root root; /* borrowed */
 	char release[NAME_MAX + 1];
-	struct folder folder; /* of a captured tree; libkmod comes back to it with every look-up */
+	struct folder folder; /* of a captured tree; libkmod reads it at every look-up */
 };
 
 static void folder_open(const struct root *root, const char *path, struct folder *ret)
@@ -139,7 +139,7 @@ static void iterator_free(struct kmod_config_iter **iterator)
 #define auto_module cleanup(module_free)
 #define auto_iterator cleanup(iterator_free)
 
-/* The release whose modules a captured tree is asked for: the one that ran, else the newest. */
+/* Finds the kernel release to use for a captured tree: the one that ran, else the newest. */
 static void release_find(const struct root *root, char *release, size_t size)
 {
 	cleanup(names_done) struct names names = {0};
@@ -189,7 +189,7 @@ void modules_close(struct modules *modules)
 	free(modules);
 }
 
-/* A folder that is missing has a path that cannot be opened: libkmod takes it as empty. */
+/* A missing folder gets a path that cannot be opened; libkmod takes that as an empty folder. */
 static struct kmod_ctx *context_new_captured(const struct modules *modules)
 {
 	struct folder config[CONFIG_FOLDER_COUNT];
@@ -221,7 +221,7 @@ static int context_new(const struct modules *modules, struct kmod_ctx **ret, str
 	context = modules->root.live ? kmod.new(NULL, NULL) : context_new_captured(modules);
 	if (!context)
 		return error_set_errno(error, -ENOMEM, "read the configuration of modprobe");
-	/* it would print to stderr by itself; what it returns says enough */
+	/* libkmod would print to stderr itself; its return value says enough */
 	kmod.set_log_priority(context, LOG_EMERG);
 	*ret = context;
 	return 0;
@@ -235,7 +235,8 @@ static int lookup(
 	return r < 0 ? error_set_errno(error, r, "look up the module %s", alias) : 0;
 }
 
-/* By its name alone, no alias: `alias nouveau off` must not keep nouveau in. */
+/* Looks up a module by its name only, not by an alias: `alias nouveau off` must not keep nouveau
+ * in. */
 static int module_by_name(
 	struct kmod_ctx *context, const char *name, struct kmod_module **ret, struct error *error)
 {
@@ -392,7 +393,8 @@ static int missing_error(const struct modules *modules, const char *name, struct
 		error, -ENOENT, "load the module %s: the running kernel has no such module", name);
 }
 
-/* What modules.dep does not know may be forbidden all the same: the better reason of the two. */
+/* A module that modules.dep does not know may also be forbidden; that is the better reason to
+ * report. */
 static int unknown_error(const struct modules *modules, struct kmod_ctx *context, const char *name,
 	struct error *error)
 {
@@ -406,7 +408,7 @@ static int unknown_error(const struct modules *modules, struct kmod_ctx *context
 	return missing_error(modules, name, error);
 }
 
-/* The modules to load for @name, none when it is there already, checked. */
+/* Finds the modules to load for @name, after a check; none when it is already loaded. */
 static int find_loadable(const struct modules *modules, const char *name,
 	struct kmod_ctx **ret_context, struct kmod_list **ret_list, struct error *error)
 {
@@ -483,7 +485,7 @@ static int run_modprobe(const char *name, struct error *error)
 	return r;
 }
 
-/* An install line of a module that it depends on counts too: then modprobe does it all. */
+/* If the module, or one that it depends on, has an install line, modprobe does the whole load. */
 static int reload_all(const struct kmod_list *list, const char *name, struct error *error)
 {
 	struct error why = {0};
@@ -590,7 +592,7 @@ static int reference_count(const struct root *root, const char *name, int *ret)
 		r = file_read_attribute(root, path, text, sizeof(text));
 	if (r < 0)
 		return (int)r;
-	/* -1 while it is on its way out */
+	/* -1 while the module is being unloaded */
 	*ret = (int)strtol(text, NULL, 10);
 	return 0;
 }
@@ -603,7 +605,7 @@ static int holders_list(const struct root *root, const char *name, struct names 
 	return r < 0 ? r : folder_list(root, path, ret);
 }
 
-/* From sysfs, not through libkmod, which knows the live one only. */
+/* Reads sysfs itself, because libkmod knows only the live one. */
 int module_users(struct modules *modules, const char *name, struct names *ret_holders,
 	int *ret_references, struct error *error)
 {
@@ -617,7 +619,7 @@ int module_users(struct modules *modules, const char *name, struct names *ret_ho
 		return error_set(error, r, "look who uses the module %s: it is not loaded", name);
 	if (r < 0)
 		return error_set_errno(error, r, "look who uses the module %s", name);
-	/* each holder counts once among the references */
+	/* each of the holders has one of the references */
 	references -= (int)holders.count;
 	*ret_references = references > 0 ? references : 0;
 	*ret_holders = holders;

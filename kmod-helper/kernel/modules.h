@@ -10,29 +10,30 @@
 
 struct modules;
 
-/* @root "/" live: the running kernel's modules and modprobe.d. Under a captured tree the modules
- * folder and the modprobe.d folders of that tree (libkmod's own limits: /proc/modules and
- * /sys/module are the live ones, so nothing is loaded there). Returns 0 or -errno. */
+/* With the live @root: the running kernel's modules and modprobe.d. With a captured tree: the
+ * modules folder and the modprobe.d folders of that tree. libkmod always reads the live
+ * /proc/modules and /sys/module, so nothing is loaded there. Returns 0 or -errno. */
 int modules_open(const struct root *root, struct modules **ret, struct error *error);
 void modules_close(struct modules *modules);
 
-/* As kernel_ops.module_load / module_unload. A blacklisted name (KMOD_PROBE_APPLY_BLACKLIST_ALL on
- * the module itself) or one that an `install` line replaces is -EPERM, with a message that says so
- * and how to find the line; no shell is ever run. */
+/* As kernel_ops.module_load and module_unload. -EPERM for a blacklisted name
+ * (KMOD_PROBE_APPLY_BLACKLIST_ALL on the module itself), and for one that an `install` line
+ * replaces; the message says so and how to find the line. Never runs a shell. */
 int module_load(struct modules *modules, const char *name, struct error *error);
 int module_unload(struct modules *modules, const char *name, struct error *error);
 
-/* Loads a module that was loaded before, as `modprobe NAME` does: the blacklist does not count, and
- * where an install line replaces it, modprobe itself runs that (Debian's package of nvidia's driver
- * has such lines). 0 (also when it is there already), -ENODEV when the driver wants a device and
- * finds none, or -errno. */
+/* Loads a module that was loaded before, as `modprobe NAME` does: the blacklist is ignored, and an
+ * install line that replaces the module is run by modprobe itself (Debian's package of nvidia's
+ * driver has such lines). 0 (also when it is already loaded), -ENODEV when the driver wants a
+ * device and finds none, or -errno. */
 int module_reload(struct modules *modules, const char *name, struct error *error);
 
-/* Would module_load work? 0, or the error that it would give (-EPERM, -ENOENT); loads nothing. */
+/* Would module_load work? Returns 0 or the error that it would give (-EPERM, -ENOENT); loads
+ * nothing. */
 int module_check(struct modules *modules, const char *name, struct error *error);
 
-/* The names of the modules that @alias ("pci:v000010DE…", or a module's name) resolves to, the
- * blacklist not applied. Empty when there are none. 0 or -errno. */
+/* The names of the modules that @alias ("pci:v000010DE…", or a module's name) resolves to; the
+ * blacklist is not applied. Empty when there are none. 0 or -errno. */
 int module_lookup(
 	struct modules *modules, const char *alias, struct names *ret, struct error *error);
 

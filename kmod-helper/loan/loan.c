@@ -75,7 +75,7 @@ void loan_drop_function(struct loan *loan, const char *address)
 	memmove(function, function + 1, (loan->function_count - index) * sizeof(*function));
 }
 
-/* Room for that many more, so that what follows cannot fail. */
+/* Makes room for that many more, so that adding them cannot fail. */
 static int reserve(struct loan *loan, size_t functions, size_t steps)
 {
 	struct loan_function *grown =
@@ -95,8 +95,8 @@ static int reserve(struct loan *loan, size_t functions, size_t steps)
 /* What moves from one loan to another. */
 struct selection {
 	const char *address; /* this function, */
-	long iommu_group;    /* or, when that is NULL, this group's */
-	bool rest;	     /* and the steps that are no function's */
+	long iommu_group;    /* or if that is NULL, those of this group */
+	bool rest;	     /* and the steps that belong to no function */
 };
 
 static bool is_selected(const struct selection *what, const struct loan_function *function)
@@ -113,7 +113,7 @@ static bool is_step_selected(
 	return function ? is_selected(what, function) : what->rest;
 }
 
-/* In the order of the steps, by which they are undone. */
+/* Keeps the order of the steps, because they are undone by it. */
 static int move_selected(struct loan *from, struct loan *to, const struct selection *what)
 {
 	size_t kept = 0;
@@ -383,7 +383,7 @@ int loan_await(const struct root *root, const struct loan *loan, unsigned int de
 		return 0;
 	fd = (int)syscall(SYS_pidfd_open, loan->child, 0);
 	polled.fd = fd;
-	/* looked at again once it is held: the number may have come round meanwhile */
+	/* checked again now that we hold it: meanwhile the number may belong to another process */
 	if (fd >= 0 && loan_is_busy(root, loan))
 		poll(&polled, 1, (int)deadline_ms);
 	return loan_is_busy(root, loan) ? -EBUSY : 0;
@@ -394,12 +394,12 @@ int loan_remove(const struct root *root, const struct loan_owner *owner, struct 
 	char path[PATH_MAX];
 
 	owner_path(owner, path, sizeof(path));
-	/* what hooks that were killed while they wrote it left */
+	/* temporary files of hooks that were killed while they wrote it */
 	file_sweep(root, path);
 	return file_remove(root, path, error);
 }
 
-/* A write may have come back when nobody was left to say so. */
+/* A write may have come back when the process that would have recorded it was gone. */
 static void mark_returned(const struct root *root, struct loan *loan)
 {
 	for (size_t i = 0; i < loan->steps.count; i++) {
@@ -424,9 +424,9 @@ void loan_set_overdue(struct loan *loan, struct step *step)
 	loan->child = 0;
 }
 
-/* Who would have said that a write is overdue was killed. The file is written right before each
- * write; of the steps begun the first is in hand, as an undo goes backwards past those that failed.
- */
+/* The process that would have marked the write as overdue was killed. The file is written right
+ * before each write, so its age is that of the write. Of the steps that were begun the first one is
+ * under way: an undo goes backwards, past those that failed. */
 static void mark_overdue(const struct root *root, const char *path, struct loan *loan)
 {
 	struct step *step = loan->steps.items;

@@ -40,9 +40,9 @@ enum loan_state {
 
 enum loan_use {
 	LOAN_TAKEN,	  /* moved by us: goes home at return */
-	LOAN_ALTERNATIVE, /* recorded only: another choice of a mapping that Proxmox may make yet */
+	LOAN_ALTERNATIVE, /* only recorded: another choice of a mapping that Proxmox may take */
 	LOAN_BORROWED,	  /* lent by hand before; stays there */
-	LOAN_STATIC,	  /* was on its driver before we came (boot set-up); stays there */
+	LOAN_STATIC,	  /* on its driver before we came (boot set-up); stays there */
 };
 
 struct loan_function {
@@ -53,8 +53,8 @@ struct loan_function {
 	char driver_override[PCI_DRIVER_SIZE]; /* as found; "" unset */
 	char target[PCI_DRIVER_SIZE];	       /* "vfio-pci", or a variant driver */
 	enum loan_use use;
-	/* its device nodes at home (nodes_format), to find who holds a driver that does not let go
-	 */
+	/* the device nodes of its home driver (nodes_format), to find who holds a driver that does
+	 * not let go */
 	char nodes[NODES_TEXT_SIZE];
 	struct json_object *record;
 };
@@ -87,13 +87,12 @@ struct loan_function *loan_find(const struct loan *loan, const char *address);
 /* Appends a copy. 0 or -ENOMEM. */
 int loan_add_function(struct loan *loan, const struct loan_function *function);
 
-/* Moves the function and its steps from one loan to another. 0 or -ENOMEM, then nothing has moved.
- */
+/* Moves the function and its steps from one loan to another. 0, or -ENOMEM with nothing moved. */
 int loan_move_function(struct loan *from, struct loan *to, const char *address);
 
-/* The same with every function of a group (a gone VM's card that goes straight over). With the last
- * group that @from has taken go the steps that are no function's, as there is nobody left whose
- * return would undo them. */
+/* The same for every function of a group (a gone VM's card that goes straight over). With the last
+ * group that @from has taken, the steps that belong to no function move too, because then nobody is
+ * left whose return would undo them. */
 int loan_move_group(struct loan *from, struct loan *to, long iommu_group);
 
 /* Removes the function and its steps. */
@@ -111,31 +110,32 @@ int loan_remove(const struct root *root, const struct loan_owner *owner, struct 
 /* Its write has not come back: the loan's process is left to @step, which is one of the loan's. */
 void loan_set_overdue(struct loan *loan, struct step *step);
 
-/* -ENOENT when there is none; -EPERM when the file is not root's alone. On the live root an overdue
- * loan whose write has come back is LOAN_OWED, and one whose write is past its deadline is
- * LOAN_OVERDUE, whether or not somebody is left who waits for it. */
+/* Reads the loan of @owner. -ENOENT when there is none; -EPERM when the file is not root's or
+ * others may write to it. On the live root an overdue loan whose write has come back is read as
+ * LOAN_OWED. One whose write is past its deadline is read as LOAN_OVERDUE, even when nobody waits
+ * for it any more. */
 int loan_read(const struct root *root, const struct loan_owner *owner, struct loan *ret,
 	struct error *error);
 
 /* The step of @address (any, when NULL) whose write has not come back; NULL when there is none. */
 const struct step *loan_find_stuck(const struct loan *loan, const char *address);
 
-/* True while the process of this loan's last handover or return lives: a killed hook's child
- * finishes the write in hand. Stuck steps are not counted. */
+/* True while the process of this loan's last handover or return lives: the child of a killed hook
+ * finishes its current write. Stuck steps are not counted. */
 bool loan_is_busy(const struct root *root, const struct loan *loan);
 /* Waits for that process to end. 0 or -EBUSY past the deadline. */
 int loan_await(const struct root *root, const struct loan *loan, unsigned int deadline_ms);
 
-/* Every loan. A file that cannot be read is told in ret->unreadable; that is for the caller to
- * judge. 0 (also when there is no folder) or -errno. */
+/* Reads every loan. If a file cannot be read, ret->unreadable says so; the caller judges that. 0
+ * (also when there is no folder) or -errno. */
 int loans_read(const struct root *root, struct loans *ret, struct error *error);
 void loans_done(struct loans *loans);
 
-/* The loan that has the function, alternatives not counted; NULL when none. What a VM borrowed is
- * the hand's, whose files come first. */
+/* The loan that has the function; alternatives do not count. NULL when there is none. For a
+ * function that a VM has borrowed it is the loan by hand, because those files come first. */
 const struct loan *loans_find(const struct loans *loans, const char *address);
 
-/* The same, but a VM that borrowed the function counts before the hand that lent it. */
+/* The same, but for a borrowed function it is the loan of the VM. */
 const struct loan *loans_find_user(const struct loans *loans, const char *address);
 
 /* The loan of @owner; NULL when there is none. */

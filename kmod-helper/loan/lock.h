@@ -5,11 +5,9 @@
 #include "kmod-helper/base/file.h"
 #include <stdbool.h>
 
-/*
- * Locks of gpu-ferry's own, in /run/gpu-ferry/locks: flock(2), let go by the kernel when the holder
- * ends. Taken in this order: the loan's VM ("vm-104"), groups by number ("group-15"). No lock is
- * held while waiting for holders, units or containers.
- */
+/* gpu-ferry's own locks in /run/gpu-ferry/locks: flock(2), which the kernel releases when the
+ * holder ends. They are taken in this order: the loan's VM ("vm-104"), groups by number
+ * ("group-15"). No lock is held while waiting for holders, units or containers. */
 
 /* Held by the watch while it runs. */
 #define WATCH_LOCK "watch"
@@ -22,8 +20,9 @@ int lock_take(
 /* True when somebody holds the lock. Never makes the folder or waits. */
 bool lock_is_held(const struct root *root, const char *name);
 
-/* Marks the lock held as @fd with the present time, best effort; and how many seconds ago that was:
- * -ENOENT when there is no such lock. A lock never marked counts from when it was made. */
+/* lock_mark marks the lock held as @fd with the present time, if it can. lock_age_seconds says how
+ * many seconds ago that was; -ENOENT when there is no such lock. For a lock that was never marked,
+ * the time when it was made counts. */
 void lock_mark(int fd);
 long long lock_age_seconds(const struct root *root, const char *name);
 

@@ -4,11 +4,9 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-/*
- * A step of a plan: an operation's name and its arguments, nothing else, so that a plan can be
- * printed, recorded in a loan, executed, and undone by a later process that knows the operation
- * only by its name.
- */
+/* A step of a plan: an operation's name and its arguments, nothing else. So a plan can be printed,
+ * recorded in a loan, executed, and undone by a later process that knows the operation only by its
+ * name. */
 
 #define STEP_TEXT_SIZE 256
 
@@ -25,7 +23,7 @@ struct step {
 	char operation[24];
 	char subject[STEP_TEXT_SIZE];  /* what it changes: an address, a module */
 	char argument[STEP_TEXT_SIZE]; /* to what, or from what */
-	char original[STEP_TEXT_SIZE]; /* what its undoing puts back */
+	char original[STEP_TEXT_SIZE]; /* what the undo puts back */
 	char why[STEP_TEXT_SIZE];      /* for the person; not recorded */
 	enum step_state state;
 	/* since it was begun: how long its write into a driver may take; 0: it sleeps in none */
@@ -40,10 +38,11 @@ struct steps {
 	size_t count;
 };
 
-/* Appends a copy (the record's reference moves along). Returns the step, or NULL without memory. */
+/* Appends a copy (and takes over the reference to the record). Returns the step, or NULL without
+ * memory. */
 struct step *steps_add(struct steps *steps, const struct step *step);
 
-/* The same, at @index: those from there on move up. */
+/* The same, at @index; the steps from there on move up. */
 struct step *steps_insert(struct steps *steps, size_t index, const struct step *step);
 
 /* Removes and frees the step at @index. */

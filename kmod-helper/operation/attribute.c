@@ -69,8 +69,8 @@ static int apply_set(const struct kernel *kernel, const struct step *step, struc
 	return set_value(kernel, step->subject, name, value, error);
 }
 
-/* "bus" was found while the other functions of the card were not there yet, and is refused since:
- * the kernel's own choice comes next to what was there. */
+/* The kernel offered "bus" before the other functions of the card were there, and refuses it now.
+ * Its own choice is then the closest to the recorded value. */
 static void choose_default(
 	const struct kernel *kernel, const struct step *step, struct error *error)
 {
@@ -91,7 +91,7 @@ static int undo_keep(const struct kernel *kernel, const struct step *step, struc
 	struct error why = {0};
 	int r = set_value(kernel, step->subject, step->argument, step->original, &why);
 
-	/* a device that was removed and found again may come without the file, and with defaults */
+	/* a device that was removed and found again may lack the file, and has its defaults */
 	if (r == 0 || r == -ENOENT)
 		return 0;
 	if (r == -EINVAL && strcmp(step->argument, "reset_method") == 0) {
@@ -141,7 +141,7 @@ static const struct step *find_keep(const struct loan *loan, const char *address
 	return NULL;
 }
 
-/* There is nothing to apply: it is done as soon as it is written down. */
+/* Nothing has to be applied: the step is done as soon as it is recorded. */
 static int add_keep(
 	const char *address, const char *name, const char *original, struct steps *steps)
 {
@@ -187,7 +187,7 @@ static const struct attribute_wish *find_wish(
 	return NULL;
 }
 
-/* vfio-pci leaves "on" behind: anything else must be put back, whoever wishes what. */
+/* vfio-pci leaves "on" behind, so any other value must be put back, even if nobody wishes one. */
 static bool control_is_lost(
 	const struct kernel *kernel, const char *address, const struct loan *standing)
 {

@@ -67,8 +67,8 @@ static int set_override(
 	return 0;
 }
 
-/* What drivers_probe answers says little: it succeeds even when nothing was bound. Only the link
- * tells, and only the driver's own bind file says why not. */
+/* drivers_probe succeeds even when nothing was bound. Only the link shows what happened, and only
+ * the driver's own bind file says why it failed. */
 static int probe_once(
 	const struct kernel *kernel, const char *address, const char *driver, struct error *error)
 {
@@ -92,9 +92,10 @@ static int probe_once(
 		"bind %s to %s: the driver did not take it: `dmesg` says why", address, driver);
 }
 
-/* A process that was killed has no descriptors in /proc any more while the kernel still closes them
- * and unpins its guest's memory: until its VFIO group is free, no host driver may have the device
- * (iommu_device_use_default_domain() in drivers/iommu/iommu.c), and that passes. */
+/* When a process was killed, /proc no longer shows its descriptors while the kernel still closes
+ * them and unpins its guest's memory. Until its VFIO group is free, no host driver can have the
+ * device (iommu_device_use_default_domain() in drivers/iommu/iommu.c). That passes, so -EBUSY is
+ * tried again. */
 static int probe(
 	const struct kernel *kernel, const char *address, const char *driver, struct error *error)
 {
@@ -109,7 +110,8 @@ static int probe(
 	}
 }
 
-/* Leaves the function without a driver; fine when it has none, an error when @driver has it not. */
+/* Takes the function from @driver, so that it has no driver. It is fine when it has none already,
+ * and an error when it has another one. */
 static int release(
 	const struct kernel *kernel, const char *address, const char *driver, struct error *error)
 {
@@ -136,7 +138,8 @@ static int release(
 	return r;
 }
 
-/* A driver that is to come back was there before, whatever modprobe.d has against it by now. */
+/* Loads the driver if it is missing. With @again it was loaded before, so whatever modprobe.d has
+ * against it by now is ignored. */
 static int require_driver(const struct kernel *kernel, const char *driver, const char *module,
 	bool again, struct error *error)
 {
@@ -171,8 +174,8 @@ static int undo_override(const struct kernel *kernel, const struct step *step, s
 	return set_override(kernel, step->subject, step->original, error);
 }
 
-/* Who would keep the driver from letting go. A count alone is a guess: with @is_counted it was seen
- * before, or is to strand nothing, and is no obstacle. */
+/* Finds who would keep the driver from letting go. A module's count alone is a guess: with
+ * @is_counted it is ignored, because it was seen before, or because an undo must not fail on it. */
 static int find_users(const struct kernel *kernel, const char *address, bool is_counted,
 	struct holders *ret, struct error *error)
 {
@@ -231,7 +234,7 @@ static int undo_unbind(const struct kernel *kernel, const struct step *step, str
 	if (*now)
 		return error_set(error, -EBUSY, "bind %s to %s: it is bound to %s now",
 			step->subject, step->argument, now);
-	/* aimed before the module comes in: its own probe of the device is then the right one */
+	/* set before the module is loaded: then the module's own probe binds the right driver */
 	r = set_override(kernel, step->subject, step->argument, error);
 	if (r == 0)
 		r = require_driver(kernel, step->argument, step->original, true, error);
@@ -257,7 +260,7 @@ static int apply_bind(const struct kernel *kernel, const struct step *step, stru
 	return r;
 }
 
-/* Torn off only from the driver that we bound it to: anything else is not our doing. */
+/* Unbinds it only from the driver that we bound it to: any other driver is not our doing. */
 static int undo_bind(const struct kernel *kernel, const struct step *step, struct error *error)
 {
 	cleanup(holders_done) struct holders holders = {0};
@@ -335,8 +338,9 @@ bool binding_list_has_id(const char *list, unsigned int vendor, unsigned int dev
 	}
 }
 
-/* With subsystem ids or without: remove_id takes the first that fits, and that is the boot's. What
- * cannot be known is left as it is, too. */
+/* True when the boot set-up gave vfio-pci this id, with subsystem ids or without. remove_id takes
+ * the first id that fits, and that would be the boot's. Also true when it cannot be known, so that
+ * the ids stay as they are. */
 static bool id_is_from_boot(const struct kernel *kernel, unsigned int vendor, unsigned int device)
 {
 	char options[4096];

@@ -5,19 +5,21 @@
 #include "operation.h"
 
 /*
- * Drivers and devices (Documentation/ABI/testing/sysfs-bus-pci). Operations, each with a function's
- * address as its subject:
+ * Binds devices to drivers (Documentation/ABI/testing/sysfs-bus-pci). Operations, each with a
+ * function's address as its subject, except load:
  *
- * load      loads the module @subject that brings the driver @argument; undone by nothing
- * override  driver_override = @argument; undone to @original
+ * load      loads the module @subject, which brings the driver @argument; has no undo
+ * override  sets driver_override to @argument; undone to @original
  * unbind    takes the function from its home driver @argument; undone by binding it there again
- *           (module @original loaded first if need be), driver_override aimed at it meanwhile
- * unbind-counted  the same where a module's count of users is no obstacle
- * bind      drivers_probe, driver @argument; undone by unbinding it from there
+ *           (the module @original is loaded first if need be), with driver_override set to it
+ *           meanwhile
+ * unbind-counted  the same, where a module's count of users is no obstacle
+ * bind      drivers_probe, for the driver @argument; undone by unbinding it from there
  * id        Proxmox's bind added "vendor device" (@argument) to vfio-pci's new_id; undone by
- * remove_id
+ *           remove_id
  *
- * Undone backwards, unbind leaves the override on the home driver and override restores it.
+ * The undo goes backwards: that of unbind leaves driver_override on the home driver, and that of
+ * override restores it.
  */
 extern const struct operation binding_operations[]; /* ends with a NULL name */
 
@@ -29,18 +31,19 @@ int binding_plan_steps(
 /* Appends the step `load` for the module of @driver, by the driver's name. 0 or -ENOMEM. */
 int binding_plan_load(const char *driver, struct steps *steps);
 
-/* Appends the step `id` for a function that Proxmox bound itself, to be undone at return. None for
- * an id that the boot set-up gave vfio-pci (`options vfio-pci ids=`, vfio-pci.ids= on the kernel
- * command line): Proxmox found that there, and so will the next start. 0 or -ENOMEM. */
+/* Appends the step `id` for a function that Proxmox bound itself, so that the return undoes it. Not
+ * for an id that the boot set-up gave vfio-pci (`options vfio-pci ids=`, vfio-pci.ids= on the
+ * kernel command line): it was there before Proxmox came, and must be there for the next start. 0
+ * or -ENOMEM. */
 int binding_plan_id(const struct kernel *kernel, const char *address, struct steps *steps);
 
-/* A module's count of users is looked at once more right before an unbind. Where there is one now
- * that is not among the plan's @holders (`allow`, or another card's stuck driver explains it), it
- * stays unheeded then, too. */
+/* A module's count of users is checked once more right before an unbind. If a module has users now
+ * that are not among the plan's @holders, something explains them (`allow`, or another card's stuck
+ * driver): the step becomes unbind-counted, so that the count is ignored then too. */
 void binding_accept_counts(
 	const struct kernel *kernel, const struct holders *holders, struct steps *steps);
 
-/* Does a module's options line ("disable_vga=1 ids=10de:2704,10de:22bb") name this id, and does a
- * list of ids. With subsystem ids behind it or without. */
+/* Does a module's options line ("disable_vga=1 ids=10de:2704,10de:22bb") name this id; does a list
+ * of ids? Subsystem ids may follow the id. */
 bool binding_options_have_id(const char *options, unsigned int vendor, unsigned int device);
 bool binding_list_has_id(const char *list, unsigned int vendor, unsigned int device);

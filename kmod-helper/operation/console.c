@@ -14,7 +14,7 @@
 #define CONSOLES "sys/class/vtconsole"
 #define PATH_SIZE 384
 
-/* The firmware's framebuffers, and how each calls the memory that it holds in /proc/iomem. */
+/* The firmware's framebuffers, and the name that /proc/iomem gives the memory of each. */
 static const struct {
 	const char *driver;
 	const char *memory;
@@ -49,7 +49,7 @@ static int switch_framebuffer(
 	char path[PATH_SIZE];
 	int r;
 
-	/* without the device there is nothing to unbind, and nothing to be had back */
+	/* without the device there is nothing to unbind, and nothing to bind again */
 	if (!device_exists(kernel, step->original) ||
 		device_is_bound(kernel, step->original) == bound)
 		return 0;
@@ -94,7 +94,7 @@ static int switch_console(
 		return 0;
 	snprintf(path, sizeof(path), CONSOLES "/%s/bind", console);
 	r = kernel_write(kernel, path, value);
-	/* fbcon goes with the last framebuffer, and its console with it */
+	/* fbcon disappears with the last framebuffer, and its console with it */
 	if (r < 0 && r != -ENOENT)
 		return error_set_errno(error, r, "write %s to /%s", value, path);
 	return 0;
@@ -172,7 +172,7 @@ static const struct step *find_step(
 bool console_memory_is_inside(
 	const char *iomem, const char *address, const char *memory, bool *ret_anywhere)
 {
-	size_t outside = SIZE_MAX; /* the indent of the function's own line that we are inside of */
+	size_t outside = SIZE_MAX; /* indent of the function's line, while inside it */
 
 	for (const char *line = iomem; *line;) {
 		size_t length = strcspn(line, "\n");
@@ -196,8 +196,8 @@ bool console_memory_is_inside(
 	return false;
 }
 
-/* Where the driver could not reserve its memory /proc/iomem does not name it: then it is the boot
- * display's. */
+/* If a framebuffer's driver could not reserve its memory, /proc/iomem does not name it: then it
+ * belongs to the boot display. */
 static bool framebuffer_is_of(
 	const struct kernel *kernel, const struct pci_function *function, const char *memory)
 {
@@ -245,7 +245,7 @@ static void find_framebuffer(
 	}
 }
 
-/* nvidia_drm's own fbdev makes the console a user of the card until 580.105.08. */
+/* Before 580.105.08, nvidia_drm's own fbdev makes the console a user of the card. */
 static bool nvidia_is_old(const struct kernel *kernel)
 {
 	char version[64];
@@ -262,7 +262,7 @@ static bool has_own_framebuffer(const struct kernel *kernel, const char *address
 	return kernel_has_folder(kernel, path);
 }
 
-/* vfio_pci_vga_init: the VGA devices alone are cleared of what the firmware left. */
+/* vfio_pci_vga_init: only VGA devices are cleared of what the firmware left. */
 static bool is_cleared_by_vfio(const struct pci_function *function, const char *target)
 {
 	return function->class_code == 0x0300 && pci_driver_is_vfio(target);

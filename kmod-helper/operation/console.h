@@ -9,46 +9,51 @@
 #include <stdbool.h>
 
 /*
- * The host's text console on a card. A DRM driver's framebuffer comes and goes with the driver, and
- * the kernel moves the console by itself; two things it does not do. Operations, each with a
- * function's address as its subject:
+ * Moves the host's text console off a card and back. A DRM driver's framebuffer comes and goes with
+ * the driver, and the kernel moves the console by itself. What it does not do is done by these
+ * operations, each with a function's address as its subject:
  *
  * framebuffer  takes the firmware's framebuffer @original (a platform device: it holds the card's
- *              memory) from its driver @argument; undone by binding it there again, where the
+ *              memory) from its driver @argument; undone by binding it there again, if the
  *              kernel still has it: vfio-pci's bind of a VGA device removes it for good
- * blank        takes the console @argument ("vtcon1") off the framebuffers: nvidia_drm before
- *              580.105.08 is in use as long as it is there; undone by putting it back
- * show         after a blank: puts the console on the framebuffers that are left; undone by nothing
+ * blank        takes the console @argument ("vtcon1") off the framebuffers, because nvidia_drm
+ *              before 580.105.08 is in use as long as it is there; undone by putting it back
+ * show         after a blank: puts the console on the framebuffers that are left; has no undo
  *
- * Where the host booted in text mode, vfio-pci's bind of that VGA device also throws the console
- * off every framebuffer, and no file of sysfs puts it back: that needs a default console, and
- * vga_remove_vgacon leaves none (vt_bind in vt.c). It comes back with the card's own driver.
+ * If the host booted in text mode, vfio-pci's bind of that VGA device also throws the console off
+ * every framebuffer, and no file of sysfs puts it back: that needs a default console, and
+ * vga_remove_vgacon leaves none (vt_bind in vt.c). The console comes back with the card's own
+ * driver.
  */
 extern const struct operation console_operations[]; /* ends with a NULL name */
 
-/* What the console does of a function that is about to be lent. */
+/* How the host's console uses a function that is about to be lent. */
 struct console_use {
 	char framebuffer[64];	     /* the firmware's, "efi-framebuffer.0"; "" none */
 	char framebuffer_driver[32]; /* "efi-framebuffer" */
-	char blank[32];		     /* "vtcon1", when it must be taken off first; "" no */
-	bool show;		     /* and put on the others then */
-	bool framebuffer_ends;	     /* with the loan: the kernel removes it */
+	char blank[32];		     /* "vtcon1" if it must be taken off first, else "" */
+	bool show;		     /* and then put on the other framebuffers */
+	bool framebuffer_ends;	     /* it ends with the loan: the kernel removes it */
 };
 
-/* @standing: a loan of a handover that did not get to its end, whose steps count as what was there
- * at first; or NULL. */
+/* @standing: the loan of an unfinished handover, whose steps say what was there first; or NULL. */
 void console_find_use(const struct kernel *kernel, const struct pci_function *function,
 	const char *target, const struct loan *standing, struct console_use *ret);
 
-/* Is the region @memory ("efifb") inside of the function's own in the text of /proc/iomem, where
- * what is inside something else is indented:
- * "  e0000000-efffffff : 0000:01:00.0\n    e0000000-e07fffff : efifb". @ret_anywhere is set when it
- * stands somewhere. */
+/*
+ * In the text of /proc/iomem, is the region @memory ("efifb") inside one of the function's own?
+ * What is inside something else is indented there:
+ *
+ *   e0000000-efffffff : 0000:01:00.0
+ *     e0000000-e07fffff : efifb
+ *
+ * @ret_anywhere is set when @memory is in the text at all.
+ */
 bool console_memory_is_inside(
 	const char *iomem, const char *address, const char *memory, bool *ret_anywhere);
 
-/* Append the steps: the first before anything is unbound or unloaded, the second before and the
- * third after the function is bound. 0 or -ENOMEM. */
+/* Append the steps: blank comes before anything is unbound or unloaded, framebuffer before the
+ * function is bound, show after that. 0 or -ENOMEM. */
 int console_plan_blank(const struct console_use *use, const char *address, struct steps *steps);
 int console_plan_framebuffer(
 	const struct console_use *use, const char *address, struct steps *steps);

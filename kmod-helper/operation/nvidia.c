@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
-/* Plans the unloading of NVIDIA's modules where one card cannot leave alone. */
+/* Plans the unloading of NVIDIA's modules where one card alone cannot be unbound. */
 
 #include "nvidia.h"
 
@@ -48,7 +48,7 @@ static int add_steps(const struct names *modules, struct steps *steps)
 {
 	int r = unload_plan_reload(steps, modules, modules->count, "at the return: loaded again");
 
-	/* nvidia itself lets go of the card alone, and is of no use afterwards */
+	/* nvidia itself can stay loaded: it lets go of a single card */
 	if (r == 0)
 		r = unload_plan_unload(steps, modules, modules->count - 1,
 			"nvidia_drm keeps the card while it is loaded");
@@ -72,6 +72,6 @@ int nvidia_plan(const struct kernel *kernel, const struct names *leaving, struct
 	r = unload_find_modules(kernel, "nvidia", &modules, &found);
 	if (r < 0)
 		return r == -ENOMEM ? r : refuse(kernel, leaving, found.message, error);
-	/* nobody uses it: nobody keeps a card of its */
+	/* no module uses nvidia, so none keeps its cards */
 	return modules.count == 1 ? 0 : add_steps(&modules, steps);
 }

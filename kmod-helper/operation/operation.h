@@ -8,14 +8,14 @@
 #include <stdbool.h>
 
 /*
- * What a step's name means. The executor is given tables of these: kmod-helper supplies the
- * kernel's (binding.h), higher floors add theirs, so that this floor runs steps that it does not
- * know.
+ * An operation is what a step's name means. The executor gets tables of them: kmod-helper supplies
+ * the kernel's (binding.h), hooks/ adds its own, so the executor can run steps that kmod-helper
+ * does not know.
  *
- * apply and undo must be idempotent and look at the state themselves: after a kill nobody knows
- * whether a step took effect. They read back what they changed. Both run in the executor's child.
- * undo is given the step as it stood: done, or started when nobody knows how far it came.
- * Success with a message in @error is a remark for the person.
+ * apply and undo run in the executor's child. They must be idempotent and look at the state
+ * themselves, because after a kill nobody knows whether a step took effect. They read back what
+ * they changed. undo gets the step with its recorded state: done, or started when nobody knows how
+ * far it came. Success with a message in @error is a remark for the person.
  */
 enum direction {
 	APPLY,
@@ -35,11 +35,10 @@ struct operation {
 	int (*apply)(const struct kernel *kernel, const struct step *step, struct error *error);
 	/* NULL: nothing to undo. */
 	int (*undo)(const struct kernel *kernel, const struct step *step, struct error *error);
-	/*
-	 * For what sleeps in no driver: how long it may take, whatever the loan says of writes.
-	 * Past that, or when the executor is told to stop, its process is killed, and the step has
-	 * failed; undo must then put it right. NULL: it is a write into a driver.
-	 */
+	/* For an operation that does not sleep in a driver: how long it may take, whatever the
+	 * loan's deadline for writes is. After that, or when the executor is told to stop, its
+	 * process is killed and the step has failed; undo must then repair it. NULL: it is a write
+	 * into a driver. */
 	unsigned int (*deadline_ms)(const struct step *step);
 	/* Of such a write: is the driver known to take minutes? NULL: it is not. */
 	bool (*is_slow)(const struct step *step);

@@ -27,7 +27,7 @@ static int list_words(const char *text, struct names *ret)
 	return r;
 }
 
-/* Built-in ones have a folder there too, but no count of users. */
+/* Built-in modules have a folder there too, but no count of users. */
 static bool is_loaded(const struct kernel *kernel, const char *module)
 {
 	char path[PCI_PATH_SIZE], text[16];
@@ -36,7 +36,7 @@ static bool is_loaded(const struct kernel *kernel, const char *module)
 	return kernel_read(kernel, path, text, sizeof(text)) > 0;
 }
 
-/* nvidia_drm is of nvidia's family; kvmgt, which uses i915, is somebody else's. */
+/* nvidia_drm belongs to nvidia's family; kvmgt, which uses i915, does not belong to i915's. */
 static bool is_family(const char *module, const char *user)
 {
 	size_t length = strlen(module);
@@ -48,7 +48,7 @@ static bool is_family(const char *module, const char *user)
  * tree may say so. */
 #define USERS_DEPTH_MAX 16
 
-/* Appends the users of @module, theirs before them, then itself. */
+/* Appends the modules that use @module, each after its own users, and then @module itself. */
 static int add_with_users(const struct kernel *kernel, const char *family, const char *module,
 	unsigned int depth, struct names *names, struct error *error)
 {
@@ -106,7 +106,7 @@ int unload_find_modules(
 	return 0;
 }
 
-/* "pci:nvidia": a driver, and where its devices are linked. */
+/* Finds a device of the driver "pci:nvidia", among the links in the driver's folder. */
 static bool find_bound(const struct kernel *kernel, const char *driver, const struct names *ignored,
 	char *ret, size_t size)
 {
@@ -204,7 +204,7 @@ static struct step *find_reload(struct steps *steps, const char *subject)
 	return NULL;
 }
 
-/* Those that only @step has go before: they may use the others. */
+/* Puts the modules that only @words has in front: they may use the others. */
 static int merge_words(struct step *step, const char *words)
 {
 	cleanup(names_done) struct names known = {0};
@@ -247,7 +247,7 @@ static int apply_unload(const struct kernel *kernel, const struct step *step, st
 	return r;
 }
 
-/* 0 with a message is a remark. */
+/* A message with status 0 is a remark. */
 static int unload_one_unused(const struct kernel *kernel, const char *module, struct error *error)
 {
 	const struct names none = {0};
@@ -273,7 +273,7 @@ static int apply_unload_unused(
 
 	if (r < 0)
 		return error_set_errno(error, r, "unload %s", step->argument);
-	/* each is used by those before it */
+	/* each is used by those before it, so the first one that stays ends it */
 	for (size_t i = 0; i < modules.count; i++) {
 		if (unload_one_unused(kernel, modules.names[i], error) < 0)
 			break;
@@ -281,8 +281,8 @@ static int apply_unload_unused(
 	return 0;
 }
 
-/* The kernel makes no node for it, and its major number may be another one now. Without the program
- * whoever needs the node makes it, as after a boot. */
+/* The kernel makes no node for nvidia_uvm, and its major number may have changed. If the program is
+ * missing, whoever needs the node makes it, as after a boot. */
 static int make_uvm_nodes(const struct kernel *kernel, struct error *error)
 {
 	static const char *const arguments[] = {NVIDIA_MODPROBE, "-u", "-c", "0", NULL};
@@ -297,7 +297,7 @@ static int reload_one(const struct kernel *kernel, const char *module, struct er
 {
 	int r = kernel->ops->module_reload(kernel->context, module, error);
 
-	/* a driver that wants a device, and has none at home yet: it comes with the next one */
+	/* the driver wants a device and has none at home yet: it comes with the next device */
 	if (r == -ENODEV)
 		return error_set(
 			error, 0, "%s is not loaded again: it found no device of its own", module);

@@ -4,25 +4,24 @@
 #include "operation.h"
 
 /*
- * Taking a driver's modules out of memory, and back. Operations, each with the module that brings
- * the driver as its subject ("nvidia"), and as its argument those to unload, in that order
- * ("nvidia_uvm nvidia_drm nvidia_modeset nvidia"):
+ * Takes a driver's modules out of memory, and loads them again. The subject of each operation is
+ * the module that brings the driver ("nvidia"). Its argument lists the modules to unload, in that
+ * order ("nvidia_uvm nvidia_drm nvidia_modeset nvidia"):
  *
- * reload         nothing; undone by loading them again, last first, whatever modprobe.d has against
- *                them by now: they were there before. It stands before the steps of the functions,
- *                so that their driver has them again by then: some do not load without a device.
- * unload         unloads them; that one is in use is an error. Undone by reload.
- * unload_unused  the same where nothing depends on it: what is in use stays, with a remark. Also
- *                what drives a device: unloading would take it from the host.
+ * reload         does nothing; undone by loading them again, last first. What modprobe.d has
+ *                against them by now is ignored, because they were loaded before. It comes
+ *                before the steps of the functions, so its undo comes last, when the driver has
+ *                the functions again: some modules do not load without a device.
+ * unload         unloads them; it is an error when one is in use. Undone by reload.
+ * unload_unused  the same where nothing depends on it: a module in use stays, with a remark. So
+ *                does one that drives a device: unloading it would take that from the host.
  */
 extern const struct operation unload_operations[]; /* ends with a NULL name */
 
-/*
- * The loaded module @module and those of its family that use it (nvidia_uvm of nvidia), in the
- * order in which they can be unloaded. -EBUSY when a stranger uses one of them, with both names;
- * -ENOENT when @module is not a loaded one (built in, or not there), -E2BIG when a step cannot hold
- * them.
- */
+/* Finds the loaded module @module and those of its family that use it (nvidia_uvm of nvidia), in
+ * the order in which they can be unloaded. -EBUSY when a module outside the family uses one of
+ * them, with both names; -ENOENT when @module is not loaded (built in, or missing), -E2BIG when
+ * they do not fit into a step. */
 int unload_find_modules(
 	const struct kernel *kernel, const char *module, struct names *ret, struct error *error);
 
@@ -31,9 +30,9 @@ int unload_find_modules(
 bool unload_find_device(const struct kernel *kernel, const char *module,
 	const struct names *ignored, char *ret, size_t size);
 
-/* Puts a reload step of a plan into a loan's steps, first of all. One that stands there for the
- * same driver stays, and what it has not yet is added: an earlier try, or a gone VM's, may have
- * unloaded the rest. 0 or -ENOMEM. */
+/* Puts a plan's reload step in front of a loan's steps. A reload that is already there for the same
+ * driver stays, and gets the modules that it lacks: an earlier try, or that of a gone VM, may have
+ * unloaded the others. 0 or -ENOMEM. */
 int unload_record_reload(struct steps *steps, const struct step *reload);
 bool unload_is_reload(const struct step *step);
 

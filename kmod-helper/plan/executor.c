@@ -16,8 +16,8 @@
 
 #define STOP_LOOK_MS 200u
 
-/* Proxmox's Stop sends KILL 5 s after TERM: a write that is not back by then is left to its child,
- * and the other functions go home in what remains. */
+/* Proxmox's Stop sends KILL 5 s after TERM. A write that is not back after this time is left to its
+ * child, and the other functions go home in the time that remains. */
 #define STOP_WRITE_MS 3000u
 
 struct request {
@@ -44,7 +44,7 @@ static void serve_one(
 		reply->status = run(executor->kernel, step, reply);
 }
 
-/* Leaves the caller's world: nothing of it may be held while a driver sleeps. */
+/* Gives up all that it has from the caller: nothing of it may be held while a driver sleeps. */
 static int detach(const struct executor *executor, int fd)
 {
 	int root = executor->kernel->root.fd;
@@ -63,7 +63,7 @@ static int detach(const struct executor *executor, int fd)
 	if (close_range(high + 1, ~0U, 0) < 0)
 		return -errno;
 	signal(SIGPIPE, SIG_IGN);
-	/* Proxmox's Stop kills the whole process group: the write in hand must be seen through */
+	/* Proxmox's Stop kills the whole process group, but the current write must be finished */
 	return setsid() < 0 ? -errno : 0;
 }
 
@@ -123,9 +123,9 @@ static bool is_stopped(const volatile sig_atomic_t *stop)
 	return stop && *stop;
 }
 
-/* The child's answer, or -ETIMEDOUT past @deadline_ms, or -EPIPE when it died. When @stop is set it
- * has @stop_ms more, then it is -EINTR: looked at again and again, for a signal may come just
- * before the sleep. */
+/* Waits for the child's answer. -ETIMEDOUT past @deadline_ms, -EPIPE when the child died. Once
+ * @stop is set the child has @stop_ms more, then it is -EINTR. @stop is checked at short intervals,
+ * because a signal may come just before the sleep. */
 static int worker_await(const struct worker *worker, unsigned int deadline_ms,
 	const volatile sig_atomic_t *stop, unsigned int stop_ms, struct error *reply)
 {
@@ -177,8 +177,7 @@ static int overdue(const struct executor *executor, struct worker *worker, struc
 	char held[HOLDERS_TEXT_SIZE + 32];
 
 	loan_set_overdue(loan, step);
-	/* it stays behind with its end of the socket; ours closes, so that it ends after the write
-	 */
+	/* the child keeps its end of the socket; ours closes, so that it ends after the write */
 	close(worker->fd);
 	worker->fd = -1;
 	name_holders(executor, loan, step->subject, held, sizeof(held));
@@ -189,12 +188,12 @@ static int overdue(const struct executor *executor, struct worker *worker, struc
 		what, waited_ms / 1000, held, (int)worker->pid);
 }
 
-/* Of an operation that sleeps in no driver. */
+/* Ends an operation that does not sleep in a driver. */
 static int give_up(struct worker *worker, const char *what, unsigned int deadline_ms, int why,
 	struct error *error)
 {
 	kill(worker->pid, SIGKILL);
-	/* the next step gets a new one */
+	/* the next step starts a new child */
 	worker_end(worker);
 	if (why == -EINTR)
 		return error_set(error, why, "%s: stopped by a signal", what);
@@ -227,7 +226,7 @@ static int run_step(const struct executor *executor, struct worker *worker, stru
 		return overdue(executor, worker, loan, step, what,
 			r == -EINTR ? clock_milliseconds() - begin : deadline_ms, error);
 	if (r < 0) {
-		/* the next function's steps get a new one */
+		/* the next function's steps start a new child */
 		worker_end(worker);
 		return error_set(error, r, "%s: the process that does it ended unexpectedly", what);
 	}
@@ -244,7 +243,7 @@ static int run_step(const struct executor *executor, struct worker *worker, stru
 	return 0;
 }
 
-/* How many of the loan's steps executor_apply is to look at. */
+/* How many of the loan's steps executor_apply looks at. */
 static size_t step_count(const struct executor *executor, const struct loan *loan)
 {
 	return executor->limit && executor->limit < loan->steps.count ? executor->limit
@@ -375,14 +374,14 @@ static int undo_all(const struct executor *executor, struct worker *worker, stru
 
 		if ((address && strcmp(subject, address) != 0) || names_have(&failed, subject))
 			continue;
-		/* behind a write that sleeps in the kernel another one would only queue up */
+		/* another write would only queue up behind the one that sleeps in the kernel */
 		if (stuck)
 			r = stuck_error(stuck, &why);
 		else
 			r = undo_step(executor, worker, loan, i, &why);
 		if (r == 0)
 			continue;
-		/* the first is the caller's to report */
+		/* the first error is for the caller to report */
 		if (first)
 			log_step(executor->log, LOG_ERR, subject, loan->steps.items[i].operation,
 				"%s", why.message);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
-/* Plans a handover: whole groups, steps in order, and what is in the way. */
+/* Plans a handover: whole groups, steps in order, and what prevents it. */
 
 #include "plan.h"
 
@@ -92,8 +92,8 @@ static bool is_allowed(const struct plan_request *request, const char *address)
 	return false;
 }
 
-/* The want whose group the function is in: what brings a function along that nobody asked for; one
- * that is no alternative counts first. */
+/* Finds the want that brings along a function nobody asked for: one in the same group. A want that
+ * is no alternative comes first. */
 static const struct plan_want *find_group_want(
 	const struct plan_request *request, const struct pci_function *function, bool same_card)
 {
@@ -122,8 +122,9 @@ static bool is_hand_lent(const struct plan_request *request, const char *address
 		!(request->own && loan_owner_equal(&loan->owner, &request->own->owner));
 }
 
-/* The record of the function in the loans: the owner's own, else one that took it, else one that
- * looked at it as an alternative while it was still at home. */
+/* Finds the record of the function in the loans: the owner's own if it took the function, else that
+ * of another loan that took it, else any other, such as an alternative recorded while it was still
+ * at home. */
 static const struct loan_function *find_known(
 	const struct plan_request *request, const struct pci_function *now, const char *target)
 {
@@ -140,11 +141,11 @@ static const struct loan_function *find_known(
 			return other;
 		found = found ? found : other;
 	}
-	/* on a driver of the host it is at home, whatever was recorded once */
+	/* bound to a driver of the host it is at home, whatever was recorded once */
 	return !*now->driver || strcmp(now->driver, target) == 0 ? found : NULL;
 }
 
-/* Where the function goes home to: what the loans say, else what is there now. */
+/* Finds where the function goes home to: what the loans say, else what is there now. */
 static int find_home(const struct kernel *kernel, const struct plan_request *request,
 	const struct pci_function *now, struct loan_function *ret)
 {
@@ -160,8 +161,8 @@ static int find_home(const struct kernel *kernel, const struct plan_request *req
 		return 0;
 	}
 	snprintf(ret->address, sizeof(ret->address), "%s", now->address);
-	/* not the scan's word, where a link that could not be read looks like no driver: none would
-	 * be its home for good */
+	/* read again: in the scan a link that could not be read looks like no driver, and then it
+	 * would have no home driver for good */
 	r = pci_read_driver(kernel, now->address, ret->home_driver, sizeof(ret->home_driver));
 	if (r < 0)
 		return r;
@@ -179,11 +180,11 @@ static enum loan_use find_use(const struct plan_request *request, const struct p
 {
 	if (want->alternative)
 		return LOAN_ALTERNATIVE;
-	/* on another driver by hand it is nothing for a VM: that is for the caller to refuse */
+	/* lent by hand to another driver it is no use to a VM: the caller refuses that */
 	if (is_hand_lent(request, function->now.address) &&
 		strcmp(function->now.driver, function->loan.target) == 0)
 		return LOAN_BORROWED;
-	/* on its target before we came: Proxmox and its owner set it up like that at boot */
+	/* on its target before we came: it was set up like that at boot */
 	if (strcmp(function->loan.home_driver, function->loan.target) == 0)
 		return LOAN_STATIC;
 	return LOAN_TAKEN;
@@ -203,15 +204,16 @@ static bool is_on_target(const struct plan_function *function)
 	return strcmp(function->now.driver, function->loan.target) == 0;
 }
 
-/* No address: it is overdue, and nothing of it was read. */
+/* True when the plan moves the function. One without an address is overdue, and nothing of it was
+ * read. */
 static bool is_moved(const struct plan_function *function)
 {
 	return *function->loan.address && function->loan.use == LOAN_TAKEN && !function->adopted &&
 		!is_on_target(function);
 }
 
-/* On its target, away from home, and in nobody's steps: Proxmox bound it for a start that failed.
- */
+/* True when it is on its target, away from home, and in no loan's steps: Proxmox bound it for a
+ * start that failed. */
 static bool is_left_behind(const struct plan_request *request, const struct plan_function *function)
 {
 	const struct loan_function *known =
@@ -221,7 +223,8 @@ static bool is_left_behind(const struct plan_request *request, const struct plan
 		known->use != LOAN_TAKEN;
 }
 
-/* Two targets at once cannot be recorded, nor undone. */
+/* Blocks a function that its owner has already moved to another driver: two targets cannot be
+ * recorded, or undone. */
 static int block_other_target(
 	const struct plan_request *request, const struct plan_function *function, struct plan *plan)
 {
@@ -270,8 +273,8 @@ static int block_foreign(
 		member->iommu_group, want->address);
 }
 
-/* Every member of a group asked for, as Proxmox takes them: all but those with a bus behind them.
- */
+/* Adds every member of the groups asked for, as Proxmox takes them: all but those with a bus behind
+ * them. */
 static int add_members(
 	const struct kernel *kernel, const struct plan_request *request, struct plan *plan)
 {
@@ -281,7 +284,7 @@ static int add_members(
 		const struct pci_function *now = &request->host->items[i];
 		const struct plan_want *want = find_want(request, now->address);
 
-		/* another choice of a mapping, in the chosen one's group: it goes along */
+		/* an alternative in the group of the chosen device is taken along */
 		if (want && want->alternative && now->iommu_group != PCI_NO_GROUP)
 			want = find_group_want(request, now, false);
 		if (!want && !now->bridge && now->iommu_group != PCI_NO_GROUP) {
@@ -318,7 +321,8 @@ static int check_function(const struct kernel *kernel, const struct plan_request
 			"%s has no IOMMU group: switch the IOMMU on in the firmware (Intel VT-d, AMD "
 			"IOMMU) and, on Intel with a kernel before 6.8, with intel_iommu=on",
 			now->address);
-	/* a stuck driver's function is not touched; what is on vfio-pci already may sleep */
+	/* a function whose driver is stuck is not touched; one that is already on its target may
+	 * sleep */
 	if (is_overdue(request, now->address) || function->loan.use != LOAN_TAKEN ||
 		strcmp(now->driver, function->loan.target) == 0)
 		return 0;
@@ -372,12 +376,12 @@ int plan_adopt(
 {
 	int r = binding_plan_steps(function, STEP_DONE, steps);
 
-	/* last in the order of things, so undone first: nothing may come back by the id */
+	/* the last step, so the first one undone: the id must not bind the function again */
 	return r < 0 ? r : binding_plan_id(kernel, function->address, steps);
 }
 
-/* The loan that knows what the function was like at home: the owner's own, else that of a gone VM
- * whose return came half way. */
+/* Finds the loan that knows what the function was like at home: the owner's own, else that of a
+ * gone VM whose return is unfinished. */
 static const struct loan *find_standing(const struct plan_request *request, const char *address)
 {
 	const struct loan_function *function =
@@ -393,7 +397,7 @@ static const struct loan *find_standing(const struct plan_request *request, cons
 	return request->own;
 }
 
-/* A function's steps, with what its power and reset need around them. */
+/* Adds a function's steps, and around them those for its power, reset and console. */
 static int plan_one(const struct kernel *kernel, const struct plan_request *request,
 	const struct plan_function *function, struct steps *steps)
 {
@@ -449,7 +453,7 @@ static bool leaves_no_display(const struct plan_request *request, const struct p
 	return true;
 }
 
-/* Of the screen that the host had until now. */
+/* Adds notices about the screen that the host loses. */
 static int add_display_notices(
 	const struct plan_request *request, struct plan *plan, const struct plan_function *function)
 {
@@ -475,8 +479,8 @@ static int add_display_notices(
 	return r;
 }
 
-/* What the host's console does of the displays that are about to be moved; and what must be done
- * for it before anything else. */
+/* Finds how the host's console uses the displays that are about to be moved, and adds the steps for
+ * it that come before all others. */
 static int plan_console(
 	const struct kernel *kernel, const struct plan_request *request, struct plan *plan)
 {
@@ -497,7 +501,7 @@ static int plan_console(
 	return r;
 }
 
-/* The drivers to be loaded first: usually vfio-pci alone, or none. */
+/* Adds the loading of drivers, which comes first: usually vfio-pci alone, or none. */
 static int plan_loads(const struct kernel *kernel, struct plan *plan)
 {
 	const char *last = "";
@@ -518,7 +522,7 @@ static int plan_loads(const struct kernel *kernel, struct plan *plan)
 	return r;
 }
 
-/* The displays that are to leave nvidia, and what goes along with them. */
+/* Lists the functions that are to leave the driver nvidia. */
 static int find_nvidia(const struct plan *plan, struct names *ret)
 {
 	int r = 0;
@@ -566,8 +570,8 @@ int plan_make(const struct kernel *kernel, const struct plan_request *request, s
 	return r < 0 ? error_set_errno(error, r, "plan the handover") : 0;
 }
 
-/* Of an earlier plan for the same subject: what was not begun is nothing to undo, nor to be done.
- */
+/* Removes the steps of an earlier plan for @subject that were never begun: there is nothing to
+ * undo. */
 static void forget_planned(struct loan *loan, const char *subject)
 {
 	for (size_t i = loan->steps.count; i-- > 0;) {
@@ -586,8 +590,8 @@ static bool is_same_step(const struct step *left, const struct step *right)
 		strcmp(left->argument, right->argument) == 0;
 }
 
-/* A half-done handover, or return, of the same function is begun anew, with the home that was
- * recorded. A step that was begun then may have to be undone before it is done again. */
+/* Records a step. An unfinished handover or return of the same function starts again, with the home
+ * that was recorded. A step that was begun then may have to be undone before it is done again. */
 static int record_step(struct loan *loan, const struct step *step)
 {
 	struct step anew = *step;
@@ -612,8 +616,8 @@ int plan_record(const struct plan *plan, struct loan *loan)
 
 		if (!*function->address)
 			continue;
-		/* what we moved stays ours: come straight from a gone VM's loan, it is on its
-		 * target already, which looks static */
+		/* what we moved stays ours: a function that comes straight from a gone VM's loan is
+		 * already on its target, which looks static */
 		if (known && (known->use != LOAN_TAKEN || function->use != LOAN_STATIC))
 			known->use = function->use;
 		if (known && *function->nodes)

@@ -10,10 +10,8 @@
 #include "kmod-helper/operation/attribute.h"
 #include "kmod-helper/operation/console.h"
 
-/*
- * What a handover would take: functions, steps, and what stands in the way. `plan` prints the very
- * object that the hook executes.
- */
+/* What a handover would take: functions, steps, and what prevents it. `plan` prints the same object
+ * that the hook executes. */
 
 enum blocker_code {
 	BLOCKER_NO_IOMMU,
@@ -40,14 +38,14 @@ struct blocker {
 };
 
 struct plan_notice {
-	char address[PCI_ADDRESS_SIZE]; /* of the function that it is about */
+	char address[PCI_ADDRESS_SIZE]; /* the function that it is about */
 	char message[ERROR_MESSAGE_SIZE];
 };
 
 struct plan_function {
 	struct pci_function now; /* as sysfs shows it */
 	struct loan_function loan;
-	bool adopted; /* on its target already, by Proxmox's hand: only to be given back */
+	bool adopted; /* Proxmox bound it to its target: it is only to be given back */
 	struct console_use console; /* of a display that is about to be moved */
 };
 
@@ -57,11 +55,11 @@ struct plan {
 	struct steps steps;
 	struct blocker *blockers;
 	size_t blocker_count;
-	struct plan_notice *notices; /* what the person should know, and what stops nothing */
+	struct plan_notice *notices; /* what the person should know; stops nothing */
 	size_t notice_count;
 	struct holders holders; /* who uses the functions that are to move */
-	bool is_held;		/* one of the blockers is of holders who are not ours to stop */
-	bool is_returning;	/* one of them is of a loan whose return is under way */
+	bool is_held;		/* a blocker is about holders that we may not stop */
+	bool is_returning;	/* a blocker is about a loan whose return is under way */
 };
 
 /* A function asked for. */
@@ -69,7 +67,7 @@ struct plan_want {
 	char address[PCI_ADDRESS_SIZE];
 	char target[PCI_DRIVER_SIZE]; /* "vfio-pci", a variant driver, or any other (bind --driver)
 				       */
-	bool keep; /* driver=keep: a VFIO driver that it is on already is right */
+	bool keep; /* driver=keep: a VFIO driver that it has already is accepted */
 	/* another choice of a mapping: its home is recorded, nothing is done to it */
 	bool alternative;
 };
@@ -81,18 +79,16 @@ struct plan_request {
 	const char *const *allow; /* addresses that may be taken although the host may need them */
 	size_t allow_count;
 	bool refuse_boot_display;
-	struct attribute_wishes attributes; /* of any function; those taken get theirs */
-	const struct loan
-		*own; /* a standing loan of the same owner, whose homes are kept; or NULL */
+	struct attribute_wishes attributes; /* for any function; used for those taken */
+	const struct loan *own;	   /* the owner's existing loan, whose homes are kept; or NULL */
 	const struct loans *loans; /* all loans, the owner's included; or NULL */
 };
 
-/*
- * Resolves the wants to whole IOMMU groups and lists the steps, consumers (audio, USB) first and
- * displays last. What stands in the way becomes a blocker, not an error; other VMs' loans are not
- * its business, but functions lent by hand are borrowed and overdue ones are left alone, files that
- * may hang included. Adds to @plan, which is zeroed or holds blockers. 0 or -ENOMEM.
- */
+/* Extends the wants to whole IOMMU groups and lists the steps: consumers (audio, USB) first,
+ * displays last. What prevents the handover becomes a blocker, not an error. Other VMs' loans are
+ * not checked here. Functions lent by hand are borrowed. Overdue functions are left alone, and
+ * their files that may hang are not read. Adds to @plan, which is zeroed or holds blockers. 0 or
+ * -ENOMEM. */
 int plan_make(const struct kernel *kernel, const struct plan_request *request, struct plan *plan,
 	struct error *error);
 void plan_done(struct plan *plan);
@@ -103,11 +99,11 @@ int plan_add_notice(struct plan *plan, const char *address, const char *format, 
 	__attribute__((format(printf, 3, 4)));
 const char *blocker_name(enum blocker_code code);
 
-/* Puts the plan's functions and steps into the loan: homes that it knows already stay. 0 or
+/* Puts the plan's functions and steps into the loan; homes that the loan knows already stay. 0 or
  * -ENOMEM. */
 int plan_record(const struct plan *plan, struct loan *loan);
 
-/* The steps of a function that Proxmox bound to vfio-pci itself, as if we had: done, and with the
- * id that Proxmox added. 0 or -ENOMEM. */
+/* Adds the steps of a function that Proxmox bound to vfio-pci itself, as if we had done them, and a
+ * step for the id that Proxmox added. 0 or -ENOMEM. */
 int plan_adopt(
 	const struct kernel *kernel, const struct loan_function *function, struct steps *steps);
