@@ -46,19 +46,6 @@ int attachment_set_key(
 	return r < 0 ? r : text_replace(&key->after, after);
 }
 
-void attachment_drop_key(struct attachment *attachment, const char *name)
-{
-	struct attachment_key *key = attachment_find_key(attachment, name);
-	size_t index;
-
-	if (!key)
-		return;
-	attachment_key_done(key);
-	index = (size_t)(key - attachment->keys);
-	attachment->key_count--;
-	memmove(key, key + 1, (attachment->key_count - index) * sizeof(*key));
-}
-
 int attachment_set_function(struct attachment *attachment, const struct pci_function *function)
 {
 	struct attachment_function *place = attachment_find_function(attachment, function->address);

@@ -13,7 +13,6 @@ void attachment_init(struct attachment *attachment, unsigned int vmid);
  * @before is the value that we set then, the original value stays recorded. 0 or -ENOMEM. */
 int attachment_set_key(
 	struct attachment *attachment, const char *name, const char *before, const char *after);
-void attachment_drop_key(struct attachment *attachment, const char *name);
 
 /* Records the function as it is now, and replaces an earlier entry for it. 0 or -ENOMEM. */
 int attachment_set_function(struct attachment *attachment, const struct pci_function *function);

@@ -107,13 +107,3 @@ void device_name(struct device_names *names, uint16_t vendor_id, uint16_t device
 	pci.lookup_name(names->access, buffer, size_limited(size),
 		PCI_LOOKUP_VENDOR | PCI_LOOKUP_DEVICE | PCI_LOOKUP_NO_HWDB, vendor_id, device_id);
 }
-
-void device_class_name(struct device_names *names, uint16_t class_code, char *buffer, size_t size)
-{
-	if (!names->access) {
-		snprintf(buffer, size, "Class %04x", class_code);
-		return;
-	}
-	pci.lookup_name(names->access, buffer, size_limited(size),
-		PCI_LOOKUP_CLASS | PCI_LOOKUP_NO_HWDB, class_code);
-}

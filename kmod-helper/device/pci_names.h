@@ -19,5 +19,3 @@ void device_names_close(struct device_names *names);
 /* "NVIDIA Corporation AD103 [GeForce RTX 4080]" into @buffer; always NUL-terminated. */
 void device_name(struct device_names *names, uint16_t vendor_id, uint16_t device_id, char *buffer,
 	size_t size);
-/* "VGA compatible controller" for class 0x0300; always NUL-terminated. */
-void device_class_name(struct device_names *names, uint16_t class_code, char *buffer, size_t size);

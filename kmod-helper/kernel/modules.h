@@ -41,8 +41,3 @@ int module_lookup(
  * when there are none. 0 or -errno (-ENAMETOOLONG: more than @size). */
 int module_options(
 	struct modules *modules, const char *name, char *buffer, size_t size, struct error *error);
-
-/* Who uses a loaded module: the modules that hold it, and its reference count beyond those.
- * -ENOENT when it is not loaded. */
-int module_users(struct modules *modules, const char *name, struct names *ret_holders,
-	int *ret_references, struct error *error);

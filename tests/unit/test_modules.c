@@ -204,40 +204,13 @@ Test(modules_bare, captured_tree_refuses_every_change)
 	cr_assert_str_eq(error.message, "change the module vfio-pci: this is a captured tree");
 }
 
-Test(modules_bare, users_are_the_holders_and_what_is_left_of_the_references)
-{
-	cleanup(names_done) struct names holders = {0};
-	int references = -1;
-
-	scratch_write(&scratch, "sys/module/snd_hda_intel/refcnt", "5\n");
-	scratch_write(&scratch, "sys/module/snd_hda_intel/holders/snd_b", "");
-	scratch_write(&scratch, "sys/module/snd_hda_intel/holders/snd_a", "");
-	cr_assert_eq(module_users(modules, "snd-hda-intel", &holders, &references, NULL), 0);
-	cr_assert_eq(holders.count, 2);
-	cr_assert_str_eq(holders.names[0], "snd_a");
-	cr_assert_eq(references, 3);
-}
-
-Test(modules_bare, users_of_a_module_that_is_not_loaded)
-{
-	cleanup(names_done) struct names holders = {0};
-	struct error error = {0};
-	int references = 42;
-
-	cr_assert_eq(module_users(modules, "nvidia", &holders, &references, &error), -ENOENT);
-	cr_assert_str_eq(error.message, "look who uses the module nvidia: it is not loaded");
-	cr_assert_eq(references, 42);
-}
-
 Test(modules_bare, name_that_is_no_name_is_refused)
 {
 	char name[PATH_MAX];
-	cleanup(names_done) struct names holders = {0};
-	int references;
 
 	memset(name, 'x', sizeof(name) - 1);
 	name[sizeof(name) - 1] = '\0';
-	cr_assert_lt(module_users(modules, name, &holders, &references, NULL), 0);
+	cr_assert_lt(module_unload(modules, name, NULL), 0);
 }
 
 Test(names, known_unknown_and_too_long)
@@ -257,19 +230,6 @@ Test(names, known_unknown_and_too_long)
 	cr_assert_eq(strlen(small), sizeof(small) - 1);
 	device_name(names, 0x10de, 0x2704, small, 1);
 	cr_assert_str_eq(small, "");
-	device_names_close(names);
-}
-
-Test(names, classes)
-{
-	struct device_names *names = NULL;
-	char name[128];
-
-	cr_assert_eq(device_names_open(&names, NULL), 0);
-	device_class_name(names, 0x0300, name, sizeof(name));
-	cr_assert_str_eq(name, "VGA compatible controller");
-	device_class_name(names, 0xfe01, name, sizeof(name));
-	cr_assert_str_eq(name, "Class fe01");
 	device_names_close(names);
 }
 
