@@ -8,6 +8,7 @@
 #include "kmod-helper/base/list.h"
 #include "kmod-helper/base/parse.h"
 #include "property.h"
+#include "text.h"
 #include <ctype.h>
 #include <errno.h>
 #include <libconfig.h>
@@ -221,12 +222,24 @@ static int read_word(const struct reader *reader, const struct setting *setting,
 
 #define ADDRESS_HINT "each must be a function's address, like \"0000:2b:00.0\""
 
+/* "0000:2b:00.0", or without the domain */
+static bool is_function_address(const char *text)
+{
+	static const char hex[] = TEXT_DIGITS "abcdef";
+	size_t domain = strspn(text, hex);
+
+	if (domain >= 4 && domain <= 8 && text[domain] == ':')
+		text += domain + 1;
+	return strspn(text, hex) == 2 && text[2] == ':' && strspn(text + 3, hex) == 2 &&
+		text[3] <= '1' && text[5] == '.' && strspn(text + 6, "01234567") == 1 &&
+		text[7] == '\0';
+}
+
 /* @size must be at least that of struct device_setting's address. */
 static int read_address(const struct reader *reader, const config_setting_t *place,
 	const char *address, char *ret, size_t size)
 {
-	if (!address ||
-		!pattern_matches("^([0-9a-f]{4,8}:)?[0-9a-f]{2}:[01][0-9a-f]\\.[0-7]$", address))
+	if (!address || !is_function_address(address))
 		return refuse(reader, place, ADDRESS_HINT ", not '%.40s'", address ? address : "?");
 	snprintf(ret, size, "%s%s", strchr(address, ':') == strrchr(address, ':') ? "0000:" : "",
 		address);
