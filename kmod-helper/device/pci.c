@@ -8,6 +8,7 @@
 #include "kmod-helper/base/parse.h"
 #include <ctype.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define DEVICES "sys/bus/pci/devices"
@@ -62,14 +63,16 @@ static bool read_flag(const struct kernel *kernel, const char *address, const ch
 /* The @digits of a field of a modalias, after its @name. */
 static bool take_field(const char **text, const char *name, size_t digits, uint16_t *ret)
 {
-	const char *start = *text + strlen(name);
+	size_t length = strlen(name);
+	const char *start = *text + length;
 	unsigned long long value;
-	char copy[16];
+	char copy[8 + 1];
 
-	if (strncmp(*text, name, strlen(name)) != 0)
+	if (strncmp(*text, name, length) != 0 || strnlen(start, digits) < digits)
 		return false;
-	snprintf(copy, sizeof(copy), "%.*s", (int)digits, start);
-	if (strlen(copy) != digits || parse_unsigned(copy, 16, UINT16_MAX, &value) < 0)
+	memcpy(copy, start, digits);
+	copy[digits] = '\0';
+	if (parse_unsigned(copy, 16, UINT16_MAX, &value) < 0)
 		return false;
 	*text = start + digits;
 	*ret = (uint16_t)value;
@@ -159,13 +162,17 @@ void pci_functions_done(struct pci_functions *functions)
 	*functions = (struct pci_functions){0};
 }
 
+static int compare_address(const void *address, const void *function)
+{
+	return strcmp(address, ((const struct pci_function *)function)->address);
+}
+
 const struct pci_function *pci_find(const struct pci_functions *functions, const char *address)
 {
-	for (size_t i = 0; i < functions->count; i++) {
-		if (strcmp(functions->items[i].address, address) == 0)
-			return &functions->items[i];
-	}
-	return NULL;
+	if (!functions->count)
+		return NULL;
+	return bsearch(address, functions->items, functions->count, sizeof(*functions->items),
+		compare_address);
 }
 
 /* Copies @count hexadecimal digits in lower case; NULL when they are not there. */
@@ -297,11 +304,9 @@ int pci_driver_module(const struct kernel *kernel, const char *driver, char *ret
 	char path[PCI_PATH_SIZE];
 	int r;
 
-	if (!pci_driver_exists(kernel, driver))
-		return -ENOENT;
 	snprintf(path, sizeof(path), DRIVERS "/%s/module", driver);
 	r = kernel_link(kernel, path, ret, size);
-	if (r == -ENOENT) {
+	if (r == -ENOENT && pci_driver_exists(kernel, driver)) {
 		ret[0] = '\0';
 		return 0;
 	}

@@ -31,7 +31,7 @@ struct pci_function {
 };
 
 struct pci_functions {
-	struct pci_function *items;
+	struct pci_function *items; /* sorted by address */
 	size_t count;
 };
 

@@ -265,7 +265,7 @@ static bool is_leaving_elsewhere(
 {
 	char driver[PCI_DRIVER_SIZE];
 
-	if (!loans || pci_read_driver(kernel, address, driver, sizeof(driver)) < 0)
+	if (!loans || !loans->count || pci_read_driver(kernel, address, driver, sizeof(driver)) < 0)
 		return false;
 	for (size_t i = 0; i < loans->count; i++) {
 		const struct loan *loan = &loans->items[i];

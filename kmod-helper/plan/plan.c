@@ -101,11 +101,12 @@ static const struct plan_want *find_group_want(
 
 	for (size_t i = 0; i < request->want_count; i++) {
 		const struct plan_want *want = &request->wants[i];
-		const struct pci_function *wanted = pci_find(request->host, want->address);
+		const struct pci_function *wanted;
 
-		if (!wanted || wanted->iommu_group != function->iommu_group)
-			continue;
 		if (same_card && !pci_same_card(want->address, function->address))
+			continue;
+		wanted = pci_find(request->host, want->address);
+		if (!wanted || wanted->iommu_group != function->iommu_group)
 			continue;
 		if (!want->alternative)
 			return want;
