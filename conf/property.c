@@ -113,7 +113,7 @@ static int add_default(struct property_parser *parser, const char *value)
 	const char *present;
 
 	if (!rule)
-		return error_set(parser->error, -EINVAL, "'%s' has no name in front", value);
+		return error_set(parser->error, -EINVAL, "'%s' is a value without a name", value);
 	present = *value_of(&parser->set, rule);
 	/* to Perl "0" is false, and so as good as not given */
 	if (parser->default_seen || (present && strcmp(present, "0") != 0))
@@ -132,7 +132,7 @@ static int add_part(struct property_parser *parser, char *part)
 	if (!equals)
 		return add_default(parser, part);
 	if (equals == part || equals[1] == '\0')
-		return error_set(parser->error, -EINVAL, "'%s' lacks a name or a value", part);
+		return error_set(parser->error, -EINVAL, "'%s' has no name or no value", part);
 	*equals = '\0';
 	return add_named(parser, part, equals + 1);
 }
@@ -183,7 +183,9 @@ static int check_values(struct property_parser *parser)
 		if (!value && rule->required)
 			return error_set(parser->error, -EINVAL, "'%s' is missing", rule->name);
 		if (value && !value_fits(rule, value))
-			return error_set(parser->error, -EINVAL, "'%s' is no valid value of '%s'",
+			return error_set(parser->error, -EINVAL,
+				"'%s' is not a valid value of "
+				"'%s'",
 				value, rule->name);
 	}
 	return 0;

@@ -220,7 +220,7 @@ static int read_word(const struct reader *reader, const struct setting *setting,
 	return refuse(reader, place, "must be one of %s", allowed);
 }
 
-#define ADDRESS_HINT "each must be a function's address, like \"0000:2b:00.0\""
+#define ADDRESS_HINT "each must be the address of a function, like \"0000:2b:00.0\""
 
 /* "0000:2b:00.0", or without the domain */
 static bool is_function_address(const char *text)
@@ -308,8 +308,8 @@ static int read_reset_method(
 	if (!text || strlen(text) >= sizeof(ret->value) ||
 		!pattern_matches("^([a-z0-9_]+( [a-z0-9_]+)*)?$", text))
 		return refuse(reader, place,
-			"must be the kernel's words with a space between them, like \"flr bus\", or "
-			"\"\" for no reset");
+			"must be the kernel's reset methods with a space between them, like \"flr "
+			"bus\", or \"\" for no reset");
 	snprintf(ret->value, sizeof(ret->value), "%s", text);
 	return 0;
 }
@@ -378,7 +378,7 @@ static int read_device(const struct reader *reader, const config_setting_t *grou
 	config_setting_lookup_string(group, "address", &text);
 	r = read_address(reader, group, text, address, sizeof(address));
 	if (r == 0 && device_is_set(settings, address))
-		return refuse(reader, group, "%s stands there twice", address);
+		return refuse(reader, group, "%s is listed twice", address);
 	for (int i = 0; r == 0 && i < config_setting_length(group); i++) {
 		const config_setting_t *place = config_setting_get_elem(group, (unsigned int)i);
 
@@ -414,14 +414,15 @@ static int read_units(const struct reader *reader, const config_setting_t *place
 	cleanup(names_done) struct names names = {0};
 
 	if (!config_setting_is_array(place) && !config_setting_is_list(place))
-		return refuse(reader, place, "must be a list of systemd's units, [ \"…\", \"…\" ]");
+		return refuse(reader, place, "must be a list of systemd units, [ \"…\", \"…\" ]");
 	for (int i = 0; i < config_setting_length(place); i++) {
 		const char *unit = config_setting_get_string_elem(place, i);
 
 		if (!unit || strlen(unit) > UNIT_NAME_MAX ||
 			!pattern_matches("^[A-Za-z0-9:_.@\\-]+\\.service$", unit))
 			return refuse(reader, place,
-				"each must be a unit's name, like \"ollama.service\", not '%.40s'",
+				"each must be the name of a unit, like \"ollama.service\", not "
+				"'%.40s'",
 				unit ? unit : "?");
 		if (names_add(&names, unit) < 0)
 			return error_set_errno(reader->error, -ENOMEM, "read %s", reader->name);
@@ -432,7 +433,7 @@ static int read_units(const struct reader *reader, const config_setting_t *place
 	return 0;
 }
 
-#define CONTAINERS_HINT "must be a list of containers' numbers, [ 105, 106 ], or \"any\""
+#define CONTAINERS_HINT "must be a list of container numbers, [ 105, 106 ], or \"any\""
 
 static int add_container(
 	const struct reader *reader, const config_setting_t *place, struct names *names)
@@ -569,7 +570,7 @@ static int check_unique(const struct reader *reader, const config_setting_t *gro
 	for (int i = 0; i < count; i++) {
 		if (vmids[i] == vmids[count])
 			return refuse(reader, config_setting_get_member(group, "vmid"),
-				"VM %u stands in 'vms' twice", vmids[count]);
+				"VM %u is listed twice in 'vms'", vmids[count]);
 	}
 	return 0;
 }

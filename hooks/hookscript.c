@@ -35,7 +35,7 @@ static int parse_arguments(int count, char **arguments, unsigned int *ret_vmid,
 			"usage: hookscript VMID PHASE (as Proxmox VE calls it; see gpu-ferry(8))");
 	if (parse_vmid(arguments[1], ret_vmid) < 0)
 		return error_set(
-			error, -EINVAL, "'%s' is no VMID (100 to 999999999)", arguments[1]);
+			error, -EINVAL, "'%s' is not a VMID (100 to 999999999)", arguments[1]);
 	for (unsigned int i = 0; i < PHASE_COUNT; i++) {
 		if (strcmp(arguments[2], phase_names[i]) == 0) {
 			*ret_phase = (enum phase)i;
@@ -43,7 +43,7 @@ static int parse_arguments(int count, char **arguments, unsigned int *ret_vmid,
 		}
 	}
 	return error_set(error, -EINVAL,
-		"'%s' is no phase (pre-start, post-start, pre-stop or post-stop)", arguments[2]);
+		"'%s' is not a phase (pre-start, post-start, pre-stop or post-stop)", arguments[2]);
 }
 
 static int fail(int status, struct error *error)

@@ -245,8 +245,9 @@ static int grub_check_known(const struct grub_defaults *defaults, struct error *
 
 		if (variable && !variable->value)
 			return error_set(unknown, -EBADMSG,
-				"/%s:%u: only a shell could tell what %s is there", variable->path,
-				variable->line, variable->name);
+				"/%s:%u: the value of %s is shell code, which gpu-ferry does not "
+				"run",
+				variable->path, variable->line, variable->name);
 	}
 	return 0;
 }
@@ -304,8 +305,8 @@ static int configured_read(
 	case BOOT_LOADER_UNKNOWN:
 		error_set(&line->unknown, r,
 			boot_loader_is_systemd_boot(loader)
-				? "systemd-boot boots this host, and proxmox-boot-tool does not "
-				  "keep its boot partition"
+				? "this host boots with systemd-boot, and proxmox-boot-tool does "
+				  "not manage its boot partition"
 				: "the boot loader of this host is not known");
 		break;
 	}

@@ -85,8 +85,8 @@ static int refuse_link(const struct root *root, const char *path, struct error *
 	if (link_read_name(root, path, target, sizeof(target)) < 0)
 		return 0;
 	return error_set(error, -ELOOP,
-		"change /%s: it is a symbolic link, and gpu-ferry changes no file behind one: put "
-		"the file itself there, then try again",
+		"change /%s: it is a symbolic link, and gpu-ferry does not change files behind "
+		"links: put the file itself there, then try again",
 		path);
 }
 
@@ -107,7 +107,7 @@ static int text_read(const struct root *root, const char *path, char **ret_text,
 	if (r < 0 && r != -ENOENT)
 		return r;
 	if (text && strlen(text) != length)
-		return error_set(error, -EILSEQ, "change /%s: it is no text file", path);
+		return error_set(error, -EILSEQ, "change /%s: it is not a text file", path);
 	fd = file_open(root, path, O_PATH);
 	*ret_mode = fd >= 0 && fstat(fd, &status) == 0 ? status.st_mode & 07777 : FILE_MODE;
 	*ret_text = TAKE_PTR(text);
@@ -374,7 +374,7 @@ static int commit_all(
 		file_discard(job->root, edits->items[i].path);
 	if (failed.status < 0)
 		return error_wrap(error, -EUCLEAN,
-			"%s; not all files could be put back: `gpu-ferry undo --apply` does it",
+			"%s; not all files could be restored: run `gpu-ferry undo --apply`",
 			failed.message);
 	return r;
 }
@@ -418,7 +418,7 @@ static int roll_back(const struct edit_job *job, const struct file_edits *edits,
 
 	if (r < 0)
 		return error_wrap(error, -EUCLEAN,
-			"%s; not all files could be put back: `gpu-ferry undo --apply` does it",
+			"%s; not all files could be restored: run `gpu-ferry undo --apply`",
 			failed.message);
 	before->pending |= begun;
 	remove_folders(job, &job->manifest->folders);
@@ -428,8 +428,8 @@ static int roll_back(const struct edit_job *job, const struct file_edits *edits,
 	(void)manifest_write(job, job->manifest, NULL);
 	if (refresh_all(job, &begun, &failed) < 0)
 		error_wrap(error, status,
-			"the files are as they were, but %s still has to be made from them: mend "
-			"the cause, then run the same command again",
+			"the files are restored, but %s must still be rebuilt from them: fix the "
+			"cause, then run the same command again",
 			refresh_name(job->manifest->pending & REFRESH_INITRAMFS
 					? REFRESH_INITRAMFS
 					: REFRESH_BOOT_LOADER));

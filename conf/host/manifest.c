@@ -107,7 +107,7 @@ static int check_path(const char *path, struct error *error)
 	bool climbs = path && (strncmp(path, "../", 3) == 0 || strstr(path, "/../"));
 
 	if (!path || !path[0] || path[0] == '/' || climbs)
-		return error_set(error, -EBADMSG, "'%s' is no path of a file", path ? path : "");
+		return error_set(error, -EBADMSG, "'%s' is not a file path", path ? path : "");
 	return 0;
 }
 
@@ -205,7 +205,7 @@ int manifest_original(
 		return copy_original(NULL, ret, error);
 	if (!edit->written)
 		return error_set(error, -EUCLEAN,
-			"/%s: somebody has written it anew since gpu-ferry removed it", edit->path);
+			"/%s: it was created again after gpu-ferry had removed it", edit->path);
 	r = revision_revert(edit->original, edit->written, current, ret, error);
 	return r < 0 ? error_wrap(error, r, "/%s", edit->path) : 0;
 }
@@ -242,12 +242,12 @@ int manifest_note(struct manifest *manifest, const char *path, mode_t mode, cons
 	if (!known)
 		known = LIST_ADD(manifest->edits, manifest->count);
 	if (!known)
-		return error_set_errno(error, -ENOMEM, "note the change of /%s", path);
+		return error_set_errno(error, -ENOMEM, "record the change of /%s", path);
 	r = note_fill(known, path, before, after);
 	if (r < 0) {
 		if (!known->path)
 			manifest->count--;
-		return error_set_errno(error, r, "note the change of /%s", path);
+		return error_set_errno(error, r, "record the change of /%s", path);
 	}
 	free(known->original);
 	known->original = TAKE_PTR(original);

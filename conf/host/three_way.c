@@ -513,16 +513,17 @@ int revision_revert(const char *original, const char *written, const char *curre
 	int r;
 
 	if (!stream)
-		return error_set_errno(error, -ENOMEM, "take a change back");
+		return error_set_errno(error, -ENOMEM, "undo a change");
 	r = merge_pieces(&base, &theirs, &ours, false, stream, &line);
 	if (fclose(stream) == EOF || !text)
 		r = -ENOMEM;
 	if (r == -EUCLEAN)
 		return error_set(error, r,
-			"line %zu was changed since gpu-ferry changed it, or a line beside it was",
+			"line %zu, or a line next to it, was changed after gpu-ferry had changed "
+			"it",
 			line + 1);
 	if (r < 0)
-		return error_set_errno(error, r, "take a change back");
+		return error_set_errno(error, r, "undo a change");
 	*ret = TAKE_PTR(text);
 	return 0;
 }
@@ -537,17 +538,17 @@ int revision_remove(const char *written, const char *current, char **ret, struct
 	FILE *stream;
 
 	if (r < 0)
-		return error_set_errno(error, r, "take lines out");
+		return error_set_errno(error, r, "remove lines");
 	stream = open_memstream(&text, &size);
 	if (!stream)
-		return error_set_errno(error, -ENOMEM, "take lines out");
+		return error_set_errno(error, -ENOMEM, "remove lines");
 	for (size_t i = 0; i < comparison.hunks.count; i++)
 		write_piece(stream,
 			pieces_range(&comparison.other, comparison.hunks.items[i].start,
 				comparison.hunks.items[i].end));
 	if (fclose(stream) == EOF || !text) {
 		free(text);
-		return error_set_errno(error, -ENOMEM, "take lines out");
+		return error_set_errno(error, -ENOMEM, "remove lines");
 	}
 	*ret = text;
 	return 0;

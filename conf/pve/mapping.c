@@ -117,7 +117,7 @@ static int set_boolean(
 		return section_warn(&parser->reader, "'%s' is given twice", key);
 	value = value ? value : "1";
 	if (strcmp(value, "0") != 0 && strcmp(value, "1") != 0)
-		return section_warn(&parser->reader, "'%s' is '%s', neither 0 nor 1", key, value);
+		return section_warn(&parser->reader, "'%s' must be 0 or 1, not '%s'", key, value);
 	*field = strdup(value);
 	return *field ? 0 : -ENOMEM;
 }
@@ -149,7 +149,7 @@ static int key_set(void *context, const char *key, char *value)
 		return set_boolean(parser, &mapping->live_migration, key, value);
 	if (strcmp(key, "description") == 0)
 		return 0;
-	return section_warn(&parser->reader, "'%s' is no setting of a mapping", key);
+	return section_warn(&parser->reader, "'%s' is not a setting of a mapping", key);
 }
 
 static int mapping_keep(struct mappings *mappings, struct mapping *mapping)
@@ -179,7 +179,7 @@ static int section_end(void *context)
 	int r = mapping->maps.count
 		? 0
 		: section_warn(&parser->reader,
-			  "the section '%s' is ignored, for it has no valid 'map'", mapping->name);
+			  "the section '%s' is ignored: it has no valid 'map'", mapping->name);
 
 	return r < 0 ? r : mapping_keep(&parser->mappings, mapping);
 }

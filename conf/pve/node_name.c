@@ -57,7 +57,8 @@ int node_find(const struct root *root, char *ret, size_t size, struct error *err
 	name[strcspn(name, ". \t\r\n")] = '\0';
 	if (!node_name_is_valid(name))
 		return error_set(error, -EINVAL,
-			"find this node's name: '%.80s' is none (see /etc/pve/local)", name);
+			"find this node's name: '%.80s' is not a node name (see /etc/pve/local)",
+			name);
 	if (strlen(name) >= size)
 		return error_set_errno(error, -ENAMETOOLONG, "find this node's name");
 	strcpy(ret, name);

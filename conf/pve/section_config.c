@@ -87,8 +87,7 @@ static int line_read(struct section_reader *reader, const struct section_handler
 
 	if (line_split(line, &key, &value))
 		return handler->set(context, key, value);
-	return section_warn(
-		reader, "'%.80s' is ignored, for only an empty line ends a section", line);
+	return section_warn(reader, "'%.80s' is ignored: only an empty line ends a section", line);
 }
 
 static int section_read(struct section_reader *reader, const struct section_handler *handler,
@@ -96,9 +95,9 @@ static int section_read(struct section_reader *reader, const struct section_hand
 {
 	bool skip = !handler->is_id(id);
 	char *line;
-	int r = skip
-		? section_warn(reader, "the section '%.80s' is ignored, for that is no name", id)
-		: handler->begin(context, type, id);
+	int r = skip ? section_warn(reader,
+			       "the section '%.80s' is ignored: that is not a valid name", id)
+		     : handler->begin(context, type, id);
 
 	while (r == 0 && !line_ends(line = line_next(reader))) {
 		if (!skip)
@@ -122,7 +121,7 @@ int sections_read(
 			r = section_read(reader, handler, context, type, id);
 		else
 			r = section_warn(
-				reader, "'%.80s' is ignored, for it is in no section", line);
+				reader, "'%.80s' is ignored: it is not in a section", line);
 	}
 	return r;
 }

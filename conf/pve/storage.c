@@ -277,14 +277,14 @@ int storages_find_snippet(const struct storages *storages, const char *volume, c
 
 	if (!id || !is_storage_id(id) || strncmp(name, folder, strlen(folder)) != 0 ||
 		!name[strlen(folder)] || strchr(name + strlen(folder), '/'))
-		return error_set(
-			error, -EINVAL, "'%.200s' is no snippet (STORAGE:snippets/NAME)", volume);
+		return error_set(error, -EINVAL,
+			"'%.200s' is not a snippet (STORAGE:snippets/NAME)", volume);
 	storage = storages_find(storages, id);
 	if (!storage)
 		return error_set(error, -ENOENT, "the storage '%s' does not exist (/" PATH ")", id);
 	if (!storage->path || storage->path[0] != '/')
 		return error_set(error, -EINVAL,
-			"the storage '%s' has no folder that could hold snippets (/" PATH ")", id);
+			"the storage '%s' has no folder for snippets (/" PATH ")", id);
 	length = snprintf(ret, size, "%s/%s/%s", storage->path + 1,
 		storage->snippets ? storage->snippets : "snippets", name + strlen(folder));
 	if (length < 0 || (size_t)length >= size)
@@ -305,7 +305,7 @@ int snippet_check(
 	if (fstat(fd, &status) < 0)
 		return error_set_errno(error, -errno, "look at /%s (%s)", path, volume);
 	if (!S_ISREG(status.st_mode))
-		return error_set(error, -ENOENT, "%s is no file (/%s)", volume, path);
+		return error_set(error, -ENOENT, "%s is not a file (/%s)", volume, path);
 	/* for root any x bit is enough, as for perl's -x and for execve */
 	if (!(status.st_mode & 0111))
 		return error_set(

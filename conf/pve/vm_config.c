@@ -87,7 +87,7 @@ static int setting_read(struct vm_parser *parser, const char *name, char *value)
 	int r = vm_key_find(name, &key);
 
 	if (r < 0)
-		return warn(parser, "'%s' is no setting of a VM", name);
+		return warn(parser, "'%s' is not a setting of a VM", name);
 	if (!key)
 		return entry_set(parser, name, value);
 	r = vm_key_check(key, value, &normal, &error);
@@ -171,7 +171,7 @@ static int line_read(struct vm_parser *parser, char *line)
 	if (is_snapshot_state(line) && !has_key(line, "description"))
 		return 0;
 	if (!colon)
-		return warn(parser, "this is no 'key: value' line");
+		return warn(parser, "this is not a 'key: value' line");
 	return setting_line(parser, line, colon);
 }
 
@@ -374,7 +374,7 @@ static int path_find(const struct root *root, struct vm_file *file, struct error
 		return path_of_own(root, file, error);
 	if (!node_name_is_valid(node))
 		return error_set(error, -EINVAL,
-			"PVE_MIGRATED_FROM is '%.80s', which is no node's name", node);
+			"PVE_MIGRATED_FROM is '%.80s', which is not a node name", node);
 	snprintf(file->path, sizeof(file->path), "etc/pve/nodes/%s/qemu-server/%u.conf", node,
 		file->options.vmid);
 	return 0;

@@ -237,7 +237,7 @@ static int check_boolean(const char *value, const char **ret_value, struct error
 static int check_form(bool (*fits)(const char *value), const char *value, struct error *error)
 {
 	if (!fits(value))
-		return error_set(error, -EINVAL, "'%s' is not of the right form", value);
+		return error_set(error, -EINVAL, "'%s' does not have the right format", value);
 	return 0;
 }
 
@@ -270,7 +270,7 @@ static int check_hostpci(const char *value, struct error *error)
 int vm_key_check(const struct vm_key *key, char *value, const char **ret_value, struct error *error)
 {
 	if (strchr(value, '\r'))
-		return error_set(error, -EINVAL, "the value holds a carriage return");
+		return error_set(error, -EINVAL, "the value contains a carriage return");
 	*ret_value = value;
 	switch (key->type) {
 	case KEY_BOOLEAN:

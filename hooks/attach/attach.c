@@ -20,7 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define WHY_CHAIN "the VM's own hookscript is run with it, in every phase"
+#define WHY_CHAIN "the VM's own hookscript also runs, in every phase"
 
 struct attach_plan {
 	const struct attach_options *options;
@@ -183,7 +183,7 @@ static int note_unknown(struct attach_plan *plan)
 		snprintf(key, sizeof(key), "hostpci%u", i);
 		value = guest_config_get(&plan->config, key);
 		if (value && hostpci_parse(value, &hostpci, &why) == -EINVAL)
-			r = changes_note(&plan->changes, "%s (%s) is left alone: %s", key, value,
+			r = changes_note(&plan->changes, "%s (%s) is not changed: %s", key, value,
 				why.message);
 	}
 	return r;
@@ -201,11 +201,12 @@ static int plan_notes(struct context *context, struct attach_plan *plan, struct 
 		r = tune_advise(&plan->config, &plan->changes);
 	if (r == 0 && !plan->options->tune && vm_config_is_windows(&plan->config.now))
 		r = changes_note(
-			&plan->changes, "--tune shows what else NVIDIA's Windows driver may want");
+			&plan->changes, "--tune shows what else NVIDIA's Windows driver may need");
 	if (r == 0 && !plan->options->enable_snippets && local && !storage_holds(local, "snippets"))
 		r = changes_note(&plan->changes,
-			"the web page does not list the hookscript, for `local` is not said to hold "
-			"snippets: --enable-snippets says so (it works all the same)");
+			"the web page does not list the hookscript, because the storage `local` "
+			"is not set up for snippets: --enable-snippets sets it (the hookscript "
+			"also works without)");
 	return r < 0 ? error_set_errno(error, r, "plan the changes") : 0;
 }
 
@@ -329,8 +330,8 @@ static int apply(struct context *context, struct attach_plan *plan, struct error
 			left = !changes_undo(context, changes);
 	}
 	if (r < 0 && left)
-		return error_wrap(
-			error, r, "half done (`gpu-ferry detach %u` takes it back)", changes->vmid);
+		return error_wrap(error, r, "only partly done (`gpu-ferry detach %u` undoes it)",
+			changes->vmid);
 	if (r < 0) {
 		restore_record(context, &old, stood);
 		return r;

@@ -41,12 +41,12 @@ static int check_mediated(const char *argument, bool mediated, struct error *err
 	if (pattern_matches(MEDIATED_DEVICE, argument))
 		return error_set(error, -EINVAL,
 			"%s is a mediated device: Proxmox VE sets those up itself (qm set VMID "
-			"--hostpci0 DEVICE,mdev=TYPE), and nothing is to be ferried",
+			"--hostpci0 DEVICE,mdev=TYPE), without gpu-ferry",
 			argument);
 	if (mediated)
 		return error_set(error, -EINVAL,
 			"the mapping %s is for mediated devices: Proxmox VE sets those up itself, "
-			"and nothing is to be ferried",
+			"without gpu-ferry",
 			argument);
 	return 0;
 }
@@ -105,7 +105,7 @@ static int check_twice(const struct attach_devices *devices, struct error *error
 
 		if (address && !leave_choice(&devices->items[i], last))
 			return error_set(error, -EEXIST,
-				"%s and %s both mean %s: Proxmox VE passes a device once",
+				"%s and %s both mean %s: Proxmox VE passes a device only once",
 				devices->items[i].argument, last->argument, address);
 	}
 	return 0;
@@ -243,8 +243,8 @@ static int match_one(struct attach_device *device, unsigned int index, const cha
 
 	if (shared && meaning->mediated)
 		return error_set(error, -EEXIST,
-			"hostpci%u (%s) uses %s for mediated devices: it cannot be passed whole as "
-			"well",
+			"hostpci%u (%s) uses %s for mediated devices: the whole device cannot be "
+			"passed too",
 			index, value, shared);
 	if (is_mapping(device) && is_mapping_of(device, value)) {
 		device->entry = (int)index;
@@ -255,8 +255,8 @@ static int match_one(struct attach_device *device, unsigned int index, const cha
 	if (!shared || leaves_choice(device, meaning))
 		return 0;
 	return error_set(error, -EEXIST,
-		"hostpci%u (%s) has %s already, which is a part of %s: `qm set` must take it off "
-		"first",
+		"hostpci%u (%s) has %s already, which is a part of %s: remove that one first, "
+		"with `qm set`",
 		index, value, shared, device->argument);
 }
 
@@ -292,8 +292,8 @@ int attach_devices_match(struct context *context, const struct guest_config *con
 
 		if (device->found.count && !is_part(&device->addresses, &device->found))
 			r = error_set(error, -EEXIST,
-				"hostpci%d has %s already, which is a part of %s: attach that part "
-				"alone, or take it off first (qm set %u --delete hostpci%d)",
+				"hostpci%d has %s already, which is a part of %s: attach only "
+				"that part, or remove it first (qm set %u --delete hostpci%d)",
 				device->entry, device->found.names[0], device->argument,
 				config->vmid, device->entry);
 	}
@@ -335,7 +335,8 @@ static int note_other(struct context *context, const struct attach_devices *devi
 	for (size_t i = 0; r == 0 && i < devices->count; i++) {
 		if (shared_name(&meaning.functions, &devices->items[i].addresses))
 			r = changes_note(changes,
-				"%s is also attached to VM %u: a card is with one of them at a time",
+				"%s is also attached to VM %u: only one of them can have the card "
+				"at a time",
 				devices->items[i].argument, vmid);
 	}
 	return r;

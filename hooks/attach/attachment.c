@@ -95,7 +95,7 @@ int attachment_check_function(const struct attachment *attachment,
 		return 0;
 	return error_set(error, -ESTALE,
 		"%s is %04x:%04x (subsystem %04x:%04x), but %04x:%04x (subsystem %04x:%04x) was "
-		"attached: if that is meant, attach it again",
+		"attached: if this is intended, attach it again",
 		function->address, function->vendor_id, function->device_id,
 		function->subsystem_vendor_id, function->subsystem_device_id, known->vendor_id,
 		known->device_id, known->subsystem_vendor_id, known->subsystem_device_id);
@@ -152,10 +152,10 @@ static int check_keys(const struct attachment *attachment, struct error *error)
 		const struct attachment_key *key = &attachment->keys[i];
 
 		if (!key->name[0] || key->name[0] == '-' || !is_line(key->name))
-			return error_set(error, -EBADMSG, "'%s' is no key", key->name);
+			return error_set(error, -EBADMSG, "'%s' is not a key", key->name);
 		if (!is_line(key->before) || !is_line(key->after))
 			return error_set(
-				error, -EBADMSG, "the key '%s' has more than a line", key->name);
+				error, -EBADMSG, "the key '%s' has more than one line", key->name);
 		if (attachment_find_key(attachment, key->name) != key)
 			return error_set(error, -EBADMSG, "the key '%s' is there twice", key->name);
 	}
@@ -170,7 +170,9 @@ static int check_functions(const struct attachment *attachment, struct error *er
 
 		if (pci_device_parse(function->address, device, sizeof(device)) < 0 ||
 			strcmp(device, function->address) != 0 || !strchr(device, '.'))
-			return error_set(error, -EBADMSG, "'%s' is no address of a PCI function",
+			return error_set(error, -EBADMSG,
+				"'%s' is not the address of a PCI "
+				"function",
 				function->address);
 		if (attachment_find_function(attachment, function->address) != function)
 			return error_set(error, -EBADMSG, "%s is there twice", function->address);
@@ -184,7 +186,7 @@ int attachment_parse(const char *text, struct attachment *ret, struct error *err
 	int r = record_parse(&attachment_record, text, &attachment, error);
 
 	if (r == 0 && !is_line(attachment.since))
-		r = error_set(error, -EBADMSG, "the field 'since' has more than a line");
+		r = error_set(error, -EBADMSG, "the field 'since' has more than one line");
 	if (r == 0)
 		r = check_keys(&attachment, error);
 	if (r == 0)
@@ -228,11 +230,10 @@ int attachment_read(
 		return error_set(error, r, "%s", why.message);
 	r = attachment_parse(text, &attachment, &why);
 	if (r == 0 && attachment.vmid != vmid)
-		r = error_set(&why, -EBADMSG, "it is another VM's than its name says");
+		r = error_set(&why, -EBADMSG, "it belongs to another VM than its name says");
 	if (r < 0)
 		return error_set(error, r, "read the record /%s: %s%s", path, why.message,
-			r == -EBADMSG ? " (move it away, and take back by hand what attach did)"
-				      : "");
+			r == -EBADMSG ? " (move it away, and undo by hand what attach did)" : "");
 	*ret = attachment;
 	attachment = (struct attachment){0};
 	return 0;

@@ -68,9 +68,9 @@ static void say_unknown(struct context *context, unsigned int vmid, const char *
 	bool start = strcmp(phase, "pre-start") == 0;
 
 	log_write(&context->log, start ? LOG_NOTICE : LOG_DEBUG,
-		"VM %u has a hookscript of its own, but no record on this node says which, as after a "
-		"migration or a clone: it is not run here (name it with `qm set %u --hookscript`, "
-		"then `gpu-ferry attach` again)",
+		"VM %u has its own hookscript too, but this node has no record of its name, as "
+		"after a migration or a clone: it is not run (set it with `qm set %u "
+		"--hookscript`, then run `gpu-ferry attach` again)",
 		vmid, vmid);
 }
 

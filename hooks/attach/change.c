@@ -158,8 +158,8 @@ int changes_note_pending(struct changes *changes)
 
 	list_pending(changes, keys, sizeof(keys));
 	return keys[0] ? changes_note(changes,
-				 "VM %u runs: %s must wait until it has been stopped and started "
-				 "(`qm reboot %u` does that, a reboot inside of it does not)",
+				 "VM %u is running: %s must wait until it is stopped and started "
+				 "(`qm reboot %u` does that, a reboot inside the guest does not)",
 				 changes->vmid, keys, changes->vmid)
 		       : 0;
 }

@@ -33,8 +33,8 @@ static int check_loan(struct context *context, unsigned int vmid, struct error *
 	if (r < 0)
 		return r;
 	return error_set(error, -EBUSY,
-		"VM %u has %s (%s since %s): stop it first, or `gpu-ferry reconcile` when it is "
-		"stopped",
+		"VM %u has %s (%s since %s): stop it first; if it is stopped, run `gpu-ferry "
+		"reconcile`",
 		vmid, loan.function_count ? loan.functions[0].address : "a loan",
 		loan_state_name(loan.state), loan.since);
 }
@@ -61,12 +61,11 @@ static int plan_key(struct context *context, const struct guest_config *config,
 	if (is_same(now, before))
 		return 0;
 	if (!is_same(now, key->after))
-		return changes_note(changes, "%s was changed since (%s): left alone", key->name,
-			now ? now : "taken off");
+		return changes_note(changes, "%s was changed after attach (%s): not changed back",
+			key->name, now ? now : "removed");
 	if (before && strcmp(key->name, "hookscript") == 0 && !is_usable(context, before)) {
 		r = changes_note(changes,
-			"the earlier hookscript %s is not there any more: it is not put back",
-			before);
+			"the earlier hookscript %s no longer exists: it is not restored", before);
 		before = NULL;
 	}
 	return r < 0 ? r : changes_add(changes, config, key->name, before, NULL);
@@ -99,8 +98,8 @@ static int note_kept(const struct guest_config *config, const struct attachment 
 	if (!snippet_is_ours(now) || attachment_find_key(attachment, "hookscript"))
 		return 0;
 	return changes_note(changes,
-		"hookscript is %s, as it was before attach (`qm set %u --delete hookscript` takes it "
-		"off)",
+		"hookscript is %s, as it was before attach (`qm set %u --delete hookscript` "
+		"removes it)",
 		now, changes->vmid);
 }
 
@@ -126,8 +125,8 @@ static int forget(struct context *context, struct changes *changes, struct error
 
 	if (r < 0)
 		return error_wrap(error, r,
-			"VM %u itself is detached, but `local` still says that it holds snippets "
-			"(call detach again)",
+			"VM %u itself is detached, but the storage `local` is still set up for "
+			"snippets (run detach again)",
 			changes->vmid);
 	return attachment_remove(&context->kernel.root, changes->vmid, error);
 }
@@ -138,7 +137,7 @@ static int carry_out(struct context *context, struct changes *changes, struct er
 	int r = changes_apply(context, changes, &left, error);
 
 	if (r < 0 && left)
-		return error_wrap(error, r, "half done (call detach again)");
+		return error_wrap(error, r, "only partly done (run detach again)");
 	if (r < 0)
 		return r;
 	if (changes_note_pending(changes) < 0)
@@ -168,7 +167,8 @@ static int drop_record(struct context *context, bool apply, unsigned int vmid, s
 
 	if (apply)
 		r = forget(context, &changes, error);
-	if (r == 0 && changes_note(&changes, "VM %u is no more: its record is dropped", vmid) < 0)
+	if (r == 0 &&
+		changes_note(&changes, "VM %u no longer exists: its record is deleted", vmid) < 0)
 		r = error_set_errno(error, -ENOMEM, "detach");
 	return r < 0 ? r : changes_print(context, &changes, error);
 }
@@ -182,8 +182,8 @@ static int say_unrecorded(struct context *context, unsigned int vmid, struct err
 		return r;
 	if (snippet_is_ours(guest_config_get(&config, "hookscript")))
 		return error_set(error, -ENOENT,
-			"VM %u was not attached on this node; `qm set %u --delete hookscript` takes "
-			"the hookscript off",
+			"VM %u was not attached on this node; `qm set %u --delete hookscript` "
+			"removes the hookscript",
 			vmid, vmid);
 	return error_set(error, -ENOENT, "VM %u is not attached", vmid);
 }

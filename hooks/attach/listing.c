@@ -42,8 +42,8 @@ static int set_content(struct context *context, const char *content, struct erro
 		r = read_content(context, &now, &listed, error);
 	if (r == 0 && !storage_contents_equal(now, content))
 		r = error_set(error, -EIO,
-			"pvesm set reported no error, but `local` holds %s afterwards, not %s", now,
-			content);
+			"pvesm set reported no error, but the content of `local` is now %s, not %s",
+			now, content);
 	return r;
 }
 
@@ -92,7 +92,7 @@ int listing_enable(
 	if (!before)
 		return -ENOMEM;
 	if (listed)
-		r = changes_note(changes, "`local` holds snippets already");
+		r = changes_note(changes, "the storage `local` is already set up for snippets");
 	else if (strcmp(before, "none") == 0)
 		after = strdup("snippets");
 	else if (asprintf(&after, "%s,snippets", before) < 0)
@@ -129,12 +129,14 @@ static int put_back(struct context *context, const struct attachment_key *key,
 		return r;
 	if (!storage_contents_equal(now, key->after)) {
 		r = changes_note(changes,
-			"the content list of `local` was changed since (%s): left alone", now);
+			"the content list of `local` was changed after attach (%s): not changed "
+			"back",
+			now);
 	} else {
 		r = set_content(context, key->before, error);
 		if (r < 0)
 			return r;
-		r = changes_note(changes, "`local` holds %s again", key->before);
+		r = changes_note(changes, "the content of `local` is %s again", key->before);
 	}
 	return r < 0 ? error_set_errno(error, r, "detach") : 0;
 }

@@ -69,7 +69,7 @@ int snippet_check_ours(const struct context *context, const struct storages *sto
 		return r;
 	if (!is_this_version(&context->kernel.root, path))
 		return error_set(error, -ESTALE,
-			"the hookscript %s (/%s) is not that of this gpu-ferry: ln -sf " PROGRAM
+			"the hookscript %s (/%s) does not belong to this gpu-ferry: ln -sf " PROGRAM
 			" /%s",
 			volume, path, path);
 	return 0;

@@ -12,12 +12,12 @@
 
 #define VENDOR "proxmox"
 #define WHY_CPU                                                                                    \
-	"NVIDIA's Windows driver is not to see that it runs in a VM; in Proxmox VE's own form, "   \
-	"which keeps its Hyper-V settings"
-#define WHY_MOVED "what -cpu of args said, in Proxmox VE's own form"
+	"hides from NVIDIA's Windows driver that it runs in a VM; set by `cpu`, which keeps "      \
+	"Proxmox VE's Hyper-V settings"
+#define WHY_MOVED "the same as -cpu in args, written as Proxmox VE does it"
 #define WHY_ARGS                                                                                   \
-	"-cpu replaced Proxmox VE's whole CPU line, its Hyper-V settings too; `cpu` says the same"
-#define WHY_AGENT "lets the host look into the guest, once qemu-guest-agent is installed there"
+	"-cpu replaced all CPU settings of Proxmox VE, Hyper-V included; `cpu` now does the same"
+#define WHY_AGENT "lets the host ask the guest, once qemu-guest-agent is installed there"
 
 /* Appends @part to the value of `cpu`, unless it already has a part with that @key. */
 static int append_part(char **cpu, const char *key, const char *part)
@@ -57,11 +57,11 @@ static int cpu_note(const struct guest_config *config, struct changes *changes)
 	const char *cpu = changes_get(changes, config, "cpu");
 
 	if (cpu_is_seen(cpu))
-		return changes_note(changes, "cpu says hidden=0, on purpose: left alone");
+		return changes_note(changes, "cpu has hidden=0, set on purpose: not changed");
 	if (cpu && strncmp(cpu, "host", 4) != 0 && strncmp(cpu, "cputype=host", 12) != 0)
 		return changes_note(changes,
-			"cpu is of the type %.*s: left alone (host gives the guest all that this "
-			"CPU can do)",
+			"cpu has the type %.*s: not changed (the type host gives the guest all "
+			"features of this CPU)",
 			(int)strcspn(cpu, ","), cpu);
 	return 0;
 }
@@ -89,8 +89,8 @@ static int arguments_change(const struct guest_config *config, const struct cpu_
 
 	if (*found->dropped)
 		return changes_note(changes,
-			"args has a -cpu of its own, with what `cpu` cannot say (%s): left alone, and "
-			"`cpu` is not used as long as it stands there",
+			"args has its own -cpu, with parts that `cpu` cannot express (%s): not "
+			"changed; while it is there, `cpu` has no effect",
 			found->dropped);
 	r = cpu_change(config, found->native, changes);
 	return r < 0
@@ -137,8 +137,8 @@ static int advise_bios(const struct guest_config *config, struct changes *change
 
 	if (!bios || strcmp(bios, "ovmf") != 0)
 		return changes_note(changes,
-			"the bios is SeaBIOS; UEFI (--bios ovmf) suits GPUs better, but a guest that "
-			"was installed without it does not boot then");
+			"the bios is SeaBIOS; UEFI (--bios ovmf) suits GPUs better, but a guest "
+			"that was installed without UEFI then does not boot");
 	if (guest_config_get(config, "efidisk0"))
 		return 0;
 	return changes_note(changes,
@@ -154,7 +154,8 @@ static int advise_type(const struct guest_config *config, struct changes *change
 	if (type && strcmp(type, "other") != 0)
 		return 0;
 	return changes_note(changes,
-		"ostype is not set: it tells Windows guests (win11, …) from Linux ones (l26)");
+		"ostype is not set: set it to show whether the guest is Windows (win11, …) or "
+		"Linux (l26)");
 }
 
 int tune_advise(const struct guest_config *config, struct changes *changes)

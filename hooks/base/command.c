@@ -39,8 +39,8 @@ static const struct command_option global_options[] = {
 	{"quiet", 'q', NULL, "errors and warnings only", AT(quiet)},
 	{"verbose", 'v', NULL, "more detail", AT(verbose)},
 	{"no-color", 0, NULL, "no colour; NO_COLOR in the environment does the same", AT(no_color)},
-	{"help", 'h', NULL, "this text; after a command, that of the command", AT(help)},
-	{"version", 0, NULL, "the version", AT(version)},
+	{"help", 'h', NULL, "show this help; after a command, help for that command", AT(help)},
+	{"version", 0, NULL, "show the version", AT(version)},
 	{0},
 };
 
@@ -134,7 +134,7 @@ static void print_help(const struct program *program)
 	}
 	print_options("Options of every command", global_options);
 	puts("\nA command's own options: gpu-ferry COMMAND --help\n"
-	     "Exit code: 0 done, 1 failed or something is owed, 2 called wrongly.\n"
+	     "Exit code: 0 done, 1 failed or something is owed, 2 wrong usage.\n"
 	     "The manual: man gpu-ferry");
 }
 

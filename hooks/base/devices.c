@@ -116,8 +116,8 @@ int device_find(struct context *context, const struct pci_functions *host, const
 		r = devices_read_mapping(context, host, argument, ret, error);
 		if (r == -ENOENT)
 			return error_set(error, USAGE,
-				"'%s' is no PCI address (2b:00, 2b:00.0 or 0000:2b:00.0), and no "
-				"resource mapping of this node has that name",
+				"'%s' is not a PCI address (2b:00, 2b:00.0 or 0000:2b:00.0), and "
+				"no resource mapping of this node has that name",
 				argument);
 		return r;
 	}

@@ -38,7 +38,7 @@ static bool is_usage(const char *line, const char *const *arguments)
 /* The last line that is neither blank nor the usage. */
 static const char *last_line(char *text, const char *const *arguments)
 {
-	const char *last = "it wrote nothing";
+	const char *last = "it printed nothing";
 	char *rest = NULL;
 
 	for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {

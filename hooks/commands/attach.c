@@ -27,7 +27,8 @@ static int run_attach(
 	if (!arguments[0] || !arguments[1])
 		return error_set(error, USAGE, "attach takes a VMID and a DEVICE");
 	if (parse_vmid(arguments[0], &vmid) < 0)
-		return error_set(error, USAGE, "'%s' is no VMID (100 to 999999999)", arguments[0]);
+		return error_set(
+			error, USAGE, "'%s' is not a VMID (100 to 999999999)", arguments[0]);
 	r = check_options(options, error);
 	if (r == 0 && !options->dry_run)
 		r = context_require_live(context, error);
@@ -42,20 +43,21 @@ static int run_attach(
 #define AT(field) offsetof(struct attach_options, field)
 
 static const struct command_option options_of_attach[] = {
-	{"tune", 0, NULL, "set cpu, args and agent too, as NVIDIA's Windows driver may want them",
+	{"tune", 0, NULL, "set cpu, args and agent too, as NVIDIA's Windows driver may need",
 		AT(tune)},
 	{"primary-gpu", 0, NULL, "make the first device the guest's primary display (x-vga=1)",
 		AT(primary_gpu)},
 	{"machine", 0, "q35",
-		"set the VM's machine, which is only advised otherwise: an installed guest may "
-		"rename its network interfaces, or not boot",
+		"set the VM's machine, which is otherwise only advised: an installed guest may "
+		"then rename its network interfaces, or not boot",
 		AT(machine)},
 	{"bios", 0, "ovmf",
-		"set the VM's bios, which is only advised otherwise: an installed guest may not boot",
+		"set the VM's bios, which is otherwise only advised: an installed guest may then "
+		"not boot",
 		AT(bios)},
 	{"enable-snippets", 0, NULL, "let the web page list the hookscript (pvesm set local)",
 		AT(enable_snippets)},
-	{"dry-run", 0, NULL, "say what would be done, and change nothing", AT(dry_run)},
+	{"dry-run", 0, NULL, "show what would be done, and change nothing", AT(dry_run)},
 	{0},
 };
 

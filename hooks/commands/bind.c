@@ -138,7 +138,7 @@ static int run_bind(
 	int r;
 
 	if (options->driver && (!*options->driver || strchr(options->driver, '/')))
-		return error_set(error, USAGE, "'%s' is no driver's name", options->driver);
+		return error_set(error, USAGE, "'%s' is not the name of a driver", options->driver);
 	r = devices_find(context, arguments, &devices, error);
 	if (r < 0)
 		return r;
@@ -157,8 +157,8 @@ static int run_bind(
 #define AT(field) offsetof(struct bind_options, field)
 
 static const struct command_option options_of_bind[] = {
-	{"driver", 0, "NAME", "the driver that is to have them; vfio-pci without this", AT(driver)},
-	{"dry-run", 0, NULL, "say what would be done, and change nothing", AT(dry_run)},
+	{"driver", 0, "NAME", "the driver to use instead of vfio-pci", AT(driver)},
+	{"dry-run", 0, NULL, "show what would be done, and change nothing", AT(dry_run)},
 	{0},
 };
 

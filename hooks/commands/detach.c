@@ -34,7 +34,8 @@ static int run_detach(
 	if (options->all ? arguments[0] != NULL : !arguments[0] || arguments[1])
 		return error_set(error, USAGE, "detach takes one VMID, or --all");
 	if (!options->all && parse_vmid(arguments[0], &vmid) < 0)
-		return error_set(error, USAGE, "'%s' is no VMID (100 to 999999999)", arguments[0]);
+		return error_set(
+			error, USAGE, "'%s' is not a VMID (100 to 999999999)", arguments[0]);
 	r = options->dry_run ? 0 : context_require_live(context, error);
 	if (r < 0)
 		return r;
@@ -49,7 +50,7 @@ static int run_detach(
 
 static const struct command_option options_of_detach[] = {
 	{"all", 0, NULL, "detach every VM that was attached on this node", AT(all)},
-	{"dry-run", 0, NULL, "say what would be done, and change nothing", AT(dry_run)},
+	{"dry-run", 0, NULL, "show what would be done, and change nothing", AT(dry_run)},
 	{0},
 };
 

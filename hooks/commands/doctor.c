@@ -41,7 +41,8 @@ static int run_doctor(
 	if (arguments[0] && arguments[1])
 		return error_set(error, USAGE, "doctor takes one VMID");
 	if (arguments[0] && parse_vmid(arguments[0], &vmid) < 0)
-		return error_set(error, USAGE, "'%s' is no VMID (100 to 999999999)", arguments[0]);
+		return error_set(
+			error, USAGE, "'%s' is not a VMID (100 to 999999999)", arguments[0]);
 	r = doctor_gather(&doctor, vmid, error);
 	if (r < 0)
 		return error_wrap(error, r, "check the host");

@@ -76,8 +76,8 @@ static int refuse_agent(
 			"it (a restart inside the guest is not enough)");
 	case AGENT_BUSY:
 		return error_set(error, status,
-			"another program has the connection to its guest agent (a backup, qm guest "
-			"exec): try again when that is done");
+			"another program is using the connection to its guest agent (a backup, qm "
+			"guest exec): try again when that is done");
 	case AGENT_SILENT:
 		return error_set(error, status,
 			"its guest agent does not answer: is the guest up, and does "
@@ -131,8 +131,8 @@ static int refuse_command(struct report *report, int status, struct error *error
 	report->state = AGENT_NO_COMMAND;
 	guest_text_copy(error->message, words, sizeof(words));
 	return error_set(error, status,
-		"%s: allow it in the guest (block-rpcs, allow-rpcs in qemu-ga.conf), or bring "
-		"qemu-guest-agent up to date there",
+		"%s: allow it in the guest (block-rpcs, allow-rpcs in qemu-ga.conf), or update "
+		"qemu-guest-agent there",
 		words);
 }
 
@@ -168,14 +168,14 @@ static int judge_nvidia(
 	if (answer->state == NVIDIA_SMI_ANSWERS)
 		return 0;
 	if (answer->state == NVIDIA_SMI_TIMED_OUT)
-		return error_set(error, -EIO, "nvidia-smi does not come back: %s", answer->message);
+		return error_set(error, -EIO, "nvidia-smi does not finish: %s", answer->message);
 	if (answer->state == NVIDIA_SMI_FAILED && answer->exit_code < 0)
 		return error_set(error, -EIO, "nvidia-smi was %s", answer->message);
 	if (answer->state == NVIDIA_SMI_FAILED)
 		return error_set(error, -EIO, "nvidia-smi ended with %d: %s", answer->exit_code,
 			answer->message);
 	return error_set(error, -EIO,
-		"%s has no driver of NVIDIA's in the guest, but %s (gpu-ferry guest %u "
+		"%s has no NVIDIA driver in the guest, but %s (gpu-ferry guest %u "
 		"--install-driver)",
 		card->address, *card->seen->driver ? card->seen->driver : "none", report->vmid);
 }
@@ -350,8 +350,7 @@ static int print_text(const struct report *report, struct error *error)
 	const struct guest_system *system = &report->system;
 	int r;
 
-	printf("VM %u: %s", report->vmid,
-		*system->name ? system->name : "a system that the agent does not tell");
+	printf("VM %u: %s", report->vmid, *system->name ? system->name : "an unknown system");
 	if (*system->kernel)
 		printf(", kernel %s", system->kernel);
 	printf(", guest agent %s\n", or_dash(system->agent_version));
@@ -384,8 +383,8 @@ static int install_driver(struct context *context, const struct guest_options *o
 
 	if (!has_nvidia(report))
 		return error_set(error, -ENODEV,
-			"--install-driver is for NVIDIA's cards, and none of the VM's is on the "
-			"guest's PCI bus");
+			"--install-driver is for NVIDIA cards, and no such card of the VM is on "
+			"the guest's PCI bus");
 	if (report->nvidia_smi.state == NVIDIA_SMI_ANSWERS) {
 		log_write(&context->log, LOG_INFO,
 			"nvidia-smi answers, with driver %s: there is nothing to install",
@@ -413,8 +412,7 @@ static int prepare(struct context *context, struct report *report, struct error 
 	if (r == 0)
 		r = guest_cards_find(&report->plan, report->vmid, &report->cards, error);
 	if (r == 0 && !report->cards.count)
-		r = error_set(error, -ENODEV,
-			"it has no device of the host (hostpci) that its guest could see");
+		r = error_set(error, -ENODEV, "no device of the host is passed to it (hostpci)");
 	return r;
 }
 
@@ -456,10 +454,10 @@ static int run_guest(
 	if (!arguments[0] || arguments[1])
 		return error_set(error, USAGE, "guest takes one VMID");
 	if (parse_vmid(arguments[0], &report.vmid) < 0)
-		return error_set(error, USAGE, "'%s' is no VMID (100 to 999999999)", arguments[0]);
+		return error_set(
+			error, USAGE, "'%s' is not a VMID (100 to 999999999)", arguments[0]);
 	if (options->dry_run && !options->install_driver)
-		return error_set(error, USAGE,
-			"guest changes nothing without --install-driver: --dry-run is for that");
+		return error_set(error, USAGE, "guest takes --dry-run only with --install-driver");
 	if (options->install_driver && context->output != OUTPUT_TEXT)
 		context->log_level = LOG_WARNING;
 	context_catch_signals();

@@ -70,8 +70,8 @@ static int take_chosen(
 	tell_notices(context, &guest->resolved.choice);
 	if (vm_plan_is_for_backup(guest))
 		log_write(&context->log, LOG_NOTICE,
-			"VM %u is started for its backup (lock: backup): its devices go along, and come "
-			"home after it",
+			"VM %u is started for its backup (lock: backup): its devices go to it, "
+			"and come home after the backup",
 			vmid);
 	r = take_run(context, &request, error);
 	if (r == 0)
@@ -150,8 +150,8 @@ static int post_stop(struct context *context, unsigned int vmid, struct error *e
 	/* a shutdown ends the watch before anything else: while it runs, there is none */
 	if (!is_watched && host_is_shutting_down()) {
 		log_write(&context->log, LOG_NOTICE,
-			"the host is shutting down: what VM %u had is not brought home; each driver "
-			"takes its devices when the host boots",
+			"the host is shutting down: the devices of VM %u are not returned now; "
+			"each driver takes its devices when the host boots",
 			vmid);
 		return 0;
 	}
@@ -219,10 +219,11 @@ static int run_hook(
 	if (!arguments[0] || !arguments[1] || arguments[2])
 		return error_set(error, USAGE, "hook takes a VMID and a phase");
 	if (parse_vmid(arguments[0], &context->vmid) < 0)
-		return error_set(error, USAGE, "'%s' is no VMID (100 to 999999999)", arguments[0]);
+		return error_set(
+			error, USAGE, "'%s' is not a VMID (100 to 999999999)", arguments[0]);
 	phase = find_phase(arguments[1]);
 	if (!phase)
-		return error_set(error, USAGE, "'%s' is no phase", arguments[1]);
+		return error_set(error, USAGE, "'%s' is not a phase", arguments[1]);
 	r = context_require_live(context, error);
 	if (r < 0)
 		return r;

@@ -65,7 +65,7 @@ static void print_devices(const struct choice *choice)
 			printf(" (mapping %s, %zu alternatives)", entry->hostpci.mapping,
 				entry->alternatives.count);
 		if (entry->mediated)
-			printf(" (mediated: left alone)");
+			printf(" (mediated device: not handled by gpu-ferry)");
 		if (entry->hostpci.keep_driver)
 			printf(" (driver=keep)");
 		puts(entry->chosen < 0 ? " (cannot be resolved)" : "");
@@ -97,7 +97,8 @@ static int run_plan(
 	if (!arguments[0] || arguments[1])
 		return error_set(error, USAGE, "plan takes one VMID");
 	if (parse_vmid(arguments[0], &vmid) < 0)
-		return error_set(error, USAGE, "'%s' is no VMID (100 to 999999999)", arguments[0]);
+		return error_set(
+			error, USAGE, "'%s' is not a VMID (100 to 999999999)", arguments[0]);
 	r = vm_plan_make(context, vmid, NULL, &guest, error);
 	if (r == 0)
 		r = context->output == OUTPUT_TEXT ? print_text(vmid, &guest, error)

@@ -23,7 +23,7 @@ static int print_due(struct context *context, struct error *error)
 		if (!loan_life_is_due(context, &loans.items[i]))
 			continue;
 		loan_owner_format(&loans.items[i].owner, owner, sizeof(owner));
-		printf("would return what was lent (%s)\n", owner);
+		printf("would return the devices lent (%s)\n", owner);
 	}
 	return r;
 }
@@ -50,7 +50,7 @@ static int run_reconcile(
 #define AT(field) offsetof(struct reconcile_options, field)
 
 static const struct command_option options_of_reconcile[] = {
-	{"dry-run", 0, NULL, "say what would be done, and change nothing", AT(dry_run)},
+	{"dry-run", 0, NULL, "show what would be done, and change nothing", AT(dry_run)},
 	{0},
 };
 

@@ -41,8 +41,8 @@ static int read_wish(struct context *context, const struct setup_options *option
 			"setup takes a DEVICE only with --mode dedicated: a shared card needs none");
 	if (ret->mode == SETUP_SHARE && options->windows)
 		return error_set(error, USAGE,
-			"--windows goes with --mode dedicated: a shared card's driver is kept from it "
-			"while a Windows guest runs, and not at boot");
+			"--windows only works with --mode dedicated: the driver of a shared card "
+			"is blacklisted while a Windows guest runs, not at boot");
 	if (ret->mode == SETUP_SHARE)
 		return pci_scan(&context->kernel, &devices->host, error);
 	r = devices_find(context, arguments, devices, error);
@@ -61,13 +61,13 @@ static void print_loader(const struct boot_loader *loader)
 	};
 
 	printf("Boot loader: %s%s\n", names[loader->kind],
-		loader->proxmox_boot_tool ? ", kept by proxmox-boot-tool" : "");
+		loader->proxmox_boot_tool ? ", managed by proxmox-boot-tool" : "");
 }
 
 static void print_reboot(const struct host_change *change, bool needed, bool applied)
 {
 	if (needed)
-		puts(applied ? "Reboot now: the change counts from the next boot on."
+		puts(applied ? "Reboot now: the change takes effect at the next boot."
 			     : "A reboot is needed after that.");
 	else if (host_reboot_is_due(change->context, change->manifest))
 		puts("A reboot is still needed for what was changed before.");
@@ -88,7 +88,7 @@ static int print_plan(
 		printf("Note: %s\n", setup->notices.names[i]);
 	fputs(diff, stdout);
 	if (setup->manifest.pending)
-		puts("An earlier run did not come to its end: this one finishes its work.");
+		puts("An earlier run was interrupted: this one finishes its work.");
 	r = host_change_print_programs(change, error);
 	if (r == 0 && host_change_is_nothing(change))
 		puts("Nothing to do: the host is set up.");
@@ -119,7 +119,7 @@ static int run_text(
 		return r;
 	print_reboot(change, reboot, change->apply);
 	if (!nothing && !change->apply)
-		puts("Nothing has been changed yet: the same command with --apply does it.");
+		puts("Nothing has been changed yet: to do it, run the same command with --apply.");
 	return 0;
 }
 
@@ -166,7 +166,9 @@ static int run_setup(
 	int r;
 
 	if (options->apply && options->dry_run)
-		return error_set(error, USAGE, "either --apply or --dry-run");
+		return error_set(error, USAGE,
+			"use use either --apply or --dry-run, not both, "
+			"not both");
 	r = host_change_begin(context, options->apply, &lock, error);
 	if (r < 0)
 		return r;
@@ -181,13 +183,13 @@ static int run_setup(
 
 static const struct command_option options_of_setup[] = {
 	{"mode", 0, "share|dedicated",
-		"who owns the cards: share (the default): the host, until a VM wants them; "
-		"dedicated: VMs alone, and the DEVICEs are named",
+		"who owns the cards: share (the default): the host, until a VM needs them; "
+		"dedicated: only VMs, and the DEVICEs are named",
 		AT(mode)},
 	{"windows", 0, NULL,
 		"with --mode dedicated: blacklist the drivers of the devices' displays too",
 		AT(windows)},
-	{"apply", 0, NULL, "make the change that is shown; without this only the diff is",
+	{"apply", 0, NULL, "make the change; without this option the diff is only shown",
 		AT(apply)},
 	{"dry-run", 0, NULL, "only show the diff, as without --apply", AT(dry_run)},
 	{0},

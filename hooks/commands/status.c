@@ -245,9 +245,9 @@ static void explain_stuck(const struct overview *overview)
 			continue;
 		holders_format_short(overview->holders, stuck->subject, held, sizeof(held));
 		log_step(&overview->context->log, LOG_WARNING, stuck->subject, NULL,
-			"%s is overdue: process %d waits in its driver, for whoever uses it%s%s. It "
-			"comes home by itself when that ends; an ordinary reboot may hang: `sync; echo "
-			"b > /proc/sysrq-trigger` does not",
+			"%s is overdue: process %d waits in its driver until its users have "
+			"ended%s%s. It then comes home by itself; until then an ordinary reboot "
+			"may hang: `sync; echo b > /proc/sysrq-trigger` does not",
 			stuck->subject, (int)stuck->child, strlen(held) > 1 ? ": " : "",
 			strlen(held) > 1 ? held : "");
 	}

@@ -102,7 +102,7 @@ static int run_unbind(
 #define AT(field) offsetof(struct unbind_options, field)
 
 static const struct command_option options_of_unbind[] = {
-	{"dry-run", 0, NULL, "say what would be done, and change nothing", AT(dry_run)},
+	{"dry-run", 0, NULL, "show what would be done, and change nothing", AT(dry_run)},
 	{0},
 };
 

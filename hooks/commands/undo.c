@@ -37,8 +37,8 @@ static int print_plan(const struct host_change *change, struct error *error)
 	fputs(diff, stdout);
 	r = host_change_print_programs(change, error);
 	if (r == 0 && host_change_is_nothing(change))
-		puts(change->manifest->count ? "Nothing of the host's set-up can be undone now."
-					     : "Nothing of the host's set-up is left to undo.");
+		puts(change->manifest->count ? "No change to the host's set-up can be undone now."
+					     : "No change to the host's set-up is left to undo.");
 	return r;
 }
 
@@ -66,9 +66,9 @@ static int change_text(const struct host_change *change, bool was_empty, struct 
 	if (r < 0 || nothing)
 		return r;
 	if (!change->apply)
-		puts("Nothing has been changed yet: gpu-ferry undo --apply does it.");
+		puts("Nothing has been changed yet: to do it, run gpu-ferry undo --apply.");
 	else if (reboot)
-		puts("Reboot now: the change counts from the next boot on.");
+		puts("Reboot now: the change takes effect at the next boot.");
 	return 0;
 }
 
@@ -164,7 +164,9 @@ static int run_undo(
 	if (arguments[0])
 		return error_set(error, USAGE, "undo takes no argument '%s'", arguments[0]);
 	if (options->apply && options->dry_run)
-		return error_set(error, USAGE, "either --apply or --dry-run");
+		return error_set(error, USAGE,
+			"use use either --apply or --dry-run, not both, "
+			"not both");
 	r = host_change_begin(context, options->apply, &lock, error);
 	return r < 0 ? r : undo_all(context, options->apply, error);
 }
@@ -172,7 +174,7 @@ static int run_undo(
 #define AT(field) offsetof(struct undo_options, field)
 
 static const struct command_option options_of_undo[] = {
-	{"apply", 0, NULL, "make the change that is shown; without this only the diff is",
+	{"apply", 0, NULL, "make the change; without this option the diff is only shown",
 		AT(apply)},
 	{"dry-run", 0, NULL, "only show the diff, as without --apply", AT(dry_run)},
 	{0},

@@ -69,22 +69,21 @@ static void check_loader(struct doctor *doctor)
 	switch (loader->kind) {
 	case BOOT_LOADER_GRUB:
 		check_add(&doctor->list, CHECK_INFO, "boot_loader",
-			"this host boots by GRUB (%s): /" GRUB_DEFAULTS_PATH
-			", put into effect by %s",
+			"this host boots with GRUB (%s): /" GRUB_DEFAULTS_PATH ", applied by %s",
 			loader->efi ? "EFI" : "BIOS", boot_loader_refresh_command(loader));
 		break;
 	case BOOT_LOADER_SYSTEMD_BOOT:
 		check_add(&doctor->list, CHECK_INFO, "boot_loader",
-			"this host boots by systemd-boot: /" KERNEL_COMMAND_LINE_PATH
-			", put into effect by %s",
+			"this host boots with systemd-boot: /" KERNEL_COMMAND_LINE_PATH
+			", applied by %s",
 			boot_loader_refresh_command(loader));
 		break;
 	case BOOT_LOADER_UNKNOWN:
 		check_add(&doctor->list, CHECK_SKIP, "boot_loader",
-			"%s: what the next boot gives the kernel is unknown",
+			"%s: the kernel command line of the next boot is unknown",
 			boot_loader_is_systemd_boot(loader)
-				? "this host boots by systemd-boot, without proxmox-boot-tool"
-				: "neither GRUB's nor systemd-boot's configuration is here");
+				? "this host boots with systemd-boot, without proxmox-boot-tool"
+				: "neither GRUB's nor systemd-boot's configuration was found");
 		break;
 	}
 }
@@ -108,7 +107,8 @@ static void check_needed(struct doctor *doctor, const char *argument)
 			argument);
 	} else if (running) {
 		check_add(&doctor->list, CHECK_WARN, "command_line",
-			"%s is in effect, but no longer set: the next boot does without", argument);
+			"%s is in effect, but no longer set: the next boot will not have it",
+			argument);
 		check_fix(&doctor->list, "gpu-ferry setup --apply");
 	} else if (configured) {
 		check_add(&doctor->list, CHECK_WARN, "command_line",
@@ -191,12 +191,12 @@ static void check_command_line(struct doctor *doctor)
 {
 	if (doctor->command_line.unknown.status < 0 && doctor->loader.kind != BOOT_LOADER_UNKNOWN)
 		check_add(&doctor->list, CHECK_SKIP, "command_line",
-			"what the next boot gives the kernel is unknown: %s",
+			"the kernel command line of the next boot is unknown: %s",
 			doctor->command_line.unknown.message);
 	check_makers_argument(doctor);
 	check_argument(doctor,
 		&(struct argument_check){"iommu=pt", false,
-			"not needed: it only spares the host's own devices the IOMMU"});
+			"not needed: it only lets the host's own devices bypass the IOMMU"});
 	check_off_argument(doctor);
 }
 
@@ -261,7 +261,7 @@ static void check_image(struct doctor *doctor, const char *name, const struct ne
 		return;
 	}
 	check_add(&doctor->list, CHECK_WARN, "initramfs",
-		"/%s is older than /%s: at boot the old configuration counts", path, newest->path);
+		"/%s is older than /%s: the boot uses the old configuration", path, newest->path);
 	check_fix(&doctor->list, "update-initramfs -u -k all");
 }
 

@@ -61,10 +61,10 @@ static void check_loan(
 	loan_owner_format(&loan->owner, owner, sizeof(owner));
 	if (loan_find_stuck(loan, NULL)) {
 		check_add(&doctor->list, CHECK_FAIL, "card_driver",
-			"%s is overdue (%s): a write to its driver has not come back",
+			"%s is overdue (%s): a write to its driver has not finished",
 			function->address, owner);
 		check_fix(&doctor->list,
-			"gpu-ferry reconcile  # once what uses it has ended: gpu-ferry status");
+			"gpu-ferry reconcile  # after its user has ended: see gpu-ferry status");
 	} else if (loan->state == LOAN_OWED) {
 		check_add(&doctor->list, CHECK_WARN, "card_driver",
 			"%s is still to be returned (%s)", function->address, owner);
@@ -82,14 +82,14 @@ static void check_unbound(struct doctor *doctor, const struct pci_function *func
 
 	if (module) {
 		check_add(&doctor->list, CHECK_WARN, "card_driver",
-			"%s [%04x:%04x] has no driver, although %s is there", function->address,
+			"%s [%04x:%04x] has no driver, although %s is available", function->address,
 			function->vendor_id, function->device_id, module);
 		check_fix(&doctor->list, "modprobe %s && echo %s > /sys/bus/pci/drivers_probe",
 			module, function->address);
 	} else {
 		check_add(&doctor->list, CHECK_INFO, "card_driver",
-			"%s [%04x:%04x] has no driver: none is what it returns to",
-			function->address, function->vendor_id, function->device_id);
+			"%s [%04x:%04x] has no driver, and it had none before", function->address,
+			function->vendor_id, function->device_id);
 	}
 }
 
@@ -118,7 +118,8 @@ static void check_vfio(struct doctor *doctor, const struct pci_function *functio
 		return;
 	}
 	check_add(&doctor->list, CHECK_WARN, "card_driver",
-		"%s [%04x:%04x] is on %s without a loan: it stays there, and the host never has it",
+		"%s [%04x:%04x] is on %s, but not by gpu-ferry: it stays there, and the host "
+		"cannot use it",
 		function->address, function->vendor_id, function->device_id, function->driver);
 	check_fix(&doctor->list,
 		is_taken_at_boot(doctor, function)
@@ -139,8 +140,8 @@ static void check_driver(struct doctor *doctor, const struct pci_function *funct
 		check_unbound(doctor, function);
 	} else {
 		check_add(&doctor->list, CHECK_PASS, "card_driver",
-			"%s [%04x:%04x] is the host's: %s", function->address, function->vendor_id,
-			function->device_id, function->driver);
+			"%s [%04x:%04x] is used by the host: %s", function->address,
+			function->vendor_id, function->device_id, function->driver);
 	}
 }
 
@@ -164,7 +165,8 @@ static bool check_left_behind(struct doctor *doctor, const struct pci_function *
 	if (!module)
 		return false;
 	check_add(&doctor->list, CHECK_WARN, "card_module",
-		"%s: the module %s is there for the kernel %s, and not for the running one (%s)",
+		"%s: the module %s is installed for the kernel %s, but not for the running one "
+		"(%s)",
 		function->address, module, release, doctor->platform.release);
 	fix_dkms(doctor);
 	return true;
@@ -174,13 +176,13 @@ static void check_home_module(struct doctor *doctor, const char *address, const 
 {
 	if (module_files_have(&doctor->modules, module)) {
 		check_add(&doctor->list, CHECK_PASS, "card_module",
-			"%s: its home driver's module %s is there for the running kernel", address,
-			module);
+			"%s: its home driver's module %s is installed for the running kernel",
+			address, module);
 		return;
 	}
 	check_add(&doctor->list, CHECK_WARN, "card_module",
-		"%s: its home driver's module %s is not there for the running kernel (%s)", address,
-		module, doctor->platform.release);
+		"%s: its home driver's module %s is not installed for the running kernel (%s)",
+		address, module, doctor->platform.release);
 	fix_dkms(doctor);
 }
 
@@ -193,7 +195,7 @@ static void check_any_module(struct doctor *doctor, const struct pci_function *f
 			"%s: the host has a driver for it (%s)", function->address, module);
 	else
 		check_add(&doctor->list, CHECK_INFO, "card_module",
-			"%s: no driver that is known here is there for it, or may be loaded",
+			"%s: no known driver for it is installed and allowed to load",
 			function->address);
 }
 
@@ -204,15 +206,13 @@ static void check_module(struct doctor *doctor, const struct pci_function *funct
 
 	if (!doctor->has_modules)
 		check_add(&doctor->list, CHECK_SKIP, "card_module",
-			"%s: the modules of the running kernel are not to be seen",
-			function->address);
+			"%s: the modules of the running kernel cannot be read", function->address);
 	else if (lent && *lent->home_module)
 		check_home_module(doctor, function->address, lent->home_module);
 	else if (check_left_behind(doctor, function))
 		return;
 	else if (*function->driver && !pci_driver_is_vfio(function->driver))
-		check_add(&doctor->list, CHECK_PASS, "card_module",
-			"%s: its driver %s is loaded, so there for the running kernel",
+		check_add(&doctor->list, CHECK_PASS, "card_module", "%s: its driver %s is loaded",
 			function->address, function->driver);
 	else
 		check_any_module(doctor, function);
@@ -299,19 +299,20 @@ static void check_group(struct doctor *doctor, const struct pci_function *functi
 
 	if (function->iommu_group == PCI_NO_GROUP) {
 		check_add(&doctor->list, CHECK_SKIP, "card_group",
-			"%s is in no IOMMU group: the IOMMU is off or leaves it out",
+			"%s is in no IOMMU group: the IOMMU is off or does not cover it",
 			function->address);
 		return;
 	}
 	list_strangers(doctor, function, strangers, sizeof(strangers));
 	if (!*strangers) {
 		check_add(&doctor->list, CHECK_PASS, "card_group",
-			"%s: group %ld has the card alone", function->address,
+			"%s: group %ld contains only this card", function->address,
 			function->iommu_group);
 		return;
 	}
 	check_add(&doctor->list, CHECK_WARN, "card_group",
-		"%s: group %ld also has what is no part of the card, and goes to the VM whole:%s",
+		"%s: group %ld also contains other devices, which go to the VM together with the "
+		"card:%s",
 		function->address, function->iommu_group, strangers);
 	fix_allow(doctor, strangers);
 }
@@ -329,7 +330,7 @@ static void check_reset(struct doctor *doctor, const struct pci_function *functi
 			function->address, methods);
 	} else if (length == 0) {
 		check_add(&doctor->list, CHECK_WARN, "card_reset",
-			"%s: somebody has switched its reset off (reset_method is empty)",
+			"%s: its reset was switched off (reset_method is empty)",
 			function->address);
 		check_fix(&doctor->list,
 			"echo default > /sys/bus/pci/devices/%s/reset_method  # or, where that "
@@ -338,7 +339,7 @@ static void check_reset(struct doctor *doctor, const struct pci_function *functi
 	} else if (length == -ENOENT) {
 		check_add(&doctor->list, CHECK_NOTICE, "card_reset",
 			"%s: the kernel knows no way to reset it, or is older than 5.15: a second "
-			"start may find the card as the first one left it",
+			"start may get the card in the state in which the first one left it",
 			function->address);
 	} else {
 		check_add(&doctor->list, CHECK_SKIP, "card_reset", "%s: reset_method: %s",
@@ -357,13 +358,13 @@ static void check_boot_display(struct doctor *doctor, const struct pci_function 
 			"%s is not the display that the host booted with", function->address);
 	else if (doctor->settings.boot_display == BOOT_DISPLAY_REFUSE)
 		check_add(&doctor->list, CHECK_INFO, "card_boot_display",
-			"%s is the display that the host booted with, and the settings refuse to "
-			"lend that",
+			"%s is the display that the host booted with, and the settings forbid "
+			"lending it",
 			function->address);
 	else
 		check_add(&doctor->list, CHECK_NOTICE, "card_boot_display",
 			"%s is the display that the host booted with%s: while it is lent, the "
-			"host's console is not to be seen there",
+			"host's console is not visible there",
 			function->address, count_gpus(doctor) == 1 ? ", and its only one" : "");
 }
 
@@ -374,8 +375,8 @@ static void check_rom(struct doctor *doctor, const struct pci_function *function
 {
 	if (resources->rom_is_shadowed)
 		check_add(&doctor->list, CHECK_NOTICE, "card_rom",
-			"%s: its ROM is the firmware's used copy (shadowed): a guest's screen may "
-			"stay dark without romfile= in its hostpci line",
+			"%s: its ROM is a copy that the firmware has already used (shadowed): "
+			"without romfile= in the hostpci line, the guest's screen may stay dark",
 			function->address);
 	else
 		check_add(&doctor->list, CHECK_PASS, "card_rom", "%s: its ROM is not shadowed",
@@ -478,7 +479,8 @@ static void check_override(struct doctor *doctor, const struct pci_function *fun
 
 	if (has_driverctl(doctor, address)) {
 		check_add(&doctor->list, CHECK_WARN, "driver_override",
-			"%s: driverctl gives it away at each boot (/etc/driverctl.d/pci-%s)",
+			"%s: driverctl binds it to another driver at each boot "
+			"(/etc/driverctl.d/pci-%s)",
 			address, address);
 		check_fix(&doctor->list, "driverctl unset-override %s", address);
 		return;
@@ -489,7 +491,7 @@ static void check_override(struct doctor *doctor, const struct pci_function *fun
 		!*driver)
 		return;
 	check_add(&doctor->list, CHECK_WARN, "driver_override",
-		"%s: its driver_override is %s, and nobody has it on loan", address, driver);
+		"%s: its driver_override is %s, but it is not lent", address, driver);
 	check_fix(&doctor->list, "echo > /sys/bus/pci/devices/%s/driver_override", address);
 }
 
@@ -503,7 +505,7 @@ static void check_overrides(struct doctor *doctor, const struct pci_function *ca
 	}
 	if (doctor->list.count == before)
 		check_add(&doctor->list, CHECK_PASS, "driver_override",
-			"%s: no driver_override and no driverctl in the way", card->address);
+			"%s: neither driver_override nor driverctl is set", card->address);
 }
 
 static void check_card(struct doctor *doctor, const struct pci_function *function)

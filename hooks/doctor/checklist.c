@@ -132,7 +132,7 @@ static int print_text(
 	}
 	print_totals(list);
 	if (checklist_count(list, CHECK_WARN) || checklist_count(list, CHECK_FAIL))
-		puts("\nMend one thing at a time, and look again.");
+		puts("\nFix one thing at a time, then run doctor again.");
 	return output_flush(error);
 }
 

@@ -72,8 +72,8 @@ static void check_virtualisation(struct doctor *doctor)
 
 	if (!platform->is_x86) {
 		check_add(&doctor->list, CHECK_SKIP, "cpu_virtualisation",
-			"/proc/cpuinfo shows no x86 processor: whether it can virtualise is "
-			"unknown");
+			"/proc/cpuinfo shows no x86 processor: it is unknown whether it supports "
+			"virtualisation");
 	} else if (!platform->virtualisation) {
 		check_add(&doctor->list, CHECK_FAIL, "cpu_virtualisation",
 			"the processor (%s) shows no %s: virtualisation is off in the firmware",
@@ -84,7 +84,7 @@ static void check_virtualisation(struct doctor *doctor)
 	}
 	if (platform->guest)
 		check_add(&doctor->list, CHECK_INFO, "nested",
-			"this host is itself a VM: it has what its own host gives it");
+			"this host is itself a VM: it can only use what its own host provides");
 }
 
 static const char *table_name(enum processor_maker maker)
@@ -174,7 +174,7 @@ static void check_iommu(struct doctor *doctor)
 			doctor->platform.iommu_groups == 1 ? "" : "s");
 	else if (!doctor->host.count)
 		check_add(&doctor->list, CHECK_SKIP, "iommu",
-			"no PCI device is to be seen: whether the IOMMU is on is unknown");
+			"no PCI device can be read, so it is unknown whether the IOMMU is on");
 	else
 		explain_iommu_off(doctor);
 }

@@ -78,8 +78,8 @@ static void check_hookscript(struct doctor *doctor, const struct other_vm *vm, c
 			"VM %u, which is given %s, has the hookscript", vm->vmid, address);
 	} else if (hookscript) {
 		check_add(list, CHECK_WARN, "guest_hookscript",
-			"VM %u is given %s and has another hookscript (%s): what that does to the card, "
-			"gpu-ferry does not know",
+			"VM %u is given %s and has another hookscript (%s): gpu-ferry does not "
+			"know what that does to the card",
 			vm->vmid, address, hookscript);
 		check_fix(list, "gpu-ferry attach %u %.*s", vm->vmid, (int)strcspn(address, "."),
 			address);
@@ -166,8 +166,8 @@ static void check_containers(struct doctor *doctor, const struct containers *con
 
 		if (node)
 			check_add(&doctor->list, CHECK_NOTICE, id,
-				"container %u is given /%s, which may be of %s: while it uses that, "
-				"no VM gets the card",
+				"container %u is given /%s, which may belong to %s: while the "
+				"container uses it, no VM gets the card",
 				container->ctid, node, function->address);
 	}
 }

@@ -84,7 +84,8 @@ static void check_vfio_module(struct doctor *doctor)
 		check_add(list, CHECK_PASS, "vfio_module", "vfio-pci is loaded");
 	} else if (doctor->has_modules && module_files_have(&doctor->modules, "vfio_pci")) {
 		check_add(list, CHECK_PASS, "vfio_module",
-			"vfio-pci is there for the running kernel; it is loaded when a VM starts");
+			"vfio-pci is installed for the running kernel; it is loaded when a VM "
+			"starts");
 	} else if (doctor->has_modules) {
 		check_add(list, CHECK_FAIL, "vfio_module",
 			"the running kernel (%s) has no module vfio-pci", doctor->platform.release);
@@ -96,7 +97,7 @@ static void check_vfio_module(struct doctor *doctor)
 		check_fix(list, "reboot");
 	} else {
 		check_add(list, CHECK_SKIP, "vfio_module",
-			"the modules of the kernel (/lib/modules) are not to be seen");
+			"the modules of the kernel (/lib/modules) cannot be read");
 	}
 }
 
@@ -205,8 +206,8 @@ static void check_twins(struct doctor *doctor, const struct static_ids *ids, con
 	if (!id_parse(text, &id) || id_devices(doctor, &id, devices, sizeof(devices)) < 2)
 		return;
 	check_add(&doctor->list, CHECK_WARN, "static_twins",
-		"%s ids=%.9s means%s alike: twins cannot be told apart by their id", ids->where,
-		text, devices);
+		"%s ids=%.9s matches all of%s: identical cards cannot be told apart by id",
+		ids->where, text, devices);
 	fix_obstacle(doctor, ids->obstacle);
 }
 
@@ -216,13 +217,13 @@ static void check_devices(struct doctor *doctor, const struct static_ids *ids, c
 
 	if (!*devices) {
 		check_add(&doctor->list, CHECK_NOTICE, "static_ids",
-			"%s ids=%s means no device of this host", ids->where, text);
+			"%s ids=%s matches no device of this host", ids->where, text);
 	} else if (ids->obstacle->is_ours) {
 		check_add(&doctor->list, CHECK_INFO, "static_ids",
 			"%s ids=%s: dedicated to VMs by setup:%s", ids->where, text, devices);
 	} else {
 		check_add(&doctor->list, CHECK_WARN, "static_ids",
-			"%s ids=%s takes at %s, so that the host never has them:%s", ids->where,
+			"%s ids=%s takes cards at %s, so the host cannot use them:%s", ids->where,
 			text, any_is_taken(doctor, text) ? "boot" : "the next boot", devices);
 		fix_obstacle(doctor, ids->obstacle);
 	}
@@ -344,8 +345,8 @@ static void check_driver_kept(struct doctor *doctor, const struct obstacle *obst
 	format_place(obstacle, place, sizeof(place));
 	if (obstacle->is_ours && strncmp(obstacle->line->path, "run/", 4) == 0) {
 		check_add(&doctor->list, CHECK_INFO, "driver_blacklist",
-			"/%s:%u keeps %s away while a Windows VM has the card",
-			obstacle->line->path, obstacle->line->line, obstacle->module);
+			"/%s:%u blocks %s while a Windows VM has the card", obstacle->line->path,
+			obstacle->line->line, obstacle->module);
 		return;
 	}
 	if (obstacle->instead) {
@@ -356,11 +357,11 @@ static void check_driver_kept(struct doctor *doctor, const struct obstacle *obst
 	}
 	if (obstacle->line)
 		check_add(&doctor->list, CHECK_WARN, "driver_blacklist",
-			"%s%s: the host never gets the card, also when no VM has it", place,
+			"%s%s: the host never gets the card, even when no VM has it", place,
 			obstacle->text);
 	else if (obstacle->kind == OBSTACLE_MODESET)
 		check_add(&doctor->list, CHECK_WARN, "driver_blacklist",
-			"%s%s: %s takes no card of the host", place, obstacle->text,
+			"%s%s: %s does not use any card of the host", place, obstacle->text,
 			obstacle->module);
 	else
 		check_add(&doctor->list, CHECK_WARN, "driver_blacklist",
@@ -376,8 +377,8 @@ static void check_companion(struct doctor *doctor, const struct obstacle *obstac
 		return;
 	}
 	check_add(&doctor->list, CHECK_WARN, "companion_blacklist",
-		"/%s:%u: %s takes it from the whole host, and no VM needs that: the card's own "
-		"functions are lent with the card",
+		"/%s:%u: %s blocks it on the whole host, and no VM needs that: the functions of "
+		"the card are lent with the card",
 		obstacle->line->path, obstacle->line->line, obstacle->text);
 	fix_obstacle(doctor, obstacle);
 }
@@ -396,7 +397,7 @@ static void check_nomodeset(struct doctor *doctor, const struct obstacle *obstac
 	if (!module || !obstacle->running)
 		return;
 	check_add(&doctor->list, CHECK_WARN, "driver_blacklist",
-		"kernel command line: with nomodeset %s takes no card of the host", module);
+		"kernel command line: with nomodeset %s does not use any card of the host", module);
 	fix_boot_argument(doctor, "nomodeset");
 }
 
@@ -434,7 +435,8 @@ static void check_boot_module(
 {
 	if (strcmp(module, "vfio_virqfd") == 0)
 		check_add(&doctor->list, CHECK_NOTICE, "modules_at_boot",
-			"/%s:%u: vfio_virqfd is part of vfio since Linux 6.2: the line does nothing",
+			"/%s:%u: vfio_virqfd is part of vfio since Linux 6.2: the line has no "
+			"effect",
 			path, line);
 	else if (is_vfio_module(module))
 		check_add(&doctor->list, CHECK_INFO, "modules_at_boot",

@@ -26,8 +26,8 @@ static void explain_snippet(
 		break;
 	case -EACCES:
 		check_add(list, CHECK_FAIL, id,
-			"%s is not executable (/%s): Proxmox VE starts no VM that has it", volume,
-			path);
+			"%s is not executable (/%s): Proxmox VE does not start a VM that has it",
+			volume, path);
 		check_fix(list, "chmod 755 /%s", path);
 		break;
 	case -ESTALE:
@@ -39,8 +39,8 @@ static void explain_snippet(
 		break;
 	default:
 		check_add(list, CHECK_FAIL, id,
-			"%s does not exist (/%s): Proxmox VE starts no VM that has it", volume,
-			path);
+			"%s does not exist (/%s): Proxmox VE does not start a VM that has it",
+			volume, path);
 		check_fix(list, "apt install --reinstall gpu-ferry");
 	}
 }
@@ -78,14 +78,14 @@ static void check_chain(struct patient *patient)
 
 	if (r == -EACCES) {
 		check_add(patient->list, CHECK_SKIP, "vm_chain",
-			"which hookscript runs with gpu-ferry's only root can see");
+			"only root can see which hookscript runs together with gpu-ferry's");
 	} else if (r == 0 && attachment_chained(&attachment)) {
 		check_add(patient->list, CHECK_PASS, "vm_chain", "the hookscript %s runs with it",
 			attachment_chained(&attachment));
 	} else {
 		check_add(patient->list, CHECK_FAIL, "vm_chain",
-			"another hookscript is to run with gpu-ferry's, and this node has no record "
-			"which%s%s",
+			"another hookscript should run together with gpu-ferry's, and this node "
+			"has no record of its name%s%s",
 			r < 0 && r != -ENOENT ? ": " : "",
 			r < 0 && r != -ENOENT ? error.message : "");
 		check_fix(patient->list,
@@ -125,7 +125,8 @@ void doctor_check_snippet(struct doctor *doctor)
 
 	if (fd < 0)
 		check_add(&doctor->list, CHECK_SKIP, "snippet",
-			"there is no /etc/pve: no Proxmox VE here, or a part of a tree");
+			"there is no /etc/pve: this is not a Proxmox VE host, or the tree is "
+			"incomplete");
 	else
 		check_snippet(doctor, "snippet", SNIPPET_PLAIN);
 }

@@ -51,7 +51,7 @@ static void fix_entry(struct patient *patient, const struct choice_entry *entry)
 
 	switch (entry->error.status) {
 	case -EBUSY:
-		check_fix(patient->list, "gpu-ferry status  # whoever has it: shut that down");
+		check_fix(patient->list, "gpu-ferry status  # shut down the VM that has it");
 		break;
 	case -ESTALE:
 	case -ENOENT:
@@ -98,7 +98,7 @@ static void check_entry(struct patient *patient, const struct choice_entry *entr
 		fix_entry(patient, entry);
 	} else if (entry->mediated) {
 		check_add(patient->list, CHECK_INFO, "vm_hostpci",
-			"hostpci%u: a mediated device: gpu-ferry leaves it alone", entry->index);
+			"hostpci%u: a mediated device: not handled by gpu-ferry", entry->index);
 	} else {
 		list_addresses(entry, addresses, sizeof(addresses));
 		check_add(patient->list, CHECK_PASS, "vm_hostpci", "hostpci%u is there:%s",
@@ -143,7 +143,7 @@ static void check_pcie(struct patient *patient, const struct choice_entry *entry
 		check_fix(patient->list, "qm set %u --machine q35", patient->vmid);
 	} else {
 		check_add(patient->list, CHECK_NOTICE, "vm_machine",
-			"hostpci%u is without pcie=1: the guest sees the card as an old PCI one, "
+			"hostpci%u is without pcie=1: the guest sees the card as an old PCI card, "
 			"which some drivers refuse",
 			entry->index);
 		check_fix(patient->list, "qm set %u%s --hostpci%u '%s,pcie=1'", patient->vmid,
@@ -174,20 +174,20 @@ static void check_bios(struct patient *patient)
 	char storage[64];
 
 	if (bios && strcmp(bios, "ovmf") == 0) {
-		check_add(patient->list, CHECK_PASS, "vm_bios", "it boots by UEFI (ovmf)");
+		check_add(patient->list, CHECK_PASS, "vm_bios", "it boots with UEFI (ovmf)");
 		return;
 	}
 	check_add(patient->list, CHECK_WARN, "vm_bios",
-		"it boots by SeaBIOS: the ROMs of today's cards are made for UEFI, and their "
-		"large memory windows may find no room");
+		"it boots with SeaBIOS: the ROMs of today's cards are made for UEFI, and their "
+		"large memory windows may not fit");
 	find_storage(patient->config, storage, sizeof(storage));
 	if (vm_config_get(patient->config, "efidisk0"))
 		check_fix(patient->list, "qm set %u --bios ovmf", patient->vmid);
 	else
 		check_fix(patient->list,
-			"qm set %u --bios ovmf --efidisk0 "
-			"%s:1,efitype=4m,pre-enrolled-keys=1  # for a guest installed anew: one "
-			"installed for BIOS does not boot by UEFI",
+			"qm set %u --bios ovmf --efidisk0 %s:1,efitype=4m,pre-enrolled-keys=1  # "
+			"for a newly installed guest: one installed for BIOS does not boot with "
+			"UEFI",
 			patient->vmid, storage);
 }
 
@@ -211,7 +211,7 @@ static void check_windows(struct patient *patient)
 	switch (patient->doctor->settings.windows_blacklist) {
 	case WINDOWS_BLACKLIST_WHILE_RUNNING:
 		check_add(patient->list, CHECK_PASS, "vm_ostype",
-			"%s: the host's display driver stays away while it runs", ostype);
+			"%s: the host's display driver is blacklisted while it runs", ostype);
 		break;
 	case WINDOWS_BLACKLIST_PERMANENT:
 		check_add(patient->list, CHECK_WARN, "vm_ostype",
@@ -237,13 +237,13 @@ static void check_ostype(struct patient *patient)
 		check_windows(patient);
 	} else if (has_windows_disc(patient->config)) {
 		check_add(patient->list, CHECK_WARN, "vm_ostype",
-			"ostype is %s, and a disc with Windows' virtio drivers is in: a Windows "
-			"guest must be called one",
+			"ostype is %s, and a CD with virtio drivers for Windows is inserted: a "
+			"Windows guest needs a Windows ostype",
 			ostype);
 		check_fix(patient->list, "qm set %u --ostype win11  # or win10", patient->vmid);
 	} else if (strcmp(ostype, "other") == 0) {
 		check_add(patient->list, CHECK_WARN, "vm_ostype",
-			"ostype says nothing of the guest (other): whether it is Windows cannot be known");
+			"ostype is other, which does not say whether the guest is Windows");
 		check_fix(
 			patient->list, "qm set %u --ostype l26  # or win11, win10", patient->vmid);
 	} else {
@@ -261,8 +261,7 @@ static void check_agent(struct patient *patient)
 		return;
 	}
 	check_add(patient->list, CHECK_NOTICE, "vm_agent",
-		"the guest agent is off: `gpu-ferry guest %u` cannot look into the guest",
-		patient->vmid);
+		"the guest agent is off: `gpu-ferry guest %u` cannot ask the guest", patient->vmid);
 	check_fix(patient->list, "qm set %u --agent enabled=1", patient->vmid);
 }
 
@@ -308,8 +307,8 @@ static void check_mapping(struct patient *patient)
 		if (entry->hostpci.mapping || !choice_addresses(entry))
 			continue;
 		check_add(patient->list, CHECK_NOTICE, "vm_mapping",
-			"hostpci%u names an address, and in a cluster another node has another "
-			"device there: a resource mapping says which is meant where",
+			"hostpci%u uses an address, and on another node of the cluster that may "
+			"be another device: use a resource mapping",
 			entry->index);
 		fix_mapping(patient, entry);
 	}
@@ -335,8 +334,8 @@ static void check_rom(struct patient *patient)
 			!entry->hostpci.rombar || !has_shadowed_rom(patient, addresses->names[0]))
 			continue;
 		check_add(patient->list, CHECK_WARN, "vm_rom",
-			"hostpci%u: the card's ROM is the firmware's used copy (shadowed), and the "
-			"entry names no romfile",
+			"hostpci%u: the card's ROM is a copy that the firmware has already used "
+			"(shadowed), and the entry has no romfile",
 			entry->index);
 		check_fix(patient->list,
 			"qm set %u --hostpci%u '%s,romfile=gpu.rom'  # the card's ROM as "
@@ -356,7 +355,7 @@ static const struct lasting_blocker lasting_blockers[] = {
 	{BLOCKER_BOOT_DISPLAY, NULL},
 	{BLOCKER_FOREIGN_MEMBER, "editor /" SETTINGS_PATH "  # name it in `allow`"},
 	{BLOCKER_DEAD, "poweroff  # a reboot is often not enough"},
-	{BLOCKER_OVERDUE, "gpu-ferry reconcile  # once what uses it has ended: gpu-ferry status"},
+	{BLOCKER_OVERDUE, "gpu-ferry reconcile  # after its user has ended: see gpu-ferry status"},
 };
 
 static void check_blocker(struct patient *patient, const struct blocker *blocker)

@@ -40,12 +40,12 @@ static void check_arguments(struct patient *patient)
 
 	if (cpu_arguments_parse(arguments, vm_config_get(patient->config, "cpu"), &cpu) < 0) {
 		check_add(patient->list, CHECK_PASS, "vm_args_cpu",
-			"no -cpu in args defeats Proxmox VE's own");
+			"args has no -cpu that overrides Proxmox VE's own");
 		return;
 	}
 	check_add(patient->list, CHECK_WARN, "vm_args_cpu",
-		"args: -cpu replaces all that Proxmox VE itself says of the processor, the Hyper-V "
-		"enlightenments included");
+		"args: -cpu replaces all CPU settings of Proxmox VE itself, including the Hyper-V "
+		"enlightenments");
 	fix_arguments(patient, &cpu);
 }
 
@@ -68,7 +68,7 @@ static const char *reason_to_hide(const struct patient *patient, const char *add
 		return NULL;
 	if (is_before_kepler(function))
 		return "its last driver is older than 465";
-	return patient->doctor->platform.laptop ? "it is a laptop's" : NULL;
+	return patient->doctor->platform.laptop ? "it is a laptop card" : NULL;
 }
 
 static const char *find_reason(const struct patient *patient)
@@ -93,7 +93,7 @@ static void check_hidden(struct patient *patient)
 	if (cpu_is_hidden(cpu)) {
 		check_add(patient->list, CHECK_PASS, "vm_cpu_hidden",
 			"hidden=1 is set: the guest does not see that it is a VM%s",
-			reason ? "" : " (not needed: NVIDIA's drivers since 465 take one)");
+			reason ? "" : " (not needed: NVIDIA's drivers since 465 accept a VM)");
 	} else if (reason) {
 		check_add(patient->list, CHECK_WARN, "vm_cpu_hidden",
 			"the guest sees that it is a VM, and the card's driver may refuse that "
@@ -103,7 +103,7 @@ static void check_hidden(struct patient *patient)
 			cpu ? cpu : "host");
 	} else {
 		check_add(patient->list, CHECK_PASS, "vm_cpu_hidden",
-			"hidden=1 is not needed: NVIDIA's drivers since 465 take a VM as it is");
+			"hidden=1 is not needed: NVIDIA's drivers since 465 accept a VM");
 	}
 }
 

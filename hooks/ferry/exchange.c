@@ -204,8 +204,10 @@ static int give_up(struct swap *swap, struct loan *loan, const char *address, st
 	int saved;
 	int r;
 
-	log_step(
-		&context->log, LOG_INFO, address, NULL, "%s was not chosen: it goes home", address);
+	log_step(&context->log, LOG_INFO, address, NULL,
+		"%s was not chosen by Proxmox: it goes "
+		"home",
+		address);
 	r = executor_undo(&executor, loan, address, error);
 	if (r == 0)
 		loan_find(loan, address)->use = LOAN_ALTERNATIVE;

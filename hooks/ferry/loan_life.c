@@ -46,13 +46,13 @@ int loan_life_lock(struct context *context, const struct loan_owner *owner, stru
 			return error_set(error, -EINTR, "stopped by a signal");
 		if (deadline_ms == LOAN_LOCK_MS)
 			log_write(&context->log, LOG_NOTICE,
-				"what was lent (%s) is on its way home: waiting for that", text);
+				"the devices lent (%s) are being returned: waiting for that", text);
 		deadline_ms = LOAN_LOCK_MS / 20;
 	}
 	return fd == -EBUSY
 		? error_set(error, fd,
-			  "another gpu-ferry works on what was lent (%s): wait for that, "
-			  "`gpu-ferry status` says what it does",
+			  "another gpu-ferry is working on the devices lent (%s): wait for it; "
+			  "`gpu-ferry status` shows its state",
 			  text)
 		: fd;
 }
@@ -74,8 +74,8 @@ int loan_life_settle(struct context *context, struct loan *loan, struct error *e
 	if (loan->child != getpid() &&
 		loan_await(&context->kernel.root, loan, loan->write_deadline_ms) < 0)
 		return error_set(error, -EBUSY,
-			"process %d, left by a hook that was killed, is still at work: try again when "
-			"it has ended",
+			"process %d, left by a hook that was killed, is still working: try again "
+			"when it has ended",
 			(int)loan->child);
 	loan->child = 0;
 	return 0;

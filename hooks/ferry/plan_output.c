@@ -139,11 +139,11 @@ int plan_output_text(const struct plan *plan, struct error *error)
 	if (r == 0)
 		r = table_print(&steps, error);
 	if (r == 0 && plan->notice_count)
-		puts("to be known:");
+		puts("notes:");
 	for (size_t i = 0; i < plan->notice_count; i++)
 		printf("  %s\n", plan->notices[i].message);
 	if (r == 0 && plan->blocker_count)
-		puts("in the way:");
+		puts("blockers:");
 	for (size_t i = 0; i < plan->blocker_count; i++)
 		printf("  %s: %s\n", blocker_name(plan->blockers[i].code),
 			plan->blockers[i].message);

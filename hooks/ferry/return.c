@@ -175,7 +175,7 @@ static int return_locked(
 	if (r < 0)
 		return r;
 	if (claim_alternatives(context, &loan) < 0)
-		return error_set_errno(error, -ENOMEM, "give the devices back");
+		return error_set_errno(error, -ENOMEM, "return the devices");
 	tell_static(context, &loan);
 	return return_steps(context, &loan, error);
 }
@@ -228,7 +228,7 @@ static int return_any(
 	/* store the time of the return: later it shows whether the VM ran just before a backup */
 	if (r == 0)
 		lock_mark(lock);
-	return r < 0 ? error_wrap(error, r, "return what was lent (%s)", name) : 0;
+	return r < 0 ? error_wrap(error, r, "return the devices lent (%s)", name) : 0;
 }
 
 int return_loan(struct context *context, const struct loan_owner *owner, struct error *error)

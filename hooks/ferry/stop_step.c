@@ -25,7 +25,7 @@ unsigned int stop_step_deadline_ms(const struct step *step)
 
 struct step stop_step_make(const char *operation, const char *subject, unsigned int seconds)
 {
-	struct step step = {.why = "it uses the card; started again when that is home"};
+	struct step step = {.why = "it uses the card; started again when the card is home"};
 
 	snprintf(step.operation, sizeof(step.operation), "%s", operation);
 	snprintf(step.subject, sizeof(step.subject), "%s", subject);

@@ -80,7 +80,7 @@ static int block_reserved(struct context *context, const struct take_request *re
 	if (loan_life_is_returning(context, foreign)) {
 		plan->is_returning = true;
 		return plan_block(plan, BLOCKER_RESERVED,
-			"%s was lent (%s) and is on its way home: a start waits for that", address,
+			"%s was lent (%s) and is being returned: a start waits for that", address,
 			name);
 	}
 	return plan_block(plan, BLOCKER_RESERVED, "%s is lent (%s, on %s) since %s: %s", address,
@@ -220,8 +220,7 @@ static const struct {
 	{BLOCKER_FOREIGN_MEMBER,
 		"; put the card into another slot, or name it in `allow` in /" SETTINGS_PATH},
 	{BLOCKER_BOOT_DISPLAY, ", and boot_display = \"refuse\" is set"},
-	{BLOCKER_HOST_USE,
-		"; if the VM is to have it all the same, name it in `allow` in /" SETTINGS_PATH},
+	{BLOCKER_HOST_USE, "; to give it to the VM anyway, name it in `allow` in /" SETTINGS_PATH},
 	{BLOCKER_NO_ATTRIBUTE, ": take it out of `devices` in /" SETTINGS_PATH},
 };
 
@@ -360,7 +359,8 @@ static int inherit_from(struct context *context, const struct loan *seen, const 
 		if (!function)
 			continue;
 		log_step(&context->log, LOG_INFO, address, NULL,
-			"%s and its group come straight from VM %u", address, from.owner.vmid);
+			"%s and its group are taken over directly from VM %u", address,
+			from.owner.vmid);
 		if (loan_move_group(&from, loan, function->iommu_group) < 0)
 			r = error_set_errno(error, -ENOMEM, "take over %s", address);
 	}
@@ -413,7 +413,7 @@ static int drop_unwanted(struct context *context, const struct executor *executo
 			continue;
 		strcpy(address, loan->functions[i].address);
 		log_step(&context->log, LOG_INFO, address, NULL,
-			"%s is not asked for any more: it goes home", address);
+			"%s is no longer used by the VM: it goes home", address);
 		if (executor_undo(executor, loan, address, first ? NULL : error) < 0)
 			first = -EIO;
 		else

@@ -45,7 +45,7 @@ static int run_systemctl(const char *verb, const struct step *step, struct error
 	int r = process_run(arguments, &options, &why);
 
 	if (r == -ETIMEDOUT)
-		return error_set(error, r, "%s the unit %s: it did not do so within %u s", verb,
+		return error_set(error, r, "%s the unit %s: it did not finish within %u s", verb,
 			step->subject, options.deadline_ms / 1000);
 	if (r < 0)
 		return error_set(error, r, "%s the unit %s: %s", verb, step->subject, why.message);

@@ -97,7 +97,9 @@ static int add_blacklist(struct eviction *eviction, unsigned int vmid, struct er
 			return error_set(error, -E2BIG, "too many modules drive %s",
 				eviction->going.names[0]);
 	}
-	snprintf(step.why, sizeof(step.why), "Windows: no alias brings the host's driver back");
+	snprintf(step.why, sizeof(step.why),
+		"Windows guest: so that the host's driver is not "
+		"loaded again");
 	if (!steps_add(&eviction->plan->steps, &step))
 		return error_set_errno(error, -ENOMEM, "plan the handover");
 	return 0;
@@ -136,7 +138,7 @@ static int add_unload(struct eviction *eviction, const char *module, const struc
 			steps, modules, modules->count, "at the return: loaded again");
 	return r < 0 ? r
 		     : unload_plan_unused(steps, modules, modules->count,
-			       "Windows: the host's driver leaves memory");
+			       "Windows guest: the host's driver is unloaded");
 }
 
 static int judge(struct eviction *eviction, const char *module)
@@ -157,7 +159,7 @@ static int judge(struct eviction *eviction, const char *module)
 			"%s stays loaded: %s", module, why.message);
 	if (find_user(eviction, &modules, device, sizeof(device)))
 		return plan_add_notice(eviction->plan, eviction->going.names[0],
-			"%s stays loaded, for %s uses it too: only the card is taken", module,
+			"%s stays loaded, because %s uses it too: only the card is taken", module,
 			device);
 	return add_unload(eviction, module, &modules);
 }
@@ -200,7 +202,7 @@ static int check_permanent(struct eviction *eviction, struct error *error)
 			continue;
 		r = plan_add_notice(eviction->plan, eviction->going.names[0],
 			"windows_blacklist is \"permanent\", and no line of modprobe.d blacklists "
-			"%s: `gpu-ferry setup --mode dedicated --windows %s` does",
+			"%s: run `gpu-ferry setup --mode dedicated --windows %s`",
 			eviction->modules.names[i], eviction->going.names[0]);
 		if (r < 0)
 			error_set_errno(error, r, "plan the handover");
@@ -272,7 +274,8 @@ static int tell_udev(const struct kernel *kernel, struct error *error)
 	if (control < 0)
 		return 0;
 	if (kernel->ops->run(kernel->context, arguments, &why) < 0)
-		error_set(error, 0, "udevd was not told of the change in /" CONFIG_FOLDER ": %s",
+		error_set(error, 0,
+			"udevd could not be told about the change in /" CONFIG_FOLDER ": %s",
 			why.message);
 	return 0;
 }

@@ -75,7 +75,7 @@ static int send_text(
 			text += sent;
 			left -= (size_t)sent;
 		} else if (errno == EPIPE || errno == ECONNRESET) {
-			return error_set(error, -EPIPE, "the agent's connection has ended");
+			return error_set(error, -EPIPE, "the agent closed the connection");
 		} else if (errno == EAGAIN) {
 			r = wait_ready(agent, POLLOUT, deadline, error);
 		} else if (errno != EINTR) {
@@ -99,7 +99,7 @@ static int receive(struct agent *agent, unsigned long long deadline, struct erro
 	if (got > 0)
 		agent->used += (size_t)got;
 	else if (got == 0 || errno == ECONNRESET)
-		return error_set(error, -EPIPE, "the agent's connection has ended");
+		return error_set(error, -EPIPE, "the agent closed the connection");
 	else if (errno != EAGAIN && errno != EINTR)
 		return error_set_errno(error, -errno, "read from the guest agent");
 	return 0;
@@ -209,7 +209,9 @@ int agent_reply_parse(const char *line, struct json_object **ret, struct error *
 	else if (json_object_object_get_ex(reply, "return", &value) && value)
 		*ret = json_object_get(value);
 	else
-		r = error_set(error, -EBADMSG, "the answer is none of the guest agent's protocol");
+		r = error_set(error, -EBADMSG,
+			"the answer does not follow the guest agent's "
+			"protocol");
 	json_object_put(reply);
 	return r;
 }
@@ -290,7 +292,7 @@ int agent_sync(struct agent *agent, struct error *error)
 	if (r == 0)
 		r = await_sync(agent, id, deadline, error);
 	if (r == -ETIMEDOUT && agent->is_busy && agent->is_busy(agent->context))
-		return error_set(error, -EBUSY, "another program has the agent's connection");
+		return error_set(error, -EBUSY, "another program is using the agent's connection");
 	if (r < 0)
 		return r;
 	agent->in_step = true;
@@ -361,14 +363,14 @@ static int start_program(
 
 	if (r == -ETIMEDOUT)
 		return error_wrap(
-			error, r, "%s may run in the guest nevertheless", program->arguments[0]);
+			error, r, "%s may still be running in the guest", program->arguments[0]);
 	if (r < 0)
 		return r;
 	if (json_object_object_get_ex(value, "pid", &pid) &&
 		json_object_is_type(pid, json_type_int))
 		*ret = json_object_get_int64(pid);
 	else
-		r = error_set(error, -EBADMSG, "guest-exec: the answer names no process");
+		r = error_set(error, -EBADMSG, "guest-exec: the answer contains no process number");
 	json_object_put(value);
 	return r;
 }
@@ -436,8 +438,9 @@ int agent_result_parse(struct json_object *status, struct agent_result *ret, str
 
 	if (!json_object_object_get_ex(status, "exited", &exited) ||
 		!json_object_is_type(exited, json_type_boolean))
-		return error_set(
-			error, -EBADMSG, "guest-exec-status: no word whether it has ended");
+		return error_set(error, -EBADMSG,
+			"guest-exec-status: the answer does not say whether it "
+			"has ended");
 	if (!json_object_get_boolean(exited))
 		return -EINPROGRESS;
 	result.exit_code = integer_of(status, "exitcode", -1);
@@ -447,7 +450,7 @@ int agent_result_parse(struct json_object *status, struct agent_result *ret, str
 		r = decode(status, "err-data", &result.errors, &result.errors_length);
 	if (r < 0) {
 		agent_result_done(&result);
-		return error_set(error, r, "guest-exec-status: the output is no base64");
+		return error_set(error, r, "guest-exec-status: the output is not base64");
 	}
 	*ret = result;
 	return 0;
@@ -579,14 +582,14 @@ static int connect_socket(const struct socket_place *place, int *ret, struct err
 	if (fstat(socket_fd, &status) < 0)
 		return error_set_errno(error, -errno, "connect to /%s", place->path);
 	if (!S_ISSOCK(status.st_mode) || status.st_uid != place->root->owner)
-		return error_set(
-			error, -EPERM, "connect to /%s: it is no socket of root's", place->path);
+		return error_set(error, -EPERM,
+			"connect to /%s: it is not a socket that belongs to root", place->path);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return error_set_errno(error, -errno, "make a socket");
 	r = connect_through(socket_fd, fd);
 	if (r == -EBUSY)
-		return error_set(error, r, "another program has the agent's connection");
+		return error_set(error, r, "another program is using the agent's connection");
 	if (r < 0)
 		return error_set_errno(error, r, "connect to /%s", place->path);
 	*ret = TAKE_FD(fd);

@@ -45,7 +45,7 @@ __asm__(".pushsection .rodata\n"
 	".popsection\n");
 
 static const struct driver_step debian_steps[] = {
-	{STEP_SCRIPT, "see whether Secure Boot would refuse the driver", "secure-boot"},
+	{STEP_SCRIPT, "check whether Secure Boot would refuse the driver", "secure-boot"},
 	{STEP_SCRIPT, "fetch the package lists (apt-get update)", "update"},
 	{STEP_SCRIPT,
 		"add Debian's contrib and non-free components, unless nvidia-driver is there "
@@ -106,11 +106,11 @@ int guest_driver_check(const struct guest_system *system, struct error *error)
 		return 0;
 	if (guest_system_is_windows(system))
 		return error_set(error, -EOPNOTSUPP,
-			"the guest runs Windows: the driver is to be installed there, by hand");
+			"the guest runs Windows: install the driver there by hand");
 	return error_set(error, -EOPNOTSUPP,
-		"--install-driver knows Debian and Ubuntu, and the guest is %s: install NVIDIA's "
-		"driver there as its distribution says",
-		*system->name ? system->name : "something that the agent does not tell");
+		"--install-driver only supports Debian and Ubuntu, and the guest is %s: install "
+		"NVIDIA's driver there as its distribution says",
+		*system->name ? system->name : "an unknown system");
 }
 
 void guest_driver_print(const struct guest_system *system)
@@ -216,7 +216,7 @@ static int run_script(
 
 	if (r == -EINTR)
 		return error_set(error, r,
-			"interrupted: what runs in the guest goes on there, see " GUEST_DRIVER_LOG);
+			"interrupted: the installation continues in the guest, see " GUEST_DRIVER_LOG);
 	if (r == 0)
 		r = show_rest(work, error);
 	if (r < 0 || result.exit_code == 0)
@@ -273,7 +273,7 @@ static int reboot(struct installation *work, struct error *error)
 	while (r == 0 && !has_rebooted(work, before, error)) {
 		if (!vm_pid(&context->kernel, work->vmid))
 			return error_set(error, -ESRCH,
-				"the VM has ended instead: start it (qm start %u), and ask again",
+				"the VM stopped instead: start it (qm start %u), and ask again",
 				work->vmid);
 		if (clock_milliseconds() >= deadline)
 			return error_set(error, -ETIMEDOUT,

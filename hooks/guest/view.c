@@ -164,7 +164,7 @@ int guest_devices_parse_windows(
 	int r = 0;
 
 	if (!json_object_is_type(list, json_type_array))
-		return error_set(error, -EBADMSG, "guest-get-devices: the answer is no list");
+		return error_set(error, -EBADMSG, "guest-get-devices: the answer is not a list");
 	for (size_t i = 0; r == 0 && i < json_object_array_length(list); i++) {
 		struct guest_device device = {0};
 

@@ -130,7 +130,7 @@ int host_change_print_programs(const struct host_change *change, struct error *e
 	if (host_change_programs(change, &programs) < 0)
 		return error_set_errno(error, -ENOMEM, "name the programs");
 	for (size_t i = 0; i < programs.count; i++)
-		printf("%s%s", i ? ", then " : "To be run then: ", programs.names[i]);
+		printf("%s%s", i ? ", then " : "--apply also runs: ", programs.names[i]);
 	if (programs.count)
 		putchar('\n');
 	return 0;
@@ -215,8 +215,8 @@ static int verify(void *data, struct error *error)
 		boot_command_line_find(&line, change->needed))
 		return r;
 	return error_set(error, -EINVAL,
-		"set %s: what stands in another file of /" GRUB_DEFAULTS_FOLDER
-		" goes before it (look for GRUB_CMDLINE_LINUX_DEFAULT without its own old value); "
+		"set %s: a setting in another file of /" GRUB_DEFAULTS_FOLDER
+		" overrides it (look for GRUB_CMDLINE_LINUX_DEFAULT without its own old value); "
 		"nothing was changed",
 		change->needed);
 }

@@ -356,9 +356,9 @@ bool obstacle_setup_removes(const struct obstacle *obstacle, char *why, size_t s
 		(!obstacle->line && !obstacle->argument))
 		return false;
 	if (obstacle->line && strncmp(obstacle->line->path, "etc/", 4) != 0)
-		snprintf(why, size, "a package's, or another program's");
+		snprintf(why, size, "it belongs to a package or another program");
 	else if (obstacle->kind == OBSTACLE_NOMODESET)
-		snprintf(why, size, "with it most drivers take no GPU");
+		snprintf(why, size, "most GPU drivers do not work with it");
 	else if (obstacle->is_mixed)
 		snprintf(why, size, "it names other modules too");
 	else if (obstacle->instead)

@@ -90,8 +90,9 @@ static int own_check(
 	if (!text_equal(edit->before, known->written) &&
 		!(known->has_previous && text_equal(edit->before, known->previous)))
 		return error_set(planning->error, -EEXIST,
-			"write /%s: somebody has changed it since gpu-ferry wrote it: move those lines "
-			"into a file of their own and put it back, or delete it, then try again",
+			"write /%s: somebody has changed it since gpu-ferry wrote it: move the "
+			"changed lines into another file and restore this one, or delete it, then "
+			"try again",
 			edit->path);
 	return 0;
 }
@@ -163,7 +164,7 @@ static int edit_open(const struct planning *planning, const char *path, struct f
 		*ret = NULL;
 	if (r < 0 && r != -ENOMEM) {
 		*ret = NULL;
-		return notice(planning, "left alone: %s", why.message);
+		return notice(planning, "not changed: %s", why.message);
 	}
 	return r < 0 ? no_memory(planning) : 0;
 }
@@ -179,7 +180,9 @@ static int remove_word(const struct planning *planning, const char *path, unsign
 		return r;
 	r = line_edit_remove_word(edit->after, line, count, word, &text);
 	if (r == -ENOENT)
-		return notice(planning, "left alone: /%s:%u: cannot tell where %s is put there",
+		return notice(planning,
+			"not changed: /%s:%u: the place where %s is set was not "
+			"found",
 			path, line, word);
 	return edit_take(planning, edit, text);
 }
@@ -224,7 +227,7 @@ static int note_left(const struct planning *planning, const struct obstacle *obs
 	const char *path, unsigned int line, const char *why)
 {
 	return *why
-		? notice(planning, "left alone: /%s:%u: %s: %s", path, line, obstacle->text, why)
+		? notice(planning, "not changed: /%s:%u: %s: %s", path, line, obstacle->text, why)
 		: 0;
 }
 
@@ -306,7 +309,7 @@ static int tell_unknown(const struct planning *planning, const char *needed)
 			"set %s, which this kernel needs: %s: put it on the kernel command line by "
 			"hand, reboot, then try again",
 			needed, setup->line.unknown.message);
-	return notice(planning, "the kernel command line that is set is not known: %s",
+	return notice(planning, "the configured kernel command line is unknown: %s",
 		setup->line.unknown.message);
 }
 
@@ -432,8 +435,8 @@ static int note_devices(const struct planning *planning)
 				wish->functions[i]->address);
 		if (r == 0 && setup_driver_is_built_in(planning->context, wish->functions[i]))
 			r = notice(planning,
-				"%s stays with its driver at boot: %s is built into the kernel, and "
-				"comes before vfio-pci; a start of the VM takes it all the same",
+				"%s stays with its driver at boot: %s is built into the kernel, "
+				"and comes before vfio-pci; a start of the VM still takes it",
 				wish->functions[i]->address, wish->functions[i]->driver);
 	}
 	return r;

@@ -138,13 +138,13 @@ static int check_file(const struct root *root, const char *path, const struct st
 	if (S_ISDIR(status->st_mode))
 		return error_set(error, -EISDIR, "read /%s: it is a folder, not a file", path);
 	if (!S_ISREG(status->st_mode))
-		return error_set(error, -ENXIO, "read /%s: it is no regular file", path);
+		return error_set(error, -ENXIO, "read /%s: it is not a regular file", path);
 	if ((unsigned long long)status->st_size > options->max)
 		return error_set(
 			error, -EFBIG, "read /%s: it is larger than %zu bytes", path, options->max);
 	if (options->require_owner && !is_safe(root, status))
 		return error_set(error, -EPERM,
-			"read /%s: refused, for it must be root's and writable by nobody else "
+			"read /%s: refused: it must belong to root and be writable by nobody else "
 			"(chown root:root, chmod go-w)",
 			path);
 	return 0;
@@ -178,7 +178,8 @@ int file_read(const struct root *root, const char *path, const struct file_read_
 			error, -EFBIG, "read /%s: it is larger than %zu bytes", path, options->max);
 	text[length] = '\0';
 	if (options->require_text && !text_is_plain(text, (size_t)length))
-		return error_set(error, -EILSEQ, "read /%s: it holds bytes that are no text", path);
+		return error_set(
+			error, -EILSEQ, "read /%s: it contains bytes that are not text", path);
 	if (ret_length)
 		*ret_length = (size_t)length;
 	*ret_text = TAKE_PTR(text);
@@ -375,8 +376,8 @@ int folder_make(const struct root *root, const char *path, mode_t mode, struct e
 		return error_set_errno(error, -errno, "make the folder /%s", path);
 	if (!is_safe(root, &status))
 		return error_set(error, -EPERM,
-			"use the folder /%s: refused, for it must be root's and writable by nobody "
-			"else",
+			"use the folder /%s: refused: it must belong to root and be writable by "
+			"nobody else",
 			path);
 	return 0;
 }

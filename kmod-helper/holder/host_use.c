@@ -178,7 +178,7 @@ static bool disk_is_used(struct look *look, const char *path)
 	if (look->mounts && is_mounted(look->mounts, device))
 		snprintf(look->text, look->size, "disk %s is mounted", name);
 	else if (look->swaps && is_swap(look->swaps, name))
-		snprintf(look->text, look->size, "disk %s is swapped to", name);
+		snprintf(look->text, look->size, "disk %s is used for swap", name);
 	else if (has_holders(look->kernel, path))
 		snprintf(look->text, look->size, "disk %s is part of a volume (LVM, MD, multipath)",
 			name);

@@ -479,8 +479,8 @@ static int run_modprobe(const char *name, struct error *error)
 
 	if (r > 0)
 		return error_set(error, -EIO,
-			"load the module %s: the install line of modprobe.d that stands for it "
-			"failed; see: modprobe -v %s",
+			"load the module %s: its install line in modprobe.d failed; see: modprobe "
+			"-v %s",
 			name, name);
 	return r;
 }

@@ -319,7 +319,7 @@ static int check_addresses(const struct loan *loan, struct error *error)
 
 		if (pci_device_parse(address, device, sizeof(device)) < 0 ||
 			strcmp(device, address) != 0)
-			return error_set(error, -EBADMSG, "'%s' is no PCI address", address);
+			return error_set(error, -EBADMSG, "'%s' is not a PCI address", address);
 	}
 	return 0;
 }

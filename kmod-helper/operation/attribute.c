@@ -40,7 +40,7 @@ static int write_value(const struct kernel *kernel, const char *address, const c
 		return error_set_errno(error, r, "read back /%s", path);
 	if (strcmp(now, value) != 0)
 		return error_set(
-			error, -EIO, "read back /%s: it says '%s', not '%s'", path, now, value);
+			error, -EIO, "read back /%s: it contains '%s', not '%s'", path, now, value);
 	return 0;
 }
 
@@ -63,8 +63,8 @@ static int apply_set(const struct kernel *kernel, const struct step *step, struc
 	memcpy(name, step->argument, sizeof(name));
 	value = strchr(name, '=');
 	if (!value)
-		return error_set(error, -EINVAL, "set '%s' of %s: it names no value",
-			step->argument, step->subject);
+		return error_set(error, -EINVAL, "set '%s' of %s: it has no value", step->argument,
+			step->subject);
 	*value++ = '\0';
 	return set_value(kernel, step->subject, name, value, error);
 }
@@ -81,8 +81,8 @@ static void choose_default(
 	if (read_value(kernel, step->subject, step->argument, now, sizeof(now)) == 0 &&
 		strcmp(now, step->original) != 0)
 		error_set(error, 0,
-			"%s: the kernel takes '%s' as its reset_method no more: it has '%s' until "
-			"the next boot",
+			"%s: the kernel no longer accepts '%s' as its reset_method: it has '%s' "
+			"until the next boot",
 			step->subject, step->original, now);
 }
 
@@ -150,7 +150,7 @@ static int add_keep(
 	snprintf(step.subject, sizeof(step.subject), "%s", address);
 	snprintf(step.argument, sizeof(step.argument), "%s", name);
 	snprintf(step.original, sizeof(step.original), "%s", original);
-	snprintf(step.why, sizeof(step.why), "'%.100s' is put back at return", original);
+	snprintf(step.why, sizeof(step.why), "'%.100s' is restored at return", original);
 	return steps_add(steps, &step) ? 0 : -ENOMEM;
 }
 

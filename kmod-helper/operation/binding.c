@@ -62,8 +62,8 @@ static int set_override(
 	if (r < 0)
 		return error_set_errno(error, r, "read back /%s", path);
 	if (strcmp(now, driver) != 0)
-		return error_set(
-			error, -EIO, "read back /%s: it says '%s', not '%s'", path, now, driver);
+		return error_set(error, -EIO, "read back /%s: it contains '%s', not '%s'", path,
+			now, driver);
 	return 0;
 }
 
@@ -81,15 +81,16 @@ static int probe_once(
 		return r;
 	if (*now)
 		return error_set(error, -EBUSY,
-			"bind %s to %s: %s took it instead: somebody else binds drivers here; try again",
+			"bind %s to %s: %s took it instead: another program binds drivers here; "
+			"try again",
 			address, driver, now);
 	r = write_driver_file(kernel, driver, "bind", address, error);
 	if (r == 0)
 		r = read_driver(kernel, address, now, sizeof(now), error);
 	if (r < 0 || strcmp(now, driver) == 0)
 		return r;
-	return error_set(error, -ENODEV,
-		"bind %s to %s: the driver did not take it: `dmesg` says why", address, driver);
+	return error_set(error, -ENODEV, "bind %s to %s: the driver did not accept it; see `dmesg`",
+		address, driver);
 }
 
 /* When a process was killed, /proc no longer shows its descriptors while the kernel still closes
@@ -154,7 +155,8 @@ static int require_driver(const struct kernel *kernel, const char *driver, const
 		return error_wrap(error, r, "load the driver %s", driver);
 	if (!pci_driver_exists(kernel, driver))
 		return error_set(error, -ENOENT,
-			"load the driver %s: the module %s is in, and brings no such PCI driver",
+			"load the driver %s: the module %s is loaded, but contains no such PCI "
+			"driver",
 			driver, *module ? module : driver);
 	return 0;
 }
@@ -389,7 +391,7 @@ int binding_plan_steps(
 	char why[STEP_TEXT_SIZE];
 	int r;
 
-	snprintf(why, sizeof(why), "only %s may take it, whatever its id", function->target);
+	snprintf(why, sizeof(why), "only %s can bind to it", function->target);
 	r = add_step(steps,
 		make_step(OVERRIDE, address, function->target, function->driver_override, state),
 		why);
@@ -397,7 +399,7 @@ int binding_plan_steps(
 		r = add_step(steps,
 			make_step(UNBIND, address, function->home_driver, function->home_module,
 				state),
-			"the host's driver lets it go");
+			"the host's driver releases it");
 	if (r == 0)
 		r = add_step(steps, make_step(BIND, address, function->target, "", state),
 			"ready for the VM");

@@ -59,7 +59,7 @@ static int switch_framebuffer(
 		return error_set_errno(error, r, "write %s to /%s", step->original, path);
 	if (device_is_bound(kernel, step->original) != bound)
 		return error_set(
-			error, -EIO, "write %s to /%s: nothing came of it", step->original, path);
+			error, -EIO, "write %s to /%s: it had no effect", step->original, path);
 	return 0;
 }
 

@@ -38,9 +38,9 @@ static int refuse(const struct kernel *kernel, const struct names *leaving, cons
 
 	read_version(kernel, version, sizeof(version));
 	return error_set(error, -EBUSY,
-		"nvidia_drm keeps %s until it is unloaded (version %s; " LETS_GO_SINCE
-		" and later let go), and it is not unloaded, for %s: update the driver, or set "
-		"`options nvidia_drm modeset=0` in /etc/modprobe.d",
+		"nvidia_drm holds %s until it is unloaded (version %s; " LETS_GO_SINCE
+		" and later release it), and it is not unloaded because %s: update the driver, or "
+		"set `options nvidia_drm modeset=0` in /etc/modprobe.d",
 		leaving->names[0], *version ? version : "unknown", why);
 }
 
@@ -51,7 +51,7 @@ static int add_steps(const struct names *modules, struct steps *steps)
 	/* nvidia itself can stay loaded: it lets go of a single card */
 	if (r == 0)
 		r = unload_plan_unload(steps, modules, modules->count - 1,
-			"nvidia_drm keeps the card while it is loaded");
+			"nvidia_drm holds the card while it is loaded");
 	return r;
 }
 

@@ -75,7 +75,7 @@ static int add_with_users(const struct kernel *kernel, const char *family, const
 	if (r == 0)
 		r = names_add(names, module);
 	return r < 0 && r != -EBUSY && r != -ELOOP
-		? error_set_errno(error, r, "look who uses the module %s", module)
+		? error_set_errno(error, r, "find the users of the module %s", module)
 		: r;
 }
 

@@ -163,7 +163,7 @@ static void name_holders(const struct executor *executor, const struct loan *loa
 	cleanup(holders_done) struct holders holders = {0};
 	char text[HOLDERS_TEXT_SIZE];
 
-	snprintf(buffer, size, "who holds it cannot be seen");
+	snprintf(buffer, size, "it is unknown who still uses it");
 	if (holders_of_stuck(executor->kernel, loan, address, &holders, NULL) < 0 ||
 		holders.count == 0)
 		return;
@@ -182,9 +182,9 @@ static int overdue(const struct executor *executor, struct worker *worker, struc
 	worker->fd = -1;
 	name_holders(executor, loan, step->subject, held, sizeof(held));
 	return error_set(error, -ETIMEDOUT,
-		"%s: the driver did not let go within %llu s: %s (process %d waits in the kernel); it "
-		"comes home by itself when that ends; until then an ordinary reboot may hang, `sync; "
-		"echo b > /proc/sysrq-trigger` does not",
+		"%s: the driver did not release it within %llu s: %s (process %d waits in the "
+		"kernel); it comes home by itself when that ends; until then an ordinary reboot "
+		"may hang, `sync; echo b > /proc/sysrq-trigger` does not",
 		what, waited_ms / 1000, held, (int)worker->pid);
 }
 
@@ -386,7 +386,7 @@ static int undo_all(const struct executor *executor, struct worker *worker, stru
 			log_step(executor->log, LOG_ERR, subject, loan->steps.items[i].operation,
 				"%s", why.message);
 		if (names_add(&failed, subject) < 0)
-			return error_set_errno(error, -ENOMEM, "give the devices back");
+			return error_set_errno(error, -ENOMEM, "return the devices");
 		if (first == 0 && error)
 			*error = why;
 		first = first ? first : r;

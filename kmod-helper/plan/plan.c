@@ -253,8 +253,8 @@ static int add_function(const struct kernel *kernel, const struct plan_request *
 	snprintf(function->loan.target, sizeof(function->loan.target), "%s", target);
 	if (is_overdue(request, now->address))
 		return plan_block(plan, BLOCKER_OVERDUE,
-			"%s: a write to its driver has not come back; `gpu-ferry status %s` says who "
-			"holds it and what frees it",
+			"%s: a write to its driver has not finished; `gpu-ferry status %s` shows "
+			"who uses it and how to free it",
 			now->address, now->address);
 	if (find_home(kernel, request, now, &function->loan) < 0)
 		return plan_block(plan, BLOCKER_DEAD,
@@ -268,8 +268,8 @@ static int block_foreign(
 	const struct pci_function *member, const struct plan_want *want, struct plan *plan)
 {
 	return plan_block(plan, BLOCKER_FOREIGN_MEMBER,
-		"%s (class %04x, %s) shares IOMMU group %ld with %s and is no part of that card: it "
-		"would go to the VM too",
+		"%s (class %04x, %s) shares IOMMU group %ld with %s but is not part of that card: "
+		"it would go to the VM too",
 		member->address, member->class_code, *member->driver ? member->driver : "no driver",
 		member->iommu_group, want->address);
 }
@@ -315,7 +315,9 @@ static int check_function(const struct kernel *kernel, const struct plan_request
 	if (function->loan.use == LOAN_ALTERNATIVE)
 		return 0;
 	if (now->bridge)
-		return plan_block(plan, BLOCKER_CONFIG, "%s is a PCI bridge: vfio-pci takes none",
+		return plan_block(plan, BLOCKER_CONFIG,
+			"%s is a PCI bridge: vfio-pci does not "
+			"accept bridges",
 			now->address);
 	if (now->iommu_group == PCI_NO_GROUP)
 		return plan_block(plan, BLOCKER_NO_IOMMU,
@@ -367,7 +369,7 @@ static int check_driver(const struct kernel *kernel, const char *driver, struct 
 	if (pci_driver_exists(kernel, driver))
 		return 0;
 	if (kernel->ops->module_check(kernel->context, driver, &error) < 0)
-		return plan_block(plan, BLOCKER_NO_DRIVER, "the driver %s is not to be had: %s",
+		return plan_block(plan, BLOCKER_NO_DRIVER, "the driver %s is not available: %s",
 			driver, error.message);
 	return 0;
 }
@@ -465,17 +467,17 @@ static int add_display_notices(
 	if (function->now.boot_display)
 		r = plan_add_notice(plan, address,
 			"%s is the display that this host booted with%s: while it is lent the "
-			"host's console is not seen there",
-			address, last ? ", and the last one that it has" : "");
+			"host's console is not visible there",
+			address, last ? ", and its only one" : "");
 	else if (last)
 		r = plan_add_notice(plan, address,
 			"%s is the last display that this host has: while it is lent its console "
-			"is not seen",
+			"is not visible",
 			address);
 	if (r == 0 && function->console.framebuffer_ends)
 		r = plan_add_notice(plan, address,
-			"%s has the console of the firmware (%s): it ends with the loan and comes "
-			"back with the host's next boot, or with a driver that draws its own",
+			"%s shows the firmware's console (%s): the loan ends that; it comes back "
+			"at the host's next boot, or with a driver that has its own console",
 			address, function->console.framebuffer);
 	return r;
 }

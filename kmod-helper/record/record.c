@@ -79,9 +79,9 @@ static int get_text(const struct record_field *field, struct json_object *value,
 	const char *text = json_object_get_string(value);
 
 	if (!json_object_is_type(value, json_type_string))
-		return refuse(field, "is no text", error);
+		return refuse(field, "is not text", error);
 	if (strlen(text) != (size_t)json_object_get_string_len(value))
-		return refuse(field, "holds a NUL", error);
+		return refuse(field, "contains a NUL byte", error);
 	*ret = text;
 	return 0;
 }
@@ -123,7 +123,7 @@ static int read_number(const struct record_field *field, struct json_object *val
 
 	if (!json_object_is_type(value, json_type_int) || number < field->minimum ||
 		number > field->maximum)
-		return refuse(field, "is no number in its range", error);
+		return refuse(field, "is not a number in its range", error);
 	store(place_of(record, field->offset), field->size, (uint64_t)number);
 	return 0;
 }
@@ -138,7 +138,7 @@ static int read_hex(const struct record_field *field, struct json_object *value,
 	if (r < 0)
 		return r;
 	if (strlen(text) != 2 * field->size || parse_unsigned(text, 16, UINT64_MAX, &number) < 0)
-		return refuse(field, "is no hexadecimal number of its length", error);
+		return refuse(field, "is not a hexadecimal number of its length", error);
 	store(place_of(record, field->offset), field->size, number);
 	return 0;
 }
@@ -173,7 +173,7 @@ static int check_list(
 	const struct record_field *field, struct json_object *value, struct error *error)
 {
 	if (!json_object_is_type(value, json_type_array))
-		return refuse(field, "is no list", error);
+		return refuse(field, "is not a list", error);
 	if (json_object_array_length(value) > RECORD_LIST_MAX)
 		return refuse(field, "is too long", error);
 	return 0;
@@ -382,7 +382,7 @@ static int read_fields(const struct record_format *format, struct json_object *o
 	int r = 0;
 
 	if (!json_object_is_type(object, json_type_object))
-		return error_set(error, -EBADMSG, "it is no JSON object");
+		return error_set(error, -EBADMSG, "it is not a JSON object");
 	for (size_t i = 0; r == 0 && i < format->count; i++)
 		r = read_field(&format->fields[i], object, record, error);
 	if (r == 0 && format->record) {
@@ -418,7 +418,7 @@ int record_parse(
 	int r;
 
 	if (!json_object_is_type(object, json_type_object))
-		return error_set(error, -EBADMSG, "it is no JSON object");
+		return error_set(error, -EBADMSG, "it is not a JSON object");
 	r = check_schema(format, object, error);
 	return r < 0 ? r : read_fields(format, object, ret, error);
 }
@@ -434,7 +434,7 @@ int record_read_file(
 	if (r < 0)
 		return r;
 	if (strlen(text) != length)
-		return error_set(error, -EBADMSG, "read /%s: it holds a NUL", path);
+		return error_set(error, -EBADMSG, "read /%s: it contains a NUL byte", path);
 	*ret_text = TAKE_PTR(text);
 	return 0;
 }

@@ -964,14 +964,14 @@ case_plan_permanent_blacklist_of_setup_with_stand_in_programs() {
 	stand_in_programs
 	config 104 "ostype: win11" "hostpci0: 2b:00"
 	settings 'windows_blacklist = "permanent";'
-	ferry plan 104 | sed -n '/^to be known/,$p'
+	ferry plan 104 | sed -n '/^notes/,$p'
 	live gpu-ferry setup --mode dedicated 2b:00 2c:00 --windows --apply >/dev/null
 	show etc/modprobe.d/gpu-ferry-blacklist.conf
-	echo "-- so there is nothing to be known"
-	ferry plan 104 | sed -n '/^to be known/,$p'
+	echo "-- so there are no notes"
+	ferry plan 104 | sed -n '/^notes/,$p'
 	echo "-- taken out again"
 	live gpu-ferry setup --apply >/dev/null
-	ferry plan 104 | sed -n '/^to be known/,$p'
+	ferry plan 104 | sed -n '/^notes/,$p'
 }
 
 # What the files that GRUB's menu is made from come to, to a shell.

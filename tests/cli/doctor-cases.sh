@@ -215,15 +215,15 @@ case_doctor_mends_a_list_of_the_settings() {
 vms = ( { vmid = 104;
 allow = [ "06:00.0" ]; } );'; do
 		settings "$text"
-		ferry doctor | grep -A1 'what is no part'
+		ferry doctor | grep -A1 'other devices, which go'
 	done
 	linux_vm 104 "hostpci0: 0000:01:00,pcie=1"
 	settings 'allow = [ "05:00.0" ];' 'vms = ( { vmid = 104; allow = [ "06:00.0" ]; } );'
-	ferry doctor 104 | grep -A1 'what is no part'
+	ferry doctor 104 | grep -A1 'other devices, which go'
 	settings 'allow = [ "0000:05:00.0", "06:00.0" ];'
 	bash -c "$(ferry doctor | sed -n "s|^ *fix: \\(sed .*allow.*\\) /etc/|\\1 $tree/etc/|p")"
 	cat "$tree/etc/gpu-ferry/gpu-ferry.conf"
-	ferry doctor | grep 'card alone'
+	ferry doctor | grep 'only this card'
 }
 
 case_doctor_lent_owed_and_overdue() {
@@ -364,7 +364,7 @@ case_doctor_kernel_arguments() {
 	checks 'intel_iommu=on'
 	echo "-- what only a shell could tell"
 	write etc/default/grub 'GRUB_CMDLINE_LINUX_DEFAULT="$(cat /etc/arguments)"'
-	checks 'next boot gives'
+	checks 'of the next boot'
 	echo "-- switched off by nothing that is configured"
 	intel_desktop
 	iommu_is_off

@@ -226,8 +226,8 @@ Test(attribute, a_reset_method_that_is_offered_no_more_gives_way_to_the_kernels_
 	cr_expect_eq(loan.steps.count, 0u, "nobody owes what cannot be had");
 	cr_expect_eq(keep->undo(&handover.kernel, &step, &error), 0);
 	cr_expect_str_eq(error.message,
-		GPU ": the kernel takes 'flr bus' as its reset_method no more: it has 'flr' until "
-		    "the next boot");
+		GPU ": the kernel no longer accepts 'flr bus' as its reset_method: it has 'flr' "
+		    "until the next boot");
 	/* as it was: nothing to be said */
 	strcpy(gpu()->reset_offers, "flr bus");
 	error = (struct error){0};

@@ -255,7 +255,7 @@ Test(file, read_refuses_what_is_no_regular_file)
 	cr_assert_eq(mkfifoat(scratch.root.fd, "fifo", 0600), 0);
 	cr_assert_eq(mkdirat(scratch.root.fd, "folder", 0700), 0);
 	cr_assert_eq(file_read(&scratch.root, "fifo", &options, &text, NULL, &error), -ENXIO);
-	cr_assert_str_eq(error.message, "read /fifo: it is no regular file");
+	cr_assert_str_eq(error.message, "read /fifo: it is not a regular file");
 	cr_assert_eq(file_read(&scratch.root, "folder", &options, &text, NULL, &error), -EISDIR);
 	cr_assert_null(text);
 }

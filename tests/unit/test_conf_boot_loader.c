@@ -130,8 +130,8 @@ Test(conf_boot_loader, what_only_a_shell_could_tell_is_unknown)
 {
 	scratch_write(&scratch, GRUB_DEFAULTS_PATH,
 		"GRUB_CMDLINE_LINUX=ok\nGRUB_CMDLINE_LINUX_DEFAULT=\"$(cat /etc/x)\"\n");
-	expect_configured("/etc/default/grub:2: only a shell could tell what "
-			  "GRUB_CMDLINE_LINUX_DEFAULT is there");
+	expect_configured("/etc/default/grub:2: the value of GRUB_CMDLINE_LINUX_DEFAULT is shell "
+			  "code, which gpu-ferry does not run");
 }
 
 /* Debian's own, kept by kernel-install: proxmox-boot-tool would change nothing there. */
@@ -142,8 +142,8 @@ Test(conf_boot_loader, systemd_boot_without_proxmoxs_tool_is_not_for_us)
 	write_loader_info("systemd-boot 257.8-1~deb13u2");
 	expect_loader(BOOT_LOADER_UNKNOWN, NULL);
 	expect_configured(
-		"systemd-boot boots this host, and proxmox-boot-tool does not keep its boot "
-		"partition");
+		"this host boots with systemd-boot, and proxmox-boot-tool does not manage its "
+		"boot partition");
 }
 
 Test(conf_boot_loader, systemd_boot_has_one_line)

@@ -363,7 +363,8 @@ Test(conf_edits, a_refresh_that_keeps_failing_is_owed)
 	job.refreshes = REFRESH_INITRAMFS;
 	ops.refresh = always_fails;
 	cr_expect_eq(file_edits_apply(&job, &edits, &error), -EIO);
-	cr_expect(strstr(error.message, "the initramfs still has to be made"), "%s", error.message);
+	cr_expect(
+		strstr(error.message, "the initramfs must still be rebuilt"), "%s", error.message);
 	expect_untouched();
 	manifest_done(&manifest);
 	cr_assert_eq(manifest_read(&scratch.root, &manifest, &error), 0);

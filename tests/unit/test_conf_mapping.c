@@ -162,7 +162,7 @@ Test(conf_mapping, warnings_name_file_and_line)
 	cr_assert_eq(mappings_parse(text, strlen(text), &mappings, NULL), 0);
 	cr_assert_eq(mappings.warnings.count, 1u);
 	cr_expect_str_eq(mappings.warnings.names[0],
-		"/etc/pve/mapping/pci.cfg:4: 'foo' is no setting of a mapping");
+		"/etc/pve/mapping/pci.cfg:4: 'foo' is not a setting of a mapping");
 }
 
 Test(conf_mapping, no_file_means_no_mappings)

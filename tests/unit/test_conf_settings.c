@@ -149,13 +149,13 @@ Test(conf_settings, words_and_addresses_are_checked)
 	expect_refused("boot_display = 1;",
 		"f:1: setting 'boot_display': must be one of \"allow\", \"refuse\"");
 	expect_refused("allow = \"2b:00.4\";",
-		"f:1: setting 'allow': must be a list, [ \"…\", \"…\" ]; each must be a "
-		"function's address, like \"0000:2b:00.0\"");
+		"f:1: setting 'allow': must be a list, [ \"…\", \"…\" ]; each must be the address "
+		"of a function, like \"0000:2b:00.0\"");
 	expect_refused("allow = [ \"2b:00\" ];",
-		"f:1: setting 'allow': each must be a function's address, like "
+		"f:1: setting 'allow': each must be the address of a function, like "
 		"\"0000:2b:00.0\", not '2b:00'");
 	expect_refused("allow = ( 1 );",
-		"f:1: setting 'allow': each must be a function's address, like "
+		"f:1: setting 'allow': each must be the address of a function, like "
 		"\"0000:2b:00.0\", not '?'");
 }
 
@@ -186,18 +186,18 @@ Test(conf_settings, what_may_be_stopped_for_a_vm)
 Test(conf_settings, units_and_containers_are_checked)
 {
 	expect_refused("stop_units = [ \"../x.service\" ];",
-		"f:1: setting 'stop_units': each must be a unit's name, like \"ollama.service\", "
-		"not '../x.service'");
+		"f:1: setting 'stop_units': each must be the name of a unit, like "
+		"\"ollama.service\", not '../x.service'");
 	expect_refused("stop_units = [ \"ollama\" ];",
-		"f:1: setting 'stop_units': each must be a unit's name, like \"ollama.service\", "
-		"not 'ollama'");
+		"f:1: setting 'stop_units': each must be the name of a unit, like "
+		"\"ollama.service\", not 'ollama'");
 	expect_refused("stop_units = \"x.service\";",
-		"f:1: setting 'stop_units': must be a list of systemd's units, [ \"…\", \"…\" ]");
+		"f:1: setting 'stop_units': must be a list of systemd units, [ \"…\", \"…\" ]");
 	expect_refused("containers = \"all\";",
-		"f:1: setting 'containers': must be a list of containers' numbers, [ 105, 106 ], or "
+		"f:1: setting 'containers': must be a list of container numbers, [ 105, 106 ], or "
 		"\"any\"");
 	expect_refused("containers = [ \"105\" ];",
-		"f:1: setting 'containers': must be a list of containers' numbers, [ 105, 106 ], or "
+		"f:1: setting 'containers': must be a list of container numbers, [ 105, 106 ], or "
 		"\"any\"");
 	expect_refused("containers = [ 105, 99 ];",
 		"f:1: setting 'containers': 99 is out of range, 100 to 999999999 are allowed");
@@ -212,7 +212,7 @@ Test(conf_settings, vms_are_checked_whichever_vm_is_asked_for)
 	expect_refused("vms = ( { vmid = 200; write_deadline_seconds = 0; } );",
 		"f:1: setting 'write_deadline_seconds': 0 is out of range, 1 to 3600 are allowed");
 	expect_refused("vms = ( { vmid = 200; },\n{ vmid = 200; } );",
-		"f:2: setting 'vmid': VM 200 stands in 'vms' twice");
+		"f:2: setting 'vmid': VM 200 is listed twice in 'vms'");
 	expect_refused("vms = ( { boot_display = \"allow\"; } );",
 		"f:1: setting 'vms': an entry has no 'vmid'");
 	expect_refused("vms = ( { vmid = 99; } );",
@@ -257,11 +257,11 @@ Test(conf_settings, what_is_wrong_with_a_device_is_told_with_its_line)
 	expect_refused("devices = ( \"2b:00.0\" );",
 		"f:1: setting 'devices': each entry must be { address = \"…\"; … }");
 	expect_refused("devices = (\n{ power_control = \"on\"; } );",
-		"f:2: setting 'devices': each must be a function's address, like "
+		"f:2: setting 'devices': each must be the address of a function, like "
 		"\"0000:2b:00.0\", not '?'");
 	expect_refused("devices = (\n{ address = \"2b:00.0\"; power_control = \"on\"; },\n"
 		       "{ address = \"0000:2b:00.0\"; } );",
-		"f:3: setting 'devices': 0000:2b:00.0 stands there twice");
+		"f:3: setting 'devices': 0000:2b:00.0 is listed twice");
 	expect_refused("devices = ( { address = \"2b:00.0\";\nd3cold = true; } );",
 		"f:2: setting 'd3cold': there is no such setting of a device (see "
 		"gpu-ferry.conf(5))");
@@ -270,8 +270,8 @@ Test(conf_settings, what_is_wrong_with_a_device_is_told_with_its_line)
 	expect_refused("devices = ( { address = \"2b:00.0\"; power_control = \"off\"; } );",
 		"f:1: setting 'power_control': must be one of \"on\", \"auto\"");
 	expect_refused("devices = ( { address = \"2b:00.0\"; reset_method = \"flr;bus\"; } );",
-		"f:1: setting 'reset_method': must be the kernel's words with a space between them, "
-		"like \"flr bus\", or \"\" for no reset");
+		"f:1: setting 'reset_method': must be the kernel's reset methods with a space "
+		"between them, like \"flr bus\", or \"\" for no reset");
 }
 
 Test(conf_settings, syntax_errors_name_their_line)

@@ -220,7 +220,7 @@ Test(conf_vm_config, ignored_lines_are_told)
 	parse("ostype: l26\nhostpci0: 2B:00\n", &config);
 	cr_assert_eq(config.warnings.count, 1u);
 	cr_expect_str_eq(config.warnings.names[0],
-		"line 2: 'hostpci0' is ignored: '2B:00' is no valid value of 'host'");
+		"line 2: 'hostpci0' is ignored: '2B:00' is not a valid value of 'host'");
 }
 
 static int read_vm(const struct scratch *scratch, unsigned int vmid, const char *migrated_from,

@@ -271,8 +271,8 @@ Test(console, the_last_display_of_the_host_is_noticed)
 			(const char *[]){"0000:02:00.0", "0000:02:00.1", "0000:02:00.2"}[i])
 			->class_code = 0x0c80;
 	make_plan(GPU, NULL);
-	cr_expect_not_null(strstr(plan.notices[0].message, "and the last one that it has"), "%s",
-		plan.notices[0].message);
+	cr_expect_not_null(
+		strstr(plan.notices[0].message, "and its only one"), "%s", plan.notices[0].message);
 	fake_function(handover.fake, GPU)->boot_vga = false;
 	make_plan(GPU, NULL);
 	cr_expect_not_null(

@@ -84,7 +84,7 @@ Test(host_use, a_device_number_that_begins_alike_is_another)
 Test(host_use, a_disk_that_is_swapped_to_is_used)
 {
 	scratch_write(&scratch, "proc/swaps", "Filename\tType\tSize\n/dev/sda1 partition 100\n");
-	expect_use(DISK, "disk sda1 is swapped to");
+	expect_use(DISK, "disk sda1 is used for swap");
 }
 
 Test(host_use, a_disk_that_is_part_of_a_volume_is_used)

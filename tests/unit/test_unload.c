@@ -142,7 +142,7 @@ Test(unload, stack_that_another_card_or_a_stranger_uses_is_a_blocker)
 	make_plan(&second);
 	cr_assert_eq(second.blocker_count, 1u);
 	cr_expect_eq(second.blockers[0].code, BLOCKER_HELD);
-	cr_expect(strstr(second.blockers[0].message, "for 0000:02:00.0 uses nvidia too"), "%s",
+	cr_expect(strstr(second.blockers[0].message, "because 0000:02:00.0 uses nvidia too"), "%s",
 		second.blockers[0].message);
 	cr_expect(strstr(second.blockers[0].message, "570.124.04"));
 	strcpy(fake_function(handover.fake, "0000:02:00.0")->driver, "nouveau");

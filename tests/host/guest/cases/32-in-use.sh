@@ -412,18 +412,18 @@ assert_overdue() { # ADDRESS HOLDER
 	assert_eq "$(json status | jq -c '.loans[0] | [.state, (.functions[] | select(.holders != []) | .address, .holders[0].pid)]')" \
 		"[\"overdue\",\"$1\",$2]"
 	assert_exit 1 timeout 10 gpu-ferry status
-	assert_match "$err" "overdue: process $child waits in its driver, for whoever uses it: sleep $2"
+	assert_match "$err" "overdue: process $child waits in its driver until its users have ended: sleep $2"
 	assert_exit 0 timeout 10 gpu-ferry list --all
 	assert_exit 1 timeout 20 gpu-ferry doctor
 	assert_match "$out" 'FAIL: .*overdue'
 	assert_exit 1 timeout 10 gpu-ferry plan 105 --output-format json
 	assert_eq "$(jq -c '[.blockers[0].code, .holders[0].pid]' <<<"$out")" "[\"overdue\",$2]"
 	assert_exit 1 timeout 10 gpu-ferry bind "$short1"
-	assert_match "$err" "$1.*not come back"
+	assert_match "$err" "$1.*not finished"
 	assert_exit 1 timeout 10 "$hook" 105 pre-start
-	assert_match "$err" "$1.*not come back"
+	assert_match "$err" "$1.*not finished"
 	assert_exit 1 timeout 10 "$hook" 104 pre-start
-	assert_match "$err" "$1.*not come back"
+	assert_match "$err" "$1.*not finished"
 }
 
 # One function is overdue: neither the others of its card are, nor is the other card.
@@ -486,7 +486,7 @@ test_sound_driver_that_does_not_let_go() {
 	wait "$starting"
 	say "$((SECONDS - began)) s after the write, with a deadline of 5 s"
 	[ $((SECONDS - began)) -le 15 ] || fail "it took $((SECONDS - began)) s"
-	assert_match "$(task_log 104)" "unbind $card1.1 from snd_hda_intel: the driver did not let go within 5 s: sleep \(PID $holder, ${node##*/}\) still holds it"
+	assert_match "$(task_log 104)" "unbind $card1.1 from snd_hda_intel: the driver did not release it within 5 s: sleep \(PID $holder, ${node##*/}\) still holds it"
 	assert_match "$(task_log 104)" 'hookscript error for 104 on pre-start: .* exit code 1'
 	assert_match "$(task_log 104)" 'comes home by itself when that ends; .*sysrq'
 	assert_match "$(cat "/proc/$child/stat")" '\) D '

@@ -48,7 +48,7 @@ test_swap_and_volume_members_and_sticks_are_refused() {
 	say "swapped to"
 	mkswap /dev/nvme0n1 >/dev/null
 	swapon /dev/nvme0n1
-	refused_for "$nvme" 'disk nvme0n1 is swapped to'
+	refused_for "$nvme" 'disk nvme0n1 is used for swap'
 	swapoff /dev/nvme0n1
 	dd if="$scratch/begin" of=/dev/nvme0n1 conv=notrunc,fsync 2>/dev/null
 	say "member of a RAID, made by the files of Documentation/admin-guide/md.rst"

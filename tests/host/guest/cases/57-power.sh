@@ -77,7 +77,7 @@ test_reset_method_that_is_offered_no_more_is_owed_to_nobody() {
 	start 104 --holder
 	assert_eq "$(cat "$pci/$card1.0/reset_method")" ''
 	stop 104
-	assert_match "$(task_log 104)" "$card1.0: the kernel takes 'bus' as its reset_method no more: it has '' until"
+	assert_match "$(task_log 104)" "$card1.0: the kernel no longer accepts 'bus' as its reset_method: it has '' until"
 	assert_card_home "$card1"
 	assert_eq "$(loans)" '' "loans after"
 	card_found_again "$card1"

@@ -74,7 +74,7 @@ test_card_of_a_gone_vm_goes_straight_over() {
 	start 104 --holder
 	task kill 104 --no-post-stop || true
 	start 105 --holder
-	assert_match "$(task_log 105)" 'come straight from VM 104'
+	assert_match "$(task_log 105)" 'are taken over directly from VM 104'
 	! task_log 105 | grep 'bind 0000' || fail "the card moved on the way"
 	assert_card_lent "$card1"
 	assert_exit 0 "$hook" 104 post-stop

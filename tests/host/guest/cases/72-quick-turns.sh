@@ -67,7 +67,7 @@ slow_return() { # COMMAND that brings it home
 let_home() { # a start that waits: VMID, PID
 	local n
 	for n in {1..200}; do
-		! grep -q 'on its way home' "$scratch/waits" || break
+		! grep -q 'being returned' "$scratch/waits" || break
 		kill -0 "$2" || fail "VM $1 does not wait: $(cat "$scratch/waits")"
 		sleep 0.1
 	done
@@ -89,7 +89,7 @@ test_another_start_waits_for_a_return_under_way() {
 	slow_return pve-vm stop 104
 	vm_with_card 105 "$short1"
 	assert_exit 1 gpu-ferry plan 105
-	assert_match "$out" 'VM 104. and is on its way home'
+	assert_match "$out" 'VM 104. and is being returned'
 	pve-vm start 105 --holder >"$scratch/waits" 2>&1 &
 	let_home 105 $!
 }

@@ -112,7 +112,7 @@ test_guest_shows_its_card_and_driver() {
 	agent_start
 	assert_exit 1 gpu-ferry guest 104
 	assert_match "$out" "$card1.0 +10de:2704 +0000:01:00.0 +nouveau"
-	assert_match "$err" "no driver of NVIDIA's in the guest, but nouveau"
+	assert_match "$err" "no NVIDIA driver in the guest, but nouveau"
 
 	mv "$world/nvidia-smi" "$world/bin/"
 	assert_exit 0 gpu-ferry guest 104

@@ -203,7 +203,7 @@ test_nvidia_stack_that_another_card_uses_is_refused() {
 	vm_with_card 104 "$short1"
 	assert_exit 1 "$hook" 104 pre-start
 	assert_one_line "$err"
-	assert_match "$err" "nvidia_drm keeps $card1.0 .*570.124.04.* for $card2.0 uses nvidia too"
+	assert_match "$err" "nvidia_drm holds $card1.0 .*570.124.04.* because $card2.0 uses nvidia too"
 	assert_nvidia_home "$card1"
 	assert_nvidia_home "$card2"
 	assert_eq "$(family_loaded)" 'nvidia nvidia_drm nvidia_modeset nvidia_uvm '
@@ -241,14 +241,14 @@ test_nvidia_driver_that_never_lets_go_is_overdue() {
 	vm_with_card 104 "$short1"
 	vm_with_card 105 "$short2"
 	assert_exit 1 "$hook" 104 pre-start
-	assert_match "$err" "$card1.0 .*did not let go within 3 s: who holds it cannot be seen \(process [0-9]+ waits"
+	assert_match "$err" "$card1.0 .*did not release it within 3 s: it is unknown who still uses it \(process [0-9]+ waits"
 	assert_match "$err" 'an ordinary reboot may hang, .*sysrq-trigger. does not'
 	assert_eq "$(json status | jq -r '.loans[0].state')" overdue
 	assert_driver "$card1.1" snd_hda_intel
 	assert_driver "$card1.2" xhci_hcd
 	assert_driver "$card2.0" nvidia
 	assert_exit 1 "$hook" 104 pre-start
-	assert_match "$err" 'has not come back'
+	assert_match "$err" 'has not finished'
 	assert_exit 1 gpu-ferry plan 104
 	assert_exit 0 gpu-ferry list
 	say "it comes back after all: the card goes home by itself"

@@ -71,7 +71,7 @@ test_windows_driver_is_out_of_memory_while_the_vm_runs() {
 test_windows_driver_of_a_second_card_stays() {
 	windows_with_card 104 "$short1"
 	start 104 --holder
-	assert_match "$(task_log 104)" "bochs stays loaded, for $card2.0 uses it too: only the card is taken"
+	assert_match "$(task_log 104)" "bochs stays loaded, because $card2.0 uses it too: only the card is taken"
 	assert_card_lent "$card1"
 	assert_loaded bochs
 	assert_card_home "$card2"
@@ -160,7 +160,7 @@ test_windows_blacklist_is_never_there_for_a_linux_guest() {
 	systemctl stop gpu-ferry-watch.path gpu-ferry-watch.service
 	task kill 104 --no-post-stop
 	start 105 --holder
-	assert_match "$(task_log 105)" 'come straight from VM 104'
+	assert_match "$(task_log 105)" 'are taken over directly from VM 104'
 	assert_eq "$(ls -A /run/modprobe.d)" '' "what is in /run/modprobe.d"
 	stop 105
 	assert_home
