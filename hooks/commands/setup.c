@@ -166,9 +166,7 @@ static int run_setup(
 	int r;
 
 	if (options->apply && options->dry_run)
-		return error_set(error, USAGE,
-			"use use either --apply or --dry-run, not both, "
-			"not both");
+		return error_set(error, USAGE, "use either --apply or --dry-run, not both");
 	r = host_change_begin(context, options->apply, &lock, error);
 	if (r < 0)
 		return r;

@@ -164,9 +164,7 @@ static int run_undo(
 	if (arguments[0])
 		return error_set(error, USAGE, "undo takes no argument '%s'", arguments[0]);
 	if (options->apply && options->dry_run)
-		return error_set(error, USAGE,
-			"use use either --apply or --dry-run, not both, "
-			"not both");
+		return error_set(error, USAGE, "use either --apply or --dry-run, not both");
 	r = host_change_begin(context, options->apply, &lock, error);
 	return r < 0 ? r : undo_all(context, options->apply, error);
 }
