@@ -85,6 +85,16 @@ static bool is_meant(const struct holders *holders, size_t index, const char *ad
 		       : !holder_is_repeated(holders, index);
 }
 
+/* Those found count, even if there may be more of them. */
+static bool are_known(const struct holders *holders, const char *address)
+{
+	bool is_known = holders && !*holders->unknown;
+
+	for (size_t i = 0; holders && !is_known && i < holders->count; i++)
+		is_known = is_meant(holders, i, address);
+	return is_known;
+}
+
 static struct json_object *format_holder(const struct holder *holder)
 {
 	struct json_object *object = json_object_new_object();
@@ -103,9 +113,9 @@ static struct json_object *format_holder(const struct holder *holder)
 void json_add_holders(struct json_object *object, const char *key, const struct holders *holders,
 	const char *address)
 {
-	struct json_object *array = holders ? json_object_new_array() : NULL;
+	struct json_object *array = are_known(holders, address) ? json_object_new_array() : NULL;
 
-	for (size_t i = 0; holders && i < holders->count; i++) {
+	for (size_t i = 0; array && i < holders->count; i++) {
 		if (is_meant(holders, i, address))
 			json_object_array_add(array, format_holder(&holders->items[i]));
 	}
@@ -117,7 +127,7 @@ void holders_format_short(
 {
 	struct holders_text text = {.buffer = buffer, .size = size};
 
-	snprintf(buffer, size, "%s", holders ? "-" : "?");
+	snprintf(buffer, size, "%s", are_known(holders, address) ? "-" : "?");
 	for (size_t i = 0; holders && i < holders->count; i++) {
 		const struct holder *holder = &holders->items[i];
 		char one[64] = "kernel";

@@ -27,12 +27,13 @@ void json_add_strings(struct json_object *object, const char *key, const struct 
 void json_add_owner(struct json_object *object, const char *key, const struct loan_owner *owner);
 /* [{"kind": "process", "container", "vm" or "kernel", "pid", "command", "guest", "node",
  * "address"}]: the holders of the function @address; when @address is NULL all holders, each
- * process once. JSON null when @holders is NULL: it cannot be known. */
+ * process once. JSON null when it cannot be known: @holders is NULL, or the search was cut short
+ * and found none of these. */
 void json_add_holders(struct json_object *object, const char *key, const struct holders *holders,
 	const char *address);
 
 /* Formats who holds the function, for a table column: "VM 104", "sleep 470"; "-" for nobody; "?"
- * when @holders is NULL. */
+ * when it cannot be known. */
 void holders_format_short(
 	const struct holders *holders, const char *address, char *buffer, size_t size);
 

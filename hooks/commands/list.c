@@ -222,6 +222,8 @@ static int run_list(
 		return r;
 	if (listing.loans.unreadable.status < 0)
 		log_write(&context->log, LOG_WARNING, "%s", listing.loans.unreadable.message);
+	if (*listing.holders.unknown)
+		log_write(&context->log, LOG_WARNING, "%s", listing.holders.unknown);
 	return context->output == OUTPUT_TEXT ? print_table(&listing, error)
 					      : print_json(&listing, error);
 }

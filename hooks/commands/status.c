@@ -276,6 +276,8 @@ static int run_status(
 	r = context->output == OUTPUT_TEXT ? print_table(&overview, arguments[0], error)
 					   : print_json(&overview, arguments[0], error);
 	explain_stuck(&overview);
+	if (*overview.found.unknown)
+		log_write(&context->log, LOG_WARNING, "%s", overview.found.unknown);
 	return r < 0 ? r : judge(context, &overview.loans, arguments[0], error);
 }
 

@@ -17,6 +17,7 @@
 #define UDEV_UNIT "systemd-udevd.service"
 #define UDEV_STEP_MS 20
 #define UDEV_LOOKS 250
+#define UDEV_WAIT_MS 5000u
 
 /* The pass while it runs: what the process @pid was seen with. */
 struct search {
@@ -186,15 +187,49 @@ static int see_device(void *data, pid_t pid, dev_t device)
 	return 0;
 }
 
+/* Who made the pass so long. */
+static void say_unknown(const struct kernel *kernel, const struct open_devices_extent *extent,
+	char *buffer, size_t size)
+{
+	char path[64], command[32], status[4096], many[64] = "does not answer";
+	const char *user;
+
+	snprintf(path, sizeof(path), "proc/%d/comm", (int)extent->pid);
+	if (kernel_read(kernel, path, command, sizeof(command)) < 0)
+		strcpy(command, "?");
+	text_make_line(command);
+	snprintf(path, sizeof(path), "proc/%d/status", (int)extent->pid);
+	if (kernel_read(kernel, path, status, sizeof(status)) < 0)
+		status[0] = '\0';
+	user = strstr(status, "\nUid:\t");
+	user = user ? user + strlen("\nUid:\t") : "?";
+	if (extent->most)
+		snprintf(many, sizeof(many), "has more than %zu descriptors and mappings",
+			extent->most - 1);
+	snprintf(buffer, size,
+		"looked at %zu processes in %u.%u s, and process %d (%s) of user %.*s %s: who uses the "
+		"card is not known",
+		extent->processes, extent->milliseconds / 1000, extent->milliseconds / 100 % 10,
+		(int)extent->pid, command, (int)strcspn(user, "\t"), user, many);
+}
+
 int holders_of_nodes(const struct kernel *kernel, const struct nodes *nodes, struct holders *ret,
 	struct error *error)
 {
 	auto_free bool *hits = calloc(nodes->count + 1, sizeof(*hits));
+	auto_free dev_t *wanted = calloc(nodes->count + 1, sizeof(*wanted));
 	struct search search = {.kernel = kernel, .nodes = nodes, .hits = hits};
-	int r = hits ? 0 : -ENOMEM;
+	struct open_devices_extent extent = {0};
+	int r = hits && wanted ? 0 : -ENOMEM;
 
+	for (size_t i = 0; r == 0 && i < nodes->count; i++)
+		wanted[i] = nodes->items[i].device;
 	if (r == 0 && nodes->count)
-		r = kernel->ops->devices_in_use(kernel->context, see_device, &search);
+		r = kernel->ops->devices_in_use(
+			kernel->context, wanted, nodes->count, see_device, &search, &extent);
+	if (r == 0 && extent.is_partial)
+		say_unknown(
+			kernel, &extent, search.holders.unknown, sizeof(search.holders.unknown));
 	if (r == 0)
 		r = finish_process(&search);
 	if (r < 0) {
@@ -284,7 +319,8 @@ static int add_kernel_users(const struct kernel *kernel, const struct loans *loa
 {
 	int r = 0;
 
-	for (size_t i = 0; r == 0 && i < count; i++) {
+	/* that no process explains the count is not known either */
+	for (size_t i = 0; r == 0 && i < count && !*holders->unknown; i++) {
 		struct holder holder = {.kind = HOLDER_KERNEL};
 
 		if (holders_have(holders, addresses[i]) ||
@@ -368,10 +404,13 @@ int holders_that_stay(const struct kernel *kernel, const struct loans *loans,
 	const char *const *addresses, size_t count, struct nodes *nodes, struct holders *ret,
 	struct error *error)
 {
+	unsigned long long end = clock_milliseconds() + UDEV_WAIT_MS;
+
 	for (unsigned int look = 0;; look++) {
 		int r = holders_of_functions(kernel, loans, addresses, count, nodes, ret, error);
 
-		if (r < 0 || look == UDEV_LOOKS || !may_pass(kernel, ret, look))
+		if (r < 0 || look == UDEV_LOOKS || clock_milliseconds() >= end || *ret->unknown ||
+			!may_pass(kernel, ret, look))
 			return r;
 		holders_done(ret);
 		if (nodes)

@@ -33,6 +33,10 @@ struct holder {
 struct holders {
 	struct holder *items;
 	size_t count;
+	/* "" all; else why there may be others: "looked at 480 processes in 5.0 s, and process
+	 * 4242 (perl) of user 65534 has more than 20000 descriptors and mappings: who uses the card
+	 * is not known" */
+	char unknown[256];
 };
 
 /* Who has one of these nodes. One pass over /proc, however many nodes. 0 or -errno. */
@@ -51,8 +55,8 @@ int holders_of_functions(const struct kernel *kernel, const struct loans *loans,
 /*
  * As holders_of_functions(), for who is about to refuse: what udev's rules do with a device that
  * came a moment ago (alsactl restores a mixer's state) is no use of it, and is waited for, at most
- * five seconds; a module's count that no process explains is read again. Where nobody has them it
- * is one pass.
+ * five seconds; a module's count that no process explains is read again. Where nobody has them, or
+ * a pass does not come to the end, it is one pass.
  */
 int holders_that_stay(const struct kernel *kernel, const struct loans *loans,
 	const char *const *addresses, size_t count, struct nodes *nodes, struct holders *ret,

@@ -130,11 +130,13 @@ static int machine_target(void *context, const char *path, char *buffer, size_t 
 	return link_read(&machine->root, path, buffer, size);
 }
 
-static int machine_devices_in_use(void *context, device_visitor visitor, void *data)
+static int machine_devices_in_use(void *context, const dev_t *wanted, size_t count,
+	device_visitor visitor, void *data, struct open_devices_extent *ret)
 {
 	const struct machine *machine = context;
 
-	return machine->root.live ? open_devices_visit(visitor, data) : 0;
+	*ret = (struct open_devices_extent){0};
+	return machine->root.live ? open_devices_visit(wanted, count, NULL, visitor, data, ret) : 0;
 }
 
 static int machine_block_is_claimed(void *context, const char *path, dev_t device)

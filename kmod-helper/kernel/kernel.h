@@ -56,12 +56,13 @@ struct kernel_ops {
 	 * reading, which changes nothing and is closed at once. 1, 0, or -errno (-ENODEV when
 	 * another device is there, and under a captured tree). */
 	int (*block_is_claimed)(void *context, const char *path, dev_t device);
-	/* Calls @visitor for each device node that a process has open, or mapped into its memory,
-	 * by the number behind it: nodes made anew in containers and deleted ones count. Kernel
-	 * threads and our own process are left out; first all descriptors, process by process, then
-	 * all mappings. 0, -errno, or the negative that the visitor returned to end it. A captured
-	 * tree has no processes. */
-	int (*devices_in_use)(void *context, device_visitor visitor, void *data);
+	/* Calls @visitor for each process that has a device of @wanted open, or mapped into its
+	 * memory, by the number behind the node: those made anew in containers and deleted ones
+	 * count. Process by process, each device of it once; kernel threads and our own process are
+	 * left out. @ret: was it the whole of /proc? 0, -errno, or the negative that the visitor
+	 * returned to end it. A captured tree has no processes. */
+	int (*devices_in_use)(void *context, const dev_t *wanted, size_t count,
+		device_visitor visitor, void *data, struct open_devices_extent *ret);
 	/* Sleeps until the node at @path was closed by somebody, or until @milliseconds are over.
 	 */
 	void (*wait_close)(void *context, const char *path, unsigned int milliseconds);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
-/* Walks /proc once and reports each device that a process has open or mapped. */
+/* Walks /proc once, in a child, and reports each device asked for that a process has open or
+ * mapped.
+ */
 
 #include "open_devices.h"
 
@@ -11,40 +13,109 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/kcmp.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 
 #define SEEN_COUNT 8192u /* a power of two */
 #define MAPS_SIZE 16384u
-#define MAPPED_MAX (1u << 20)
+#define FOUND_MAX 65536u
+
+/* A host with hundreds of processes takes some ten milliseconds. Past five seconds a start would
+ * seem to hang, and past two million descriptors and mappings, twenty times what such a host has,
+ * somebody makes them on purpose. */
+#define DEADLINE_MS 5000u
+#define ITEMS_MAX 2000000u
+
+/* How often the clock is read, in items. */
+#define CLOCK_EVERY 64u
 
 /* The kernel waits for a process's memory lock to show its mappings, and that may be held for ever
- * by a thread that sleeps in a driver. */
-#define MAPPINGS_DEADLINE_MS 2000u
+ * by a thread that sleeps in a driver. Who is that late sleeps: the pass goes on behind that
+ * process, so often. Its descriptors were seen, and who has a mapping nearly always has one. */
+#define STALL_MS 500u
+#define STALLS_MAX 2u
 
 /* Links of /proc/PID/task: its folders "." and "..", and one for each thread. */
 #define TASK_LINKS_OF_ONE 3u
 
-/* Mapped files that are no devices: libraries, of which every process has the same. */
+/* Mapped files that are none of the devices: libraries, of which every process has the same. */
 struct seen {
 	uint64_t hashes[SEEN_COUNT];
 };
 
-struct visit {
-	int proc;
-	device_visitor visitor;
-	void *data;
-	pid_t self;
-	struct seen *seen;
-	/* fills one process: by descriptors, or by mappings */
-	int (*look)(struct visit *visit, const char *task, pid_t pid);
+/* What the child has seen so far, in memory that it shares with us: it may be killed. */
+struct report {
+	struct open_devices_extent extent;
+	size_t items;
+	pid_t pid; /* being looked at */
+	bool is_at_mappings;
+	atomic_size_t count;
+	struct {
+		pid_t pid;
+		dev_t device;
+	} found[FOUND_MAX];
 };
 
-/* Each entry of a folder. Stops at what is not 0. A folder that is gone has none. */
+struct visit {
+	const dev_t *wanted;
+	size_t count;
+	const struct open_devices_limits *limits;
+	struct report *report;
+	pid_t self;
+	pid_t after; /* those up to here have been looked at */
+	/* of the child alone: */
+	int proc;
+	unsigned long long end;
+	size_t items;	/* of this process */
+	pid_t thread;	/* whose descriptors were looked at */
+	bool *is_found; /* of the wanted, in this process */
+	struct seen *seen;
+};
+
+/* Counts a descriptor, a mapping, a thread or a process. 0, or -ETIME when it is one too many. */
+static int spend(struct visit *visit)
+{
+	struct report *report = visit->report;
+
+	if (++visit->items > report->extent.most) {
+		report->extent.most = visit->items;
+		report->extent.pid = report->pid;
+	}
+	if (++report->items > visit->limits->items)
+		return -ETIME;
+	return report->items % CLOCK_EVERY == 0 && clock_milliseconds() >= visit->end ? -ETIME : 0;
+}
+
+/* Each pair of process and device once. */
+static int add_found(struct visit *visit, dev_t device)
+{
+	struct report *report = visit->report;
+	size_t i = 0;
+
+	while (i < visit->count && visit->wanted[i] != device)
+		i++;
+	if (i == visit->count || visit->is_found[i])
+		return 0;
+	if (report->count == FOUND_MAX)
+		return -ETIME;
+	visit->is_found[i] = true;
+	report->found[report->count].pid = report->pid;
+	report->found[report->count].device = device;
+	report->count++;
+	return 0;
+}
+
+/* Each entry of a folder whose name is a number. Stops at what is not 0. A folder that is gone has
+ * none. */
 static int each_entry(struct visit *visit, int at, const char *path,
-	int (*each)(struct visit *visit, int folder, const char *name, pid_t pid), pid_t pid)
+	int (*each)(struct visit *visit, int folder, const char *name))
 {
 	_Alignas(struct dirent64) char buffer[8192];
 	auto_close int folder = openat(at, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -57,7 +128,7 @@ static int each_entry(struct visit *visit, int at, const char *path,
 		for (ssize_t at_byte = 0; r == 0 && at_byte < length; at_byte += entry->d_reclen) {
 			entry = (const void *)(buffer + at_byte);
 			if (isdigit((unsigned char)entry->d_name[0]))
-				r = each(visit, folder, entry->d_name, pid);
+				r = each(visit, folder, entry->d_name);
 		}
 	}
 	return r;
@@ -77,20 +148,34 @@ static int device_behind(int folder, const char *path, dev_t *ret)
 	return 1;
 }
 
-static int visit_descriptor(struct visit *visit, int folder, const char *name, pid_t pid)
+static int visit_descriptor(struct visit *visit, int folder, const char *name)
 {
 	dev_t device;
+	int r = spend(visit);
 
-	return device_behind(folder, name, &device) > 0 ? visit->visitor(visit->data, pid, device)
-							: 0;
+	return r == 0 && device_behind(folder, name, &device) > 0 ? add_found(visit, device) : r;
 }
 
-static int visit_descriptors(struct visit *visit, const char *task, pid_t pid)
+static int visit_descriptors(struct visit *visit, const char *task)
 {
 	char path[64];
 
 	snprintf(path, sizeof(path), "%s/fd", task);
-	return each_entry(visit, visit->proc, path, visit_descriptor, pid);
+	return each_entry(visit, visit->proc, path, visit_descriptor);
+}
+
+/* A thread may have left the descriptors of the others: unshare(CLONE_FILES). */
+static int visit_thread(struct visit *visit, int folder, const char *name)
+{
+	unsigned long long thread;
+	int r = spend(visit);
+
+	(void)folder;
+	if (r < 0 || parse_unsigned(name, 10, INT32_MAX, &thread) < 0 ||
+		syscall(SYS_kcmp, visit->thread, (pid_t)thread, KCMP_FILES, 0, 0) <= 0)
+		return r;
+	/* /proc/TID has all that /proc/PID has, though it is not listed */
+	return visit_descriptors(visit, name);
 }
 
 /* FNV-1a; 0 marks a free place */
@@ -118,7 +203,7 @@ static uint64_t *seen_place(struct seen *seen, uint64_t hash)
 /* "7f1c-7f1d rw-s 00000000 00:05 412   /dev/nvidia0". What tells a file from others is all from the
  * third blank on; the same file is looked at once, whoever has mapped it. The name is no guide: in
  * a container a node may stand anywhere. */
-static int visit_mapping(struct visit *visit, const char *task, pid_t pid, char *line)
+static int visit_mapping(struct visit *visit, const char *task, char *line)
 {
 	const char *start = line;
 	char *file = line, *inode, *end;
@@ -126,8 +211,10 @@ static int visit_mapping(struct visit *visit, const char *task, pid_t pid, char 
 	uint64_t hash;
 	char path[128];
 	dev_t device;
-	int r;
+	int r = spend(visit);
 
+	if (r < 0)
+		return r;
 	for (unsigned int i = 0; file && i < 3; i++) {
 		file = strchr(file, ' ');
 		file = file ? file + 1 : NULL;
@@ -149,13 +236,11 @@ static int visit_mapping(struct visit *visit, const char *task, pid_t pid, char 
 	r = device_behind(visit->proc, path, &device);
 	if (r == 0 && place)
 		*place = hash;
-	return r > 0 ? visit->visitor(visit->data, pid, device) : 0;
+	return r > 0 ? add_found(visit, device) : 0;
 }
 
-/* The whole lines of the @length bytes. Returns how many bytes are left over, or what the visitor
- * said, negative, to stop. */
-static ssize_t visit_lines(
-	struct visit *visit, const char *task, pid_t pid, char *text, size_t length)
+/* The whole lines of the @length bytes. Returns how many bytes are left over, or -ETIME. */
+static ssize_t visit_lines(struct visit *visit, const char *task, char *text, size_t length)
 {
 	char *line = text;
 	char *end;
@@ -164,7 +249,7 @@ static ssize_t visit_lines(
 		int r;
 
 		*end = '\0';
-		r = visit_mapping(visit, task, pid, line);
+		r = visit_mapping(visit, task, line);
 		if (r < 0)
 			return r;
 		line = end + 1;
@@ -174,132 +259,148 @@ static ssize_t visit_lines(
 	return (ssize_t)length;
 }
 
-static int visit_mappings(struct visit *visit, const char *task, pid_t pid)
+static int visit_mappings(struct visit *visit, const char *task)
 {
 	char text[MAPS_SIZE];
 	auto_close int fd = -1;
 	ssize_t kept = 0;
 	ssize_t got;
 
+	visit->report->is_at_mappings = true;
 	snprintf(text, sizeof(text), "%s/maps", task);
 	fd = openat(visit->proc, text, O_RDONLY | O_CLOEXEC);
 	/* a line is shorter than this: PATH_MAX and its numbers */
 	while (fd >= 0 && kept >= 0 && (size_t)kept < sizeof(text) &&
 		(got = read(fd, text + kept, sizeof(text) - (size_t)kept)) > 0)
-		kept = visit_lines(visit, task, pid, text, (size_t)(kept + got));
+		kept = visit_lines(visit, task, text, (size_t)(kept + got));
 	return kept < 0 ? (int)kept : 0;
 }
 
-/* A thread that still has memory and files, of a process whose first thread has ended. 1: done. */
-static int visit_thread(struct visit *visit, int folder, const char *name, pid_t pid)
+static bool has_program(const struct visit *visit, const char *task)
 {
 	char path[64], byte;
+
+	snprintf(path, sizeof(path), "%s/exe", task);
+	return readlinkat(visit->proc, path, &byte, 1) >= 0 || errno != ENOENT;
+}
+
+static int visit_threads(struct visit *visit, const char *task,
+	int (*each)(struct visit *visit, int folder, const char *name))
+{
+	struct stat status;
+	char path[64];
+
+	snprintf(path, sizeof(path), "%s/task", task);
+	if (fstatat(visit->proc, path, &status, 0) < 0 || status.st_nlink <= TASK_LINKS_OF_ONE)
+		return 0;
+	return each_entry(visit, visit->proc, path, each);
+}
+
+/* A thread that has memory and files, mostly the first of its process. 1: done. */
+static int visit_task(struct visit *visit, int folder, const char *task)
+{
 	int r;
 
 	(void)folder;
-	snprintf(path, sizeof(path), "%s/exe", name);
-	if (readlinkat(visit->proc, path, &byte, 1) < 0)
+	if (!has_program(visit, task))
 		return 0;
-	/* /proc/TID has all that /proc/PID has, though it is not listed */
-	r = visit->look(visit, name, pid);
-	return r ? r : 1;
+	visit->thread = atoi(task);
+	r = visit_descriptors(visit, task);
+	if (r == 0)
+		r = visit_threads(visit, task, visit_thread);
+	if (r == 0)
+		r = visit_mappings(visit, task);
+	return r < 0 ? r : 1;
 }
 
-static int visit_process(struct visit *visit, int folder, const char *name, pid_t unused)
+static int visit_process(struct visit *visit, int folder, const char *name)
 {
+	struct report *report = visit->report;
 	unsigned long long pid;
-	char path[64], byte;
-	struct stat status;
 	int r;
 
-	(void)unused;
-	if (parse_unsigned(name, 10, INT32_MAX, &pid) < 0 || (pid_t)pid == visit->self)
+	if (parse_unsigned(name, 10, INT32_MAX, &pid) < 0 || (pid_t)pid == visit->self ||
+		(pid_t)pid <= visit->after)
 		return 0;
-	/* kernel threads, mostly: they have no program */
-	snprintf(path, sizeof(path), "%s/exe", name);
-	if (readlinkat(folder, path, &byte, 1) < 0 && errno == ENOENT) {
-		snprintf(path, sizeof(path), "%s/task", name);
-		if (fstatat(folder, path, &status, 0) < 0 || status.st_nlink <= TASK_LINKS_OF_ONE)
-			return 0;
-		r = each_entry(visit, folder, path, visit_thread, (pid_t)pid);
-	} else {
-		r = visit->look(visit, name, (pid_t)pid);
-	}
+	report->is_at_mappings = false;
+	report->pid = (pid_t)pid;
+	visit->items = 0;
+	memset(visit->is_found, 0, visit->count * sizeof(*visit->is_found));
+	r = spend(visit);
+	if (r == 0)
+		r = visit_task(visit, folder, name);
+	/* kernel threads, mostly, have no program; or the first thread has ended before others */
+	if (r == 0)
+		r = visit_threads(visit, name, visit_task);
+	if (r >= 0)
+		report->extent.processes++;
 	return r < 0 ? r : 0;
 }
 
-static int visit_all(struct visit *visit)
+/* In the child. */
+static int visit_all(void *context, int fd)
 {
+	struct visit *visit = context;
 	auto_close int proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
+	(void)fd;
 	if (proc < 0)
 		return -errno;
 	visit->proc = proc;
-	return each_entry(visit, proc, ".", visit_process, 0);
+	visit->end = clock_milliseconds() + visit->limits->deadline_ms;
+	visit->seen = calloc(1, sizeof(*visit->seen));
+	visit->is_found = calloc(visit->count + 1, sizeof(*visit->is_found));
+	if (!visit->seen || !visit->is_found)
+		return -ENOMEM;
+	return each_entry(visit, proc, ".", visit_process);
 }
 
-/* What the child that looks at mappings reports. */
-struct mapped {
-	pid_t pid;
-	dev_t device;
-};
-
-struct report {
-	int fd;
-	pid_t parent;
-};
-
-static int report_mapped(void *data, pid_t pid, dev_t device)
+/* 0, -ETIME when it did not come to the end, or -errno. */
+static int run_child(struct visit *visit)
 {
-	const struct report *report = data;
-	struct mapped mapped;
+	struct report *report = visit->report;
 
-	/* bytes between the fields go through the pipe, too */
-	memset(&mapped, 0, sizeof(mapped));
-	mapped.pid = pid;
-	mapped.device = device;
-	return write(report->fd, &mapped, sizeof(mapped)) == (ssize_t)sizeof(mapped) ? 0 : -EIO;
+	for (unsigned int stalls = 0;; stalls++) {
+		auto_free char *nothing = NULL;
+		ssize_t r = process_collect(
+			visit_all, visit, 0, visit->limits->deadline_ms + STALL_MS, &nothing, NULL);
+
+		if (r != -ETIMEDOUT)
+			return (int)r;
+		if (stalls == STALLS_MAX || !report->is_at_mappings) {
+			report->extent.pid = report->pid;
+			report->extent.most = 0;
+			return -ETIME;
+		}
+		visit->after = report->pid;
+	}
 }
 
-static int report_mappings(void *context, int fd)
+int open_devices_visit(const dev_t *wanted, size_t count, const struct open_devices_limits *limits,
+	device_visitor visitor, void *data, struct open_devices_extent *ret)
 {
-	struct report report = {.fd = fd, .parent = *(const pid_t *)context};
-	struct visit visit = {.visitor = report_mapped,
-		.data = &report,
-		.self = report.parent,
-		.look = visit_mappings};
+	static const struct open_devices_limits standard = {DEADLINE_MS, ITEMS_MAX};
+	unsigned long long begin = clock_milliseconds();
+	struct report *report = mmap(
+		NULL, sizeof(*report), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct visit visit = {
+		.wanted = wanted,
+		.count = count,
+		.limits = limits ? limits : &standard,
+		.report = report,
+		.self = getpid(),
+	};
 	int r;
 
-	visit.seen = calloc(1, sizeof(*visit.seen));
-	r = visit.seen ? visit_all(&visit) : -ENOMEM;
-	free(visit.seen);
+	if (report == MAP_FAILED)
+		return -errno;
+	r = run_child(&visit);
+	report->extent.is_partial = r == -ETIME;
+	report->extent.milliseconds = (unsigned int)(clock_milliseconds() - begin);
+	*ret = report->extent;
+	r = r == -ETIME ? 0 : r;
+	for (size_t i = 0; r == 0 && i < report->count; i++)
+		r = visitor(data, report->found[i].pid, report->found[i].device);
+	munmap(report, sizeof(*report));
 	return r;
-}
-
-/* In a child that can be killed. Past the deadline there is no more to be known: who has a mapping
- * nearly always has a descriptor, too. */
-static int visit_all_mappings(pid_t self, device_visitor visitor, void *data)
-{
-	auto_free char *text = NULL;
-	ssize_t length = process_collect(
-		report_mappings, &self, MAPPED_MAX, MAPPINGS_DEADLINE_MS, &text, NULL);
-	int r = length < 0 && length != -ETIMEDOUT ? (int)length : 0;
-
-	for (ssize_t at = 0; r >= 0 && at + (ssize_t)sizeof(struct mapped) <= length;
-		at += (ssize_t)sizeof(struct mapped)) {
-		struct mapped mapped;
-
-		memcpy(&mapped, text + at, sizeof(mapped));
-		r = visitor(data, mapped.pid, mapped.device);
-	}
-	return r < 0 ? r : 0;
-}
-
-int open_devices_visit(device_visitor visitor, void *data)
-{
-	struct visit visit = {
-		.visitor = visitor, .data = data, .self = getpid(), .look = visit_descriptors};
-	int r = visit_all(&visit);
-
-	return r < 0 ? r : visit_all_mappings(visit.self, visitor, data);
 }

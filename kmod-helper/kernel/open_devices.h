@@ -1,13 +1,40 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
-/* Which devices the processes of this host have open or mapped. */
+/*
+ * Which processes of this host have which of some devices open or mapped. A descriptor that is on
+ * its way through a socket, is seen by nobody
+ * in /proc, nor here.
+ */
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <sys/types.h>
 
 /* Told of a process and a device that it uses. 0 to go on, negative to end it. */
 typedef int (*device_visitor)(void *data, pid_t pid, dev_t device);
 
-/* kernel_ops.devices_in_use of the running kernel: one pass over /proc. It is run at each handover,
- * on hosts with hundreds of processes: what a system call can be spared is spared. 0 or -errno. */
-int open_devices_visit(device_visitor visitor, void *data);
+/* How long a pass may take, and how many descriptors and mappings it may look at. */
+struct open_devices_limits {
+	unsigned int deadline_ms;
+	size_t items;
+};
+
+/* How far a pass came. Every user of the host can make it long. */
+struct open_devices_extent {
+	bool is_partial;  /* it did not come to the end: others may use the devices, too */
+	size_t processes; /* looked at to their end */
+	unsigned int milliseconds;
+	pid_t pid;   /* the process with the most descriptors and mappings seen ... */
+	size_t most; /* ... and how many; 0: the one that it stood at, which did not answer */
+};
+
+/*
+ * kernel_ops.devices_in_use of the running kernel: one pass over /proc, in a child. It is run at
+ * each handover, on hosts with hundreds of processes: what a system call can be spared is spared.
+ * @limits is NULL for the standard ones: five seconds, and some more for processes that do not show
+ * their mappings. Past them what was found counts, and @ret says that it is not all. 0, -errno, or
+ * the negative that the visitor returned.
+ */
+int open_devices_visit(const dev_t *wanted, size_t count, const struct open_devices_limits *limits,
+	device_visitor visitor, void *data, struct open_devices_extent *ret);

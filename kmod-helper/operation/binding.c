@@ -188,11 +188,14 @@ static int find_users(const struct kernel *kernel, const char *address, bool is_
 	return r;
 }
 
-/* The last look before a write that can sleep for as long as somebody has the device open. */
 static int refuse_held(const struct holders *holders, const char *address, struct error *error)
 {
 	char text[HOLDERS_TEXT_SIZE];
 
+	if (holders->count == 0 && *holders->unknown)
+		return error_set(error, -EBUSY,
+			"unbind %s: %s; nothing was unbound: end that process", address,
+			holders->unknown);
 	if (holders->count == 0)
 		return 0;
 	holders_format(holders, text, sizeof(text));
@@ -200,30 +203,23 @@ static int refuse_held(const struct holders *holders, const char *address, struc
 		error, -EBUSY, "unbind %s: it is in use by %s: end that first", address, text);
 }
 
-static int unbind_unheld(
-	const struct kernel *kernel, const struct step *step, bool is_counted, struct error *error)
+/* The last look before a write that can sleep for as long as somebody has the device open. */
+static int look_unheld(const struct kernel *kernel, const struct step *step,
+	enum direction direction, struct error *error)
 {
+	bool is_counted = strcmp(step->operation, UNBIND_COUNTED) == 0;
 	cleanup(holders_done) struct holders holders = {0};
-	int r = 0;
+	int r;
 
-	if (driver_may_wait(kernel, step->subject))
-		r = find_users(kernel, step->subject, is_counted, &holders, error);
-	if (r == 0)
-		r = refuse_held(&holders, step->subject, error);
-	if (r < 0)
-		return r;
-	return release(kernel, step->subject, step->argument, error);
+	if (direction == UNDO || !driver_may_wait(kernel, step->subject))
+		return 0;
+	r = find_users(kernel, step->subject, is_counted, &holders, error);
+	return r < 0 ? r : refuse_held(&holders, step->subject, error);
 }
 
 static int apply_unbind(const struct kernel *kernel, const struct step *step, struct error *error)
 {
-	return unbind_unheld(kernel, step, false, error);
-}
-
-static int apply_unbind_counted(
-	const struct kernel *kernel, const struct step *step, struct error *error)
-{
-	return unbind_unheld(kernel, step, true, error);
+	return release(kernel, step->subject, step->argument, error);
 }
 
 static int undo_unbind(const struct kernel *kernel, const struct step *step, struct error *error)
@@ -262,23 +258,35 @@ static int apply_bind(const struct kernel *kernel, const struct step *step, stru
 	return r;
 }
 
+/* The same before the return. Nobody but QEMU opens a VFIO group: when the search was cut short,
+ * the card still comes home. */
+static int look_returnable(const struct kernel *kernel, const struct step *step,
+	enum direction direction, struct error *error)
+{
+	cleanup(holders_done) struct holders holders = {0};
+	char now[PCI_DRIVER_SIZE];
+	int r;
+
+	if (direction == APPLY || pci_read_driver(kernel, step->subject, now, sizeof(now)) < 0 ||
+		strcmp(now, step->argument) != 0 || !driver_may_wait(kernel, step->subject))
+		return 0;
+	if (pci_driver_is_vfio(now)) {
+		r = holders_of_group(
+			kernel, pci_read_group(kernel, step->subject), &holders, error);
+		holders.unknown[0] = '\0';
+	} else {
+		r = find_users(kernel, step->subject, true, &holders, error);
+	}
+	return r < 0 ? r : refuse_held(&holders, step->subject, error);
+}
+
 /* Unbinds it only from the driver that we bound it to: any other driver is not our doing. */
 static int undo_bind(const struct kernel *kernel, const struct step *step, struct error *error)
 {
-	cleanup(holders_done) struct holders holders = {0};
 	char now[PCI_DRIVER_SIZE];
 	int r = read_driver(kernel, step->subject, now, sizeof(now), error);
 
 	if (r < 0 || strcmp(now, step->argument) != 0)
-		return r;
-	if (driver_may_wait(kernel, step->subject))
-		r = pci_driver_is_vfio(now)
-			? holders_of_group(
-				  kernel, pci_read_group(kernel, step->subject), &holders, error)
-			: find_users(kernel, step->subject, true, &holders, error);
-	if (r == 0)
-		r = refuse_held(&holders, step->subject, error);
-	if (r < 0)
 		return r;
 	return release(kernel, step->subject, step->argument, error);
 }
@@ -436,6 +444,7 @@ const struct operation binding_operations[] = {
 	{.name = BIND,
 		.apply_text = BIND_TEXT,
 		.undo_text = UNBIND_TEXT,
+		.look = look_returnable,
 		.apply = apply_bind,
 		.undo = undo_bind,
 		.is_slow = driver_is_slow},
@@ -451,13 +460,15 @@ const struct operation binding_operations[] = {
 	{.name = UNBIND,
 		.apply_text = UNBIND_TEXT,
 		.undo_text = BIND_TEXT,
+		.look = look_unheld,
 		.apply = apply_unbind,
 		.undo = undo_unbind,
 		.is_slow = driver_is_slow},
 	{.name = UNBIND_COUNTED,
 		.apply_text = UNBIND_TEXT,
 		.undo_text = BIND_TEXT,
-		.apply = apply_unbind_counted,
+		.look = look_unheld,
+		.apply = apply_unbind,
 		.undo = undo_unbind,
 		.is_slow = driver_is_slow},
 	{.name = NULL},

@@ -20,7 +20,12 @@
  * child, and the other functions go home in the time that remains. */
 #define STOP_WRITE_MS 3000u
 
+/* Of the last look for holders: one pass over /proc has a bound of its own, far below this, and
+ * udev is given five seconds. */
+#define LOOK_DEADLINE_MS 30000u
+
 struct request {
+	bool is_look; /* no more than the look that comes before it */
 	enum direction direction;
 	struct step step;
 };
@@ -40,7 +45,9 @@ static void serve_one(
 		request->direction == APPLY ? operation->apply : operation->undo;
 
 	*reply = (struct error){0};
-	if (run)
+	if (request->is_look)
+		reply->status = operation->look(executor->kernel, step, request->direction, reply);
+	else if (run)
 		reply->status = run(executor->kernel, step, reply);
 }
 
@@ -200,6 +207,36 @@ static int give_up(struct worker *worker, const char *what, unsigned int deadlin
 	return error_set(error, why, "%s: it did not end within %u s", what, deadline_ms / 1000);
 }
 
+static int ask(const struct executor *executor, const struct worker *worker,
+	const struct request *request, unsigned int deadline_ms, unsigned int stop_ms,
+	struct error *reply)
+{
+	if (send(worker->fd, request, sizeof(*request), MSG_NOSIGNAL) < 0)
+		return -errno;
+	return worker_await(worker, deadline_ms, executor->stop, stop_ms, reply);
+}
+
+/* Nothing is written yet: it is not the driver who is late. */
+static int look_first(const struct executor *executor, struct worker *worker,
+	struct request request, const char *what, struct error *reply, struct error *error)
+{
+	int r;
+
+	request.is_look = true;
+	r = ask(executor, worker, &request, LOOK_DEADLINE_MS, 0, reply);
+	if (r != -ETIMEDOUT && r != -EINTR)
+		return r;
+	/* not waited for: what it reads may be a file of a driver that does not answer */
+	kill(worker->pid, SIGKILL);
+	close(worker->fd);
+	worker->fd = -1;
+	if (r == -EINTR)
+		return error_set(error, r, "%s: stopped by a signal", what);
+	return error_set(error, r,
+		"%s: the search for its users took more than %u s; nothing was changed: try again",
+		what, LOOK_DEADLINE_MS / 1000);
+}
+
 /* @was: the step's state before it was begun. */
 static int run_step(const struct executor *executor, struct worker *worker, struct loan *loan,
 	struct step *step, enum step_state was, enum direction direction, struct error *error)
@@ -211,15 +248,24 @@ static int run_step(const struct executor *executor, struct worker *worker, stru
 	unsigned long long begin = clock_milliseconds();
 	struct error reply = {0};
 	char what[3 * STEP_TEXT_SIZE];
-	int r;
+	int r = 0;
 
 	operation_describe(operation, step, direction, what, sizeof(what));
 	request.step.record = NULL;
 	request.step.state = was;
-	r = send(worker->fd, &request, sizeof(request), MSG_NOSIGNAL) < 0 ? -errno : 0;
-	if (r == 0)
-		r = worker_await(
-			worker, deadline_ms, executor->stop, may_end ? 0 : STOP_WRITE_MS, &reply);
+	if (operation->look) {
+		r = look_first(executor, worker, request, what, &reply, error);
+		if (worker->fd < 0)
+			return r;
+		begin = clock_milliseconds();
+		step->write_deadline_ms = deadline_ms;
+		if (r == 0 && reply.status == 0 &&
+			loan_write(&executor->kernel->root, loan, &reply) < 0)
+			reply.status = -EIO;
+	}
+	if (r == 0 && reply.status == 0)
+		r = ask(executor, worker, &request, deadline_ms, may_end ? 0 : STOP_WRITE_MS,
+			&reply);
 	if (may_end && (r == -ETIMEDOUT || r == -EINTR))
 		return give_up(worker, what, deadline_ms, r, error);
 	if (r == -ETIMEDOUT || r == -EINTR)
@@ -276,8 +322,9 @@ static void mark_begun(const struct executor *executor, const struct loan *loan,
 	const struct operation *operation = operation_find(executor->tables, step->operation);
 
 	step->state = STEP_STARTED;
-	step->write_deadline_ms =
-		operation->deadline_ms ? 0 : operation_deadline_ms(operation, step, loan);
+	step->write_deadline_ms = operation->deadline_ms || operation->look
+		? 0
+		: operation_deadline_ms(operation, step, loan);
 }
 
 /* Marks the first step that is not done as begun; NULL when all are done. */

@@ -981,9 +981,11 @@ static int no_claim(void *context, const char *path, dev_t device)
 	return begin(context) < 0 ? -EIO : -ENODEV;
 }
 
-static int nobody(void *context, device_visitor visitor, void *data)
+static int nobody(void *context, const dev_t *wanted, size_t count, device_visitor visitor,
+	void *data, struct open_devices_extent *ret)
 {
-	(void)visitor, (void)data;
+	(void)wanted, (void)count, (void)visitor, (void)data;
+	*ret = (struct open_devices_extent){0};
 	return end(context, begin(context));
 }
 

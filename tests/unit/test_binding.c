@@ -47,14 +47,28 @@ static struct step step_of(const char *argument, const char *original)
 	return step;
 }
 
+/* As the executor does it: the look, then the write. */
+static int run(const char *name, enum direction direction, struct step *step, struct error *error)
+{
+	const struct operation *found = operation(name);
+	int r;
+
+	strcpy(step->operation, name);
+	r = found->look ? found->look(&kernel, step, direction, error) : 0;
+	if (r < 0)
+		return r;
+	return direction == APPLY ? found->apply(&kernel, step, error)
+				  : found->undo(&kernel, step, error);
+}
+
 static int apply(const char *name, struct step step, struct error *error)
 {
-	return operation(name)->apply(&kernel, &step, error);
+	return run(name, APPLY, &step, error);
 }
 
 static int undo(const char *name, struct step step, struct error *error)
 {
-	return operation(name)->undo(&kernel, &step, error);
+	return run(name, UNDO, &step, error);
 }
 
 static struct fake_function *audio(void)
@@ -225,10 +239,23 @@ static int node_target(void *context, const char *path, char *buffer, size_t siz
 	return 0;
 }
 
-static int one_user(void *context, device_visitor visitor, void *data)
+static int one_user(void *context, const dev_t *wanted, size_t count, device_visitor visitor,
+	void *data, struct open_devices_extent *ret)
 {
-	(void)context;
+	(void)context, (void)ret;
+	cr_expect(count == 1 && wanted[0] == makedev(116, 7));
 	return visitor(data, 4242, makedev(116, 7));
+}
+
+static unsigned int looks;
+
+static int not_all(void *context, const dev_t *wanted, size_t count, device_visitor visitor,
+	void *data, struct open_devices_extent *ret)
+{
+	(void)context, (void)wanted, (void)count, (void)visitor, (void)data;
+	looks++;
+	*ret = (struct open_devices_extent){.is_partial = true, .pid = 4242, .most = 20001};
+	return 0;
 }
 
 /* On the way home, too: from a driver that a person has chosen. A count alone strands nothing. */
@@ -251,6 +278,41 @@ Test(binding, a_driver_of_the_hosts_is_not_torn_from_who_has_its_nodes)
 	kernel.ops = fake_ops;
 	cr_expect_eq(undo("bind", step_of("snd_hda_intel", ""), &error), 0);
 	cr_expect_str_eq(audio()->driver, "");
+}
+
+/* Nobody but QEMU has a VFIO group: a VM's card goes home all the same. */
+Test(binding, a_driver_whose_users_are_not_known_is_not_torn_off_but_for_vfio)
+{
+	struct kernel_ops ops = *kernel.ops;
+	struct error error = {0};
+	char group[64];
+
+	fake_ops = kernel.ops;
+	ops.list = list_node;
+	ops.target = node_target;
+	ops.devices_in_use = not_all;
+	kernel.ops = &ops;
+	strcpy(fake_function(fake, "0000:02:00.1")->driver, "");
+	fake_module(fake, "snd_hda_intel")->busy = true;
+	strcpy(audio()->driver, "snd_hda_intel");
+	cr_expect_eq(undo("bind", step_of("snd_hda_intel", ""), &error), -EBUSY);
+	cr_expect_not_null(strstr(error.message,
+				   "process 4242 (?) of user ? has more than 20000 "
+				   "descriptors and mappings: who uses the card is not known"),
+		"%s", error.message);
+	error = (struct error){0};
+	cr_expect_eq(apply("unbind", step_of("snd_hda_intel", ""), &error), -EBUSY);
+	cr_expect_not_null(strstr(error.message, "is not known"), "%s", error.message);
+	cr_expect_str_eq(audio()->driver, "snd_hda_intel");
+	strcpy(audio()->driver, "vfio-pci");
+	fake_module(fake, "vfio-pci")->busy = true;
+	snprintf(group, sizeof(group), "sys/class/vfio/%ld/dev", pci_read_group(&kernel, AUDIO));
+	fake_add_file(fake, group, "243:0");
+	looks = 0;
+	cr_expect_eq(undo("bind", step_of("vfio-pci", ""), &error), 0, "%s", error.message);
+	cr_expect_eq(looks, 1u);
+	cr_expect_str_eq(audio()->driver, "");
+	kernel.ops = fake_ops;
 }
 
 Test(binding, undo_of_unbind_wins_against_a_new_id_of_proxmox)

@@ -791,3 +791,83 @@ Test(executor, what_is_no_write_into_a_driver_ends_when_stop_is_pressed)
 	cr_expect_str_eq(error.message, "stop unit sleeps: stopped by a signal");
 	cr_expect_eq(waitpid(pid, NULL, 0), pid);
 }
+
+/* ---- the look before a write */
+
+static int slow_look(const struct kernel *kernel, const struct step *step, enum direction direction,
+	struct error *error)
+{
+	(void)kernel;
+	if (strcmp(step->subject, "held") == 0)
+		return error_set(error, -EBUSY, "somebody has it");
+	poll(NULL, 0, direction == APPLY && strcmp(step->subject, "sleeps") == 0 ? -1 : 700);
+	return 0;
+}
+
+static int no_apply(const struct kernel *kernel, const struct step *step, struct error *error)
+{
+	(void)error;
+	return kernel->ops->write(kernel->context, DEVICE("0/driver_override"), step->subject);
+}
+
+static const struct operation look_operations[] = {
+	{.name = "stop-unit", .look = slow_look, .apply = no_apply},
+	{.name = NULL},
+};
+
+static const struct operation *const tables_with_look[] = {
+	binding_operations, look_operations, NULL};
+
+static void look_first(const char *subject)
+{
+	put_first(subject, "");
+	handover.executor.tables = tables_with_look;
+	handover.executor.limit = 1;
+}
+
+Test(executor, the_time_of_the_look_is_not_the_drivers)
+{
+	look_first("quick");
+	loan.write_deadline_ms = 500;
+	apply_all();
+	cr_expect_eq(loan.steps.items[0].state, STEP_DONE);
+	cr_expect_not_null(strstr(handover.fake->writes, "quick"));
+}
+
+Test(executor, what_the_look_finds_is_the_error_and_nothing_is_written)
+{
+	struct error error = {0};
+
+	look_first("held");
+	cr_expect_eq(executor_apply(&handover.executor, &loan, &error), -EBUSY);
+	cr_expect_str_eq(error.message, "somebody has it");
+	cr_expect_str_eq(handover.fake->writes, "");
+	cr_expect_eq(loan.state, LOAN_TAKING);
+}
+
+/* Whoever reads the loan then tells no write that is overdue either. */
+Test(executor, a_look_that_does_not_end_is_never_overdue)
+{
+	struct sigaction action = {.sa_handler = stop_later};
+	struct error error = {0};
+	pid_t self = getpid(), pid;
+
+	look_first("sleeps");
+	cr_assert_eq(sigaction(SIGUSR1, &action, NULL), 0);
+	pid = fork();
+	if (pid == 0) {
+		poll(NULL, 0, 300);
+		kill(self, SIGUSR1);
+		_exit(0);
+	}
+	cr_expect_eq(executor_apply(&handover.executor, &loan, &error), -EINTR);
+	cr_expect_str_eq(error.message, "stop-unit sleeps: stopped by a signal");
+	cr_expect_null(loan_find_stuck(&loan, NULL));
+	cr_expect_eq(loan.state, LOAN_TAKING);
+	read_loan_again();
+	cr_expect_eq(loan.steps.items[0].state, STEP_STARTED);
+	cr_expect_eq(loan.steps.items[0].write_deadline_ms, 0u);
+	cr_expect_str_eq(handover.fake->writes, "");
+	while (waitpid(-1, NULL, 0) > 0)
+		;
+}

@@ -7,10 +7,14 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -35,14 +39,27 @@ static size_t use_count;
 static struct holders holders;
 static unsigned int passes; /* over the uses */
 
-static int visit_uses(void *context, device_visitor visitor, void *data)
+static struct open_devices_extent fake_extent; /* of each pass */
+
+static bool is_wanted(const dev_t *wanted, size_t count, dev_t device)
+{
+	while (count > 0 && wanted[count - 1] != device)
+		count--;
+	return count > 0;
+}
+
+static int visit_uses(void *context, const dev_t *wanted, size_t count, device_visitor visitor,
+	void *data, struct open_devices_extent *ret)
 {
 	int r = 0;
 
 	(void)context;
 	passes++;
-	for (size_t i = 0; r == 0 && i < use_count; i++)
-		r = visitor(data, uses[i].pid, uses[i].device);
+	*ret = fake_extent;
+	for (size_t i = 0; r == 0 && i < use_count; i++) {
+		if (is_wanted(wanted, count, uses[i].device))
+			r = visitor(data, uses[i].pid, uses[i].device);
+	}
 	return r;
 }
 
@@ -89,6 +106,7 @@ static void setup(void)
 	ops.devices_in_use = visit_uses;
 	kernel.ops = &ops;
 	use_count = 0;
+	fake_extent = (struct open_devices_extent){0};
 	holders = (struct holders){0};
 	add_node("226:0", GPU "/drm/card0");
 	add_node("29:0", GPU "/graphics/fb0");
@@ -342,6 +360,31 @@ Test(holders, however_many_nodes_it_is_one_pass)
 	cr_expect_eq(passes, 1u);
 }
 
+/* Those found count; a module's count says nothing then. */
+Test(holders, a_pass_that_does_not_come_to_the_end_is_told_with_who_made_it_long)
+{
+	use_module("1\n");
+	add_use(300, "Xorg\n", "0::/\n", 226, 0);
+	scratch_write(&scratch, "proc/4242/comm", "perl\n");
+	scratch_write(&scratch, "proc/4242/status",
+		"Name:\tperl\nUid:\t65534\t65534\t65534\t65534\nGid:\t0\t0\t0\t0\n");
+	fake_extent = (struct open_devices_extent){.is_partial = true,
+		.processes = 480,
+		.milliseconds = 5010,
+		.pid = 4242,
+		.most = 20001};
+	expect_holders("Xorg (PID 300, card0)");
+	cr_expect_str_eq(holders.unknown,
+		"looked at 480 processes in 5.0 s, and process 4242 (perl) of user 65534 has more "
+		"than 20000 descriptors and mappings: who uses the card is not known");
+	fake_extent.most = 0;
+	expect_holders("Xorg (PID 300, card0)");
+	cr_expect_not_null(strstr(holders.unknown, "(perl) of user 65534 does not answer: who"));
+	fake_extent.is_partial = false;
+	find();
+	cr_expect_str_eq(holders.unknown, "");
+}
+
 static unsigned int waits;
 static size_t uses_after_a_wait;
 
@@ -503,7 +546,7 @@ Test(holders, the_smallest_list_is_whole_too)
 	cr_expect_str_eq(text, "2 more");
 }
 
-/* The running kernel's /proc, with a child of ours in it. */
+/* The running kernel's /proc, with children of ours in it. */
 struct sighting {
 	pid_t pid;
 	dev_t device;
@@ -515,31 +558,154 @@ static int see(void *data, pid_t pid, dev_t device)
 	struct sighting *sighting = data;
 
 	cr_expect_neq(pid, getpid());
-	sighting->count += pid == sighting->pid && device == sighting->device;
+	cr_expect_eq(device, sighting->device, "a device that nobody asked for");
+	sighting->count += pid == sighting->pid;
 	return 0;
 }
 
-Test(open_devices, a_descriptor_of_a_child_is_seen)
+/* A child that did @prepare and sleeps. */
+static pid_t start_child(bool (*prepare)(void))
 {
-	struct sighting sighting = {.device = makedev(1, 7)};
 	int ready[2];
 	char byte;
+	pid_t pid;
 
 	cr_assert_eq(pipe(ready), 0);
-	sighting.pid = fork();
-	if (sighting.pid == 0) {
-		if (open("/dev/full", O_RDWR) < 0 || write(ready[1], "", 1) != 1)
+	pid = fork();
+	if (pid == 0) {
+		if (!prepare() || write(ready[1], "", 1) != 1)
 			_exit(1);
 		pause();
 	}
+	close(ready[1]);
 	cr_assert_eq(read(ready[0], &byte, 1), 1);
-	cr_expect_eq(open_devices_visit(see, &sighting), 0);
+	close(ready[0]);
+	return pid;
+}
+
+static void end_child(pid_t pid)
+{
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+}
+
+static unsigned int count_sightings(pid_t pid, dev_t device)
+{
+	struct sighting sighting = {.pid = pid, .device = device};
+	struct open_devices_extent extent;
+
+	cr_expect_eq(open_devices_visit(&device, 1, NULL, see, &sighting, &extent), 0);
+	cr_expect_not(extent.is_partial);
+	cr_expect_gt(extent.processes, 0u);
+	return sighting.count;
+}
+
+#define FULL makedev(1, 7)
+#define ZERO makedev(1, 5)
+
+static bool open_full(void)
+{
+	return open("/dev/full", O_RDWR) >= 0 && open("/dev/full", O_RDONLY) >= 0;
+}
+
+Test(open_devices, a_descriptor_of_a_child_is_seen_once)
+{
+	pid_t pid = start_child(open_full);
+
+	cr_expect_eq(count_sightings(pid, FULL), 1u);
+	cr_expect_eq(count_sightings(pid, ZERO), 0u);
+	end_child(pid);
+	cr_expect_eq(count_sightings(pid, FULL), 0u);
+}
+
+/* More of them than were once room for. */
+static bool map_zero(void)
+{
+	int fd = open("/dev/zero", O_RDWR);
+
+	/* two kinds in turn: neighbours that are alike become one */
+	for (int i = 0; i < 3000; i++) {
+		if (mmap(NULL, 4096, i % 2 ? PROT_READ : PROT_READ | PROT_WRITE, MAP_PRIVATE, fd,
+			    0) == MAP_FAILED)
+			return false;
+	}
+	return fd >= 0 && close(fd) == 0;
+}
+
+Test(open_devices, a_mapping_without_a_descriptor_is_seen_once)
+{
+	pid_t pid = start_child(map_zero);
+
+	cr_expect_eq(count_sightings(pid, ZERO), 1u);
+	end_child(pid);
+}
+
+static sem_t opened;
+
+static void *open_full_alone(void *ready)
+{
+	*(bool *)ready = unshare(CLONE_FILES) == 0 && open("/dev/full", O_RDONLY) >= 0;
+	sem_post(&opened);
+	pause();
+	return NULL;
+}
+
+static bool open_full_in_a_thread(void)
+{
+	pthread_t thread;
+	bool is_open = false;
+
+	sem_init(&opened, 0, 0);
+	return pthread_create(&thread, NULL, open_full_alone, &is_open) == 0 &&
+		sem_wait(&opened) == 0 && is_open;
+}
+
+Test(open_devices, a_descriptor_that_one_thread_has_for_itself_is_seen)
+{
+	pid_t pid = start_child(open_full_in_a_thread);
+
+	cr_expect_eq(count_sightings(pid, FULL), 1u);
+	end_child(pid);
+}
+
+static bool open_much(void)
+{
+	for (int i = 0; i < 900; i++) {
+		if (open("/dev/full", O_RDONLY) < 0)
+			return false;
+	}
+	return true;
+}
+
+/* The first that is found has all of what may be looked at. */
+Test(open_devices, past_the_bound_what_was_found_stays_and_the_one_with_most_is_named)
+{
+	const dev_t device = FULL;
+	pid_t pid = start_child(open_much);
+	struct sighting sighting = {.pid = pid, .device = device};
+	struct open_devices_limits limits = {.deadline_ms = 60000, .items = 10000000};
+	struct open_devices_extent extent = {0};
+
+	cr_assert_eq(open_devices_visit(&device, 1, &limits, see, &sighting, &extent), 0);
+	cr_assert_not(extent.is_partial);
+	/* how many come before the child, and after it, is not known */
+	for (size_t low = 0, high = 1u << 22; low + 1 < high;) {
+		limits.items = (low + high) / 2;
+		sighting.count = 0;
+		cr_assert_eq(open_devices_visit(&device, 1, &limits, see, &sighting, &extent), 0);
+		if (extent.is_partial && sighting.count)
+			break;
+		*(extent.is_partial ? &low : &high) = limits.items;
+	}
+	cr_expect(extent.is_partial);
 	cr_expect_eq(sighting.count, 1u);
-	kill(sighting.pid, SIGKILL);
-	waitpid(sighting.pid, NULL, 0);
+	cr_expect_gt(extent.pid, 0);
+	cr_expect_gt(extent.most, 100u);
+	limits = (struct open_devices_limits){.deadline_ms = 0, .items = 10000000};
 	sighting.count = 0;
-	cr_expect_eq(open_devices_visit(see, &sighting), 0);
-	cr_expect_eq(sighting.count, 0u);
+	cr_expect_eq(open_devices_visit(&device, 1, &limits, see, &sighting, &extent), 0);
+	cr_expect(extent.is_partial, "past its deadline");
+	end_child(pid);
 }
 
 static int stop_at_once(void *data, pid_t pid, dev_t device)
@@ -551,15 +717,13 @@ static int stop_at_once(void *data, pid_t pid, dev_t device)
 
 Test(open_devices, what_the_visitor_says_ends_it)
 {
+	const dev_t device = FULL;
+	pid_t first = start_child(open_full), second = start_child(open_full);
+	struct open_devices_extent extent;
 	unsigned int count = 0;
-	pid_t pid = fork();
 
-	if (pid == 0) {
-		pause();
-		_exit(0);
-	}
-	cr_expect_eq(open_devices_visit(stop_at_once, &count), -EINTR);
+	cr_expect_eq(open_devices_visit(&device, 1, NULL, stop_at_once, &count, &extent), -EINTR);
 	cr_expect_eq(count, 1u);
-	kill(pid, SIGKILL);
-	waitpid(pid, NULL, 0);
+	end_child(first);
+	end_child(second);
 }

@@ -80,6 +80,21 @@ Test(room, nvidias_daemons_are_stopped_under_every_policy_and_first)
 	}
 }
 
+/* Nobody knows whom to wait for, or what to stop besides. */
+Test(room, users_who_are_not_known_are_in_the_way_and_nothing_is_stopped)
+{
+	read_settings("busy = \"wait\";");
+	add_holder(HOLDER_PROCESS, 300, 0, "nvidia-persistenced.service");
+	strcpy(plan.holders.unknown, "looked at much");
+	cr_assert_eq(make_room_plan(&settings, &plan), 0);
+	expect_steps("");
+	cr_assert_eq(plan.blocker_count, 1u);
+	cr_expect_eq(plan.blockers[0].code, BLOCKER_HELD);
+	cr_expect_str_eq(plan.blockers[0].message,
+		"gpu-ferry looked at much; nothing was changed: end that process, then try again");
+	cr_expect_not(plan.is_held);
+}
+
 Test(room, who_is_not_listed_is_named_and_nothing_is_stopped)
 {
 	read_settings("busy = \"stop\"; containers = [ 105 ];");
