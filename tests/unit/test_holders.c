@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -573,6 +574,7 @@ static pid_t start_child(bool (*prepare)(void))
 	cr_assert_eq(pipe(ready), 0);
 	pid = fork();
 	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL); /* nothing is left of a test that fails */
 		if (!prepare() || write(ready[1], "", 1) != 1)
 			_exit(1);
 		pause();
