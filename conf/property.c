@@ -115,7 +115,7 @@ static int add_default(struct property_parser *parser, const char *value)
 	if (!rule)
 		return error_set(parser->error, -EINVAL, "'%s' is a value without a name", value);
 	present = *value_of(&parser->set, rule);
-	/* to Perl "0" is false, and so as good as not given */
+	/* in Perl "0" is false, so it counts as not given */
 	if (parser->default_seen || (present && strcmp(present, "0") != 0))
 		return error_set(parser->error, -EINVAL, "'%s' is given twice", rule->name);
 	parser->default_seen = true;

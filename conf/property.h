@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
-/*
- * Proxmox's property strings: "01:00,pcie=1,x-vga=on". Source: PVE/JSONSchema.pm,
- * parse_property_string, with its oddities: a blank part is nothing, a blank beside a comma belongs
- * to the name or the value, a value may hold "=", and a default value of "0" may be given again.
- */
+/* Reads Proxmox's property strings: "01:00,pcie=1,x-vga=on". Source: PVE/JSONSchema.pm,
+ * parse_property_string, with its oddities: a blank part is ignored, a blank beside a comma belongs
+ * to the name or the value, a value may hold "=", and after a default value of "0" another one may
+ * follow. */
 
 #include "kmod-helper/base/error.h"
 #include <stdbool.h>
@@ -22,12 +21,12 @@ enum property_type {
 
 struct property_rule {
 	const char *name;
-	const char *alias_of; /* another rule's name: stored and checked as that one */
+	const char *alias_of; /* an alias: stored and checked as the rule of this name */
 	enum property_type type;
-	bool is_default; /* takes the part that has no "name=" */
+	bool is_default; /* takes the part without a "name=" */
 	bool required;
 	bool (*fits)(const char *value); /* NULL: anything */
-	const char *pattern;	   /* POSIX extended, anchored by its writer; NULL: anything */
+	const char *pattern;		 /* POSIX extended, with its own ^ and $; NULL: anything */
 	const char *const *values; /* the only ones allowed, NULL at the end; NULL: anything */
 	size_t max_length;	   /* bytes; 0: no limit */
 	double minimum, maximum;   /* both 0: no limits */
@@ -64,5 +63,6 @@ bool pattern_matches(const char *pattern, const char *text);
 /* PVE/JSONSchema.pm, $CONFIGID_RE, ^[a-zA-Z][a-zA-Z0-9_-]+$: snapshots, mappings. */
 bool is_config_id(const char *text);
 
-/* parse_boolean: 1 on yes true, 0 off no false in any case; anything else comes back as it is. */
+/* As Proxmox's parse_boolean: "1" for 1, on, yes and true, "0" for 0, off, no and false, in upper
+ * or lower case. Anything else is returned unchanged. */
 const char *boolean_normalise(const char *text);

@@ -142,7 +142,7 @@ static bool is_qemu(const char *program)
 	return strncmp(name, "qemu-", strlen("qemu-")) == 0 && name[strlen("qemu-")] != '\0';
 }
 
-/* The folder is /run/qemu-server by one name or the other. */
+/* The folder may be /run/qemu-server or /var/run/qemu-server. */
 static bool is_pidfile_of(const char *path, unsigned int vmid)
 {
 	char expected[64];
@@ -176,7 +176,7 @@ static bool folder_is_there(const struct root *root, const char *path)
 	return fd >= 0;
 }
 
-/* Beside Proxmox's own test: whatever lives in the VM's systemd scope holds its devices. */
+/* In addition to Proxmox's own test: a process in the VM's systemd scope holds its devices too. */
 static bool is_in_scope(const struct root *root, pid_t pid, unsigned int vmid)
 {
 	unsigned long long start_time;

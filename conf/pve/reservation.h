@@ -15,8 +15,8 @@
 struct reservation {
 	const char *address; /* as written; Proxmox writes "0000:01:00.0" */
 	unsigned int vmid;
-	pid_t pid;	 /* 0: by time */
-	long long until; /* seconds since 1970, when by time */
+	pid_t pid;	 /* 0: reserved until a time */
+	long long until; /* seconds since 1970, if pid is 0 */
 };
 
 struct reservations {
@@ -31,18 +31,18 @@ int reservations_parse(
 	const char *text, size_t length, struct reservations *ret, struct error *error);
 void reservations_done(struct reservations *reservations);
 
-/* Reads run/qemu-server/pci-id-reservations; that there is none means none. Returns 0, -ENOMEM, or
- * -errno of the reading. */
+/* Reads run/qemu-server/pci-id-reservations; a missing file means no reservations. Returns 0,
+ * -ENOMEM, or -errno of the reading. */
 int reservations_read(const struct root *root, struct reservations *ret, struct error *error);
 
-/* The pid of the QEMU that runs VM @vmid by its pidfile, or 0: the pidfile's process must be a QEMU
- * with that very pidfile among its arguments, or live in qemu.slice/VMID.scope. On a captured tree
- * without the process's command line the pidfile is believed, unless the tree has a proc without
- * that process. */
+/* The pid of the QEMU that runs VM @vmid, from its pidfile; 0 when there is none. The process must
+ * be a QEMU with this pidfile among its arguments, or must live in qemu.slice/VMID.scope. On a
+ * captured tree without the process's command line the pidfile is believed, unless the tree has a
+ * proc without that process. */
 pid_t reservation_vm_pid(const struct root *root, unsigned int vmid);
 
-/* The VMID of another VM than @vmid that has @address reserved at @now, 0 when there is none. With
- * @vmid 0 every VM is another. *@ret_running (may be NULL) tells whether it is running. */
+/* The VMID of a VM other than @vmid that has @address reserved at @now; 0 when there is none. With
+ * @vmid 0 every VM counts. *@ret_running (may be NULL) tells whether it is running. */
 unsigned int reservation_owner(const struct reservations *reservations, const struct root *root,
 	const char *address, unsigned int vmid, time_t now, bool *ret_running);
 

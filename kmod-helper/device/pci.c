@@ -60,7 +60,7 @@ static bool read_flag(const struct kernel *kernel, const char *address, const ch
 	return read_attribute(kernel, address, attribute, text, sizeof(text)) > 0 && text[0] == '1';
 }
 
-/* The @digits of a field of a modalias, after its @name. */
+/* Takes the @digits of a field of a modalias, after its @name. */
 static bool take_field(const char **text, const char *name, size_t digits, uint16_t *ret)
 {
 	size_t length = strlen(name);
@@ -194,7 +194,7 @@ static const char *take_character(const char *text, char character, char **outpu
 	return text + 1;
 }
 
-/* The slot "BB:DD" and, if it is there, ".F". */
+/* Takes the slot "BB:DD" and, if it is there, ".F". */
 static bool take_slot(const char *text, char **output)
 {
 	text = take_hex(text, 2, output);
@@ -275,8 +275,8 @@ void pci_read_power_state(
 		ret[0] = '\0';
 }
 
-/* In D3cold and content with it. A device that is gone is said to be in D3cold, too, as soon as the
- * kernel has noticed; but then it was not put to sleep. */
+/* True when it was put to sleep in D3cold. For a device that is gone the kernel reports D3cold too,
+ * once it has noticed; but that one was not put to sleep. */
 static bool is_asleep(const struct kernel *kernel, const char *address)
 {
 	char text[PCI_POWER_STATE_SIZE];
@@ -292,7 +292,7 @@ bool pci_is_dead(const struct kernel *kernel, const char *address)
 	unsigned char id[4 + 1];
 	ssize_t length;
 
-	/* only a device in D3cold is woken by the reading (pci_config_pm_runtime_get) */
+	/* reading wakes a device only if it is in D3cold (pci_config_pm_runtime_get) */
 	if (is_asleep(kernel, address))
 		return false;
 	length = read_attribute(kernel, address, "config", (char *)id, sizeof(id));

@@ -43,8 +43,8 @@ void pci_functions_done(struct pci_functions *functions);
 /* NULL when @address is not among them. */
 const struct pci_function *pci_find(const struct pci_functions *functions, const char *address);
 
-/* What a person types: [DDDD:]BB:DD[.F], in either case. Writes "0000:2b:00" or "0000:2b:00.0" to
- * @ret; -EINVAL when it is no such thing. */
+/* Parses what a person types: [DDDD:]BB:DD[.F], in upper or lower case. Writes "0000:2b:00" or
+ * "0000:2b:00.0" to @ret; -EINVAL for any other text. */
 int pci_device_parse(const char *text, char *ret, size_t size);
 
 /* True when @device is @address or the card (the slot) that @address is on. */
@@ -53,8 +53,8 @@ bool pci_same_card(const char *left, const char *right);
 
 bool pci_is_display(const struct pci_function *function);
 
-/* The path of an attribute of a function below the root; of the function's folder when it is NULL.
- */
+/* The path below the root of an attribute of a function; of the function's folder when @attribute
+ * is NULL. */
 void pci_path(const char *address, const char *attribute, char *buffer, size_t size);
 
 /* The driver bound now; "" when none. 0 or -errno. */
@@ -67,12 +67,12 @@ void pci_read_power_state(
 /* The IOMMU group's number, or PCI_NO_GROUP. */
 long pci_read_group(const struct kernel *kernel, const char *address);
 
-/* driver_override; "" when unset ("(null)" in sysfs) or not there. May hang while the function's
- * driver is stuck on Linux 6.1: look at the loans first. 0 or -errno. */
+/* Reads driver_override; "" when unset ("(null)" in sysfs) or when the file is missing. On Linux
+ * 6.1 this may hang while the function's driver is stuck: look at the loans first. 0 or -errno. */
 int pci_read_override(const struct kernel *kernel, const char *address, char *ret, size_t size);
 
-/* True when config space answers with all ones: the device is gone. False when it sleeps in D3cold,
- * which is not disturbed, and when it cannot be known. */
+/* True when config space reads as all ones: the device is gone. False when it sleeps in D3cold (it
+ * is not woken), and when it cannot be known. */
 bool pci_is_dead(const struct kernel *kernel, const char *address);
 
 /* The module of a driver; "" for a built-in one. 0 or -errno (-ENOENT: no such driver is loaded).

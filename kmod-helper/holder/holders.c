@@ -19,7 +19,7 @@
 #define UDEV_LOOKS 250
 #define UDEV_WAIT_MS 5000u
 
-/* The pass while it runs: what the process @pid was seen with. */
+/* The state of the pass over /proc: which nodes the process @pid has. */
 struct search {
 	const struct kernel *kernel;
 	const struct nodes *nodes;
@@ -75,8 +75,8 @@ static unsigned int number_after(const char *text, const char *prefix, char end)
 	return parse_unsigned(digits, 10, VMID_MAX, &number) < 0 ? 0 : (unsigned int)number;
 }
 
-/* "0::/system.slice/nvidia-persistenced.service": the outermost service, which is the system
- * manager's own ("/user.slice/…/user@1000.service/app.slice/….service"). */
+/* "0::/system.slice/nvidia-persistenced.service": reads the outermost service, which belongs to the
+ * system manager ("/user.slice/…/user@1000.service/app.slice/….service"). */
 static void read_unit(const char *text, char *ret, size_t size)
 {
 	static const char suffix[] = ".service";
@@ -122,7 +122,7 @@ static int add_process(struct search *search, const struct node *node)
 	snprintf(path, sizeof(path), "proc/%d/comm", (int)search->pid);
 	if (kernel_read(search->kernel, path, holder.command, sizeof(holder.command)) < 0)
 		strcpy(holder.command, "?");
-	/* a process may call itself what it likes */
+	/* a process can give itself any name */
 	text_make_line(holder.command);
 	read_cgroup(search->kernel, &holder);
 	return holders_add(&search->holders, &holder);
@@ -139,8 +139,8 @@ static bool is_known(const struct search *search, const struct node *node)
 	return false;
 }
 
-/* Who has a card's own node, has the shared ones for that card. Who has none may have been given
- * any card through them: nvidia's remove() waits for such a one, too. */
+/* A process that has a card's own node uses the shared nodes for that card. A process that has only
+ * shared nodes may use any card through them: nvidia's remove() waits for it too. */
 static bool counts(const struct search *search, const struct node *node)
 {
 	if (node->kind == NODE_OTHER)
@@ -154,7 +154,7 @@ static bool counts(const struct search *search, const struct node *node)
 	return true;
 }
 
-/* All of one process has been seen. */
+/* Adds the holders found in one process, once all of it has been seen. */
 static int finish_process(struct search *search)
 {
 	int r = 0;
@@ -249,7 +249,7 @@ static const struct loan *find_stuck_loan(const struct loans *loans, const char 
 	return NULL;
 }
 
-/* A driver on its way out has taken its nodes off the kernel's list already. */
+/* Adds the recorded nodes: a driver in remove() has already taken its own off the kernel's list. */
 static int add_recorded(const struct kernel *kernel, const struct loan *loan, const char *address,
 	struct nodes *nodes)
 {
@@ -293,8 +293,9 @@ static bool is_leaving(const struct loan *loan, const char *address)
 	return false;
 }
 
-/* Whose driver is in remove(), or stuck there, is none of the driver's devices any more, but its
- * users count in the module: they are nobody else's. */
+/* True when a function of the same driver is in remove(), or stuck there. It is no longer one of
+ * the driver's devices, but its users still count in the module: so the count says nothing about
+ * @address. */
 static bool is_leaving_elsewhere(
 	const struct kernel *kernel, const struct loans *loans, const char *address)
 {
@@ -334,7 +335,8 @@ static int add_kernel_users(const struct kernel *kernel, const struct loans *loa
 	return r;
 }
 
-/* Of all, and of those whose driver is well: the files of the others are not to be read. */
+/* Collects the nodes of all functions, and in @well the functions whose driver is not stuck: no
+ * files of the others may be read. */
 static int collect(const struct kernel *kernel, const struct loans *loans,
 	const char *const *addresses, size_t count, const char **well, size_t *ret_well_count,
 	struct nodes *nodes)
@@ -386,7 +388,8 @@ static bool udev_is_busy(const struct kernel *kernel)
 	return kernel_read(kernel, UDEV_QUEUE, nothing, sizeof(nothing)) >= 0;
 }
 
-/* Somebody may have come or gone between the pass over /proc and the module's count. */
+/* True when the holders may go away by themselves: udev's own, or a module's count that differs
+ * because somebody came or went between the pass over /proc and the reading of the count. */
 static bool may_pass(const struct kernel *kernel, const struct holders *holders, unsigned int look)
 {
 	for (size_t i = 0; i < holders->count; i++) {

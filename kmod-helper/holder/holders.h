@@ -7,27 +7,25 @@
 #include "kmod-helper/kernel/kernel.h"
 #include "kmod-helper/loan/loan.h"
 
-/*
- * Who uses a function now: processes with a descriptor or a mapping of one of its device nodes, and
- * the kernel itself. Nodes are compared by device number, so that those made anew inside
- * containers, and deleted ones, count.
- */
+/* Finds who uses a function now: processes with a descriptor or a mapping of one of its device
+ * nodes, and the kernel itself. Nodes are compared by device number, so nodes made anew inside
+ * containers and deleted nodes count too. */
 
 enum holder_kind {
 	HOLDER_PROCESS,
 	HOLDER_CONTAINER,
 	HOLDER_VM,
-	HOLDER_KERNEL, /* a module has users, and no process is one */
+	HOLDER_KERNEL, /* a module has users, but none of them is a process */
 };
 
 struct holder {
 	enum holder_kind kind;
 	pid_t pid;	    /* 0: the kernel */
-	char command[32];   /* its module, for the kernel */
+	char command[32];   /* for the kernel: its module */
 	unsigned int guest; /* the container's or VM's number; 0 for a process of the host */
-	char unit[256];	    /* systemd's service that a process of the host belongs to; "" none */
+	char unit[256];	    /* the systemd service of a host process; "" none */
 	char node[64];	    /* the first one found: "controlC1", "vfio/15"; "" for the kernel */
-	char address[PCI_ADDRESS_SIZE]; /* the function; a process that has two stands here twice */
+	char address[PCI_ADDRESS_SIZE]; /* the function; a process with two is listed twice */
 };
 
 struct holders {
@@ -39,15 +37,14 @@ struct holders {
 	char unknown[256];
 };
 
-/* Who has one of these nodes. One pass over /proc, however many nodes. 0 or -errno. */
+/* Finds who has one of these nodes, in one pass over /proc, however many nodes there are. 0 or
+ * -errno. */
 int holders_of_nodes(const struct kernel *kernel, const struct nodes *nodes, struct holders *ret,
 	struct error *error);
 
-/*
- * Who uses these functions, in one pass. A function whose driver is stuck in remove() has lost its
- * nodes: those that its loan recorded count, and no file of it is read. @loans may be NULL; so may
- * @nodes, to which those looked for are added. 0 or -errno.
- */
+/* Finds who uses these functions, in one pass. A function whose driver is stuck in remove() has
+ * lost its nodes: then the nodes that its loan recorded count, and none of its files is read. The
+ * nodes looked for are added to @nodes. @loans and @nodes may be NULL. 0 or -errno. */
 int holders_of_functions(const struct kernel *kernel, const struct loans *loans,
 	const char *const *addresses, size_t count, struct nodes *nodes, struct holders *ret,
 	struct error *error);
@@ -62,17 +59,17 @@ int holders_that_stay(const struct kernel *kernel, const struct loans *loans,
 	const char *const *addresses, size_t count, struct nodes *nodes, struct holders *ret,
 	struct error *error);
 
-/* Who has a function whose driver does not let go: of its nodes as @loan recorded them, and of its
- * group through VFIO. 0 or -errno. */
+/* Finds who has a function whose driver does not let go, by the nodes that @loan recorded and by
+ * its group through VFIO. 0 or -errno. */
 int holders_of_stuck(const struct kernel *kernel, const struct loan *loan, const char *address,
 	struct holders *ret, struct error *error);
 
-/* Who has the group open through VFIO. Never opens it to look: a second open of a group fails, and
- * could make a starting VM fail. */
+/* Finds who has the group open through VFIO. Never opens the group to test it: a second open of a
+ * group fails, so this could make a starting VM fail. */
 int holders_of_group(
 	const struct kernel *kernel, long iommu_group, struct holders *ret, struct error *error);
 
-/* Waits until nobody has the group open: woken when somebody closes it. 0, -EBUSY past the deadline
+/* Waits until nobody has the group open; wakes when somebody closes it. 0, -EBUSY past the deadline
  * with the holders in the message, or -errno. */
 int holders_await_group(const struct kernel *kernel, long iommu_group, unsigned int deadline_ms,
 	struct error *error);
@@ -80,22 +77,22 @@ int holders_await_group(const struct kernel *kernel, long iommu_group, unsigned 
 /* Appends a copy. 0 or -ENOMEM. */
 int holders_add(struct holders *holders, const struct holder *holder);
 
-/* Leaves the processes: a module's count is a guess, they are none. */
+/* Removes the kernel's entries: a module's count is a guess. A process is not, so those stay. */
 void holders_drop_kernel(struct holders *holders);
 
-/* Is one of them this function's? */
+/* Does one of the holders use this function? */
 bool holders_have(const struct holders *holders, const char *address);
 
-/* True when one before it, of another function, is the same process. */
+/* True when an earlier entry is the same process, with another function. */
 bool holder_is_repeated(const struct holders *holders, size_t index);
 
 /* "process", "container", "vm", "kernel" */
 const char *holder_kind_name(enum holder_kind kind);
 
-/* Some fifty of them, and room in a message for what it says around them. */
+/* Room for about fifty holders, and for the text around them in a message. */
 #define HOLDERS_TEXT_SIZE 3072
 
-/* A list of them in @buffer: "one, other". Those for which there is no room are counted: ", and 7
+/* A list of holders as text in @buffer: "one, other". Those that do not fit are counted: ", and 7
  * more". */
 struct holders_text {
 	char *buffer;

@@ -20,10 +20,10 @@
 
 #define RUN_DEADLINE_MS 20000
 
-/* A host with thousands of mounts has a mountinfo of half of that. */
+/* On a host with thousands of mounts, mountinfo is half as long as this. */
 #define TEXT_MAX (1u << 20)
 
-/* What a struct kernel of this file has as its context. */
+/* The context of a struct kernel that is made here. */
 struct machine {
 	struct root root;	 /* borrowed from the struct kernel */
 	struct modules *modules; /* opened when first needed: most commands never ask */
@@ -152,7 +152,7 @@ static int machine_block_is_claimed(void *context, const char *path, dev_t devic
 		r = -ENODEV;
 	if (r < 0)
 		return r;
-	/* O_NONBLOCK: a drive without a medium is not to load one */
+	/* O_NONBLOCK: a drive without a medium must not load one */
 	fd = file_open(&machine->root, path, O_RDONLY | O_EXCL | O_NONBLOCK);
 	if (fd < 0)
 		return fd == -EBUSY ? 1 : fd;
@@ -231,8 +231,8 @@ static int machine_module_check(void *context, const char *name, struct error *e
 	struct machine *machine = context;
 	int r;
 
-	/* libkmod reads the running kernel's /proc/modules: of a captured tree it would tell lies
-	 */
+	/* libkmod reads the running kernel's /proc/modules, which says nothing about a captured
+	 * tree */
 	if (!machine->root.live)
 		return 0;
 	r = machine_modules(machine, error);
@@ -245,7 +245,7 @@ static int machine_module_options(void *context, const char *name, char *buffer,
 	struct error ignored;
 	int r = machine_modules(machine, &ignored);
 
-	/* libkmod reads the running kernel's command line: of a captured tree it would tell lies */
+	/* libkmod reads the running kernel's command line, which is not that of a captured tree */
 	if (!machine->root.live) {
 		buffer[0] = '\0';
 		return 0;
@@ -262,7 +262,7 @@ static void machine_wait_close(void *context, const char *path, unsigned int mil
 
 	(void)machine;
 	snprintf(full, sizeof(full), "/%s", path);
-	/* without a watch (no node, no inotify left) it is a plain sleep */
+	/* if it cannot be watched (no node, no inotify left) this is a plain sleep */
 	if (notify >= 0 && inotify_add_watch(notify, full, IN_CLOSE) < 0)
 		polled.fd = -1;
 	poll(&polled, 1, (int)milliseconds);

@@ -26,35 +26,36 @@ struct kernel_ops {
 	int (*target)(void *context, const char *path, char *buffer, size_t size);
 	/* The names in a folder, sorted. 0 or -errno. */
 	int (*list)(void *context, const char *path, struct names *ret);
-	/* The same, of folders only: no attributes, no links. */
+	/* The same for folders only: no attributes, no links. */
 	int (*folders)(void *context, const char *path, struct names *ret);
 	/* The device number of a node in /dev. 0 or -errno; -ENODEV if the file is no device node.
 	 */
 	int (*device_number)(void *context, const char *path, dev_t *ret);
-	/* Loads a module by name with its dependencies, as modprobe does, the blacklist respected.
-	 * 0 (also when it is there already or built in), -EPERM when modprobe.d forbids it, -ENOENT
-	 * when there is none, or init's own error. */
+	/* Loads a module by name with its dependencies, as modprobe does, and obeys the blacklist.
+	 * 0 (also when it is already loaded or built in), -EPERM when modprobe.d forbids it,
+	 * -ENOENT when there is no such module, or the error of the module's own init. */
 	int (*module_load)(void *context, const char *name, struct error *error);
-	/* Would module_load work? Its errors, nothing loaded; 0 too where it cannot be known. */
+	/* Would module_load work? Returns the same errors but loads nothing; 0 also where it cannot
+	 * be known. */
 	int (*module_check)(void *context, const char *name, struct error *error);
-	/* Loads a module that was there before: as `modprobe NAME` does, the blacklist does not
-	 * count, and an install line is run, by modprobe itself. */
+	/* Loads a module that was loaded before. As with `modprobe NAME` the blacklist is ignored;
+	 * an install line is run, by modprobe itself. */
 	int (*module_reload)(void *context, const char *name, struct error *error);
 	/* The modules that @alias resolves to, as module_lookup() in modules.h. */
 	int (*module_lookup)(
 		void *context, const char *alias, struct names *ret, struct error *error);
 	/* 0 (also when it is not loaded), -EBUSY when something uses it. */
 	int (*module_unload)(void *context, const char *name, struct error *error);
-	/* The options that modprobe.d and the kernel command line give a module; "" for none, and
-	 * under a captured tree. 0 or -errno. */
+	/* The options that modprobe.d and the kernel command line give a module; "" when there are
+	 * none, and for a captured tree. 0 or -errno. */
 	int (*module_options)(void *context, const char *name, char *buffer, size_t size);
 	/* Runs a program of the host (fixed path, no shell). -ENOENT when it is not installed, -EIO
 	 * when it fails, or -errno. */
 	int (*run)(void *context, const char *const *arguments, struct error *error);
-	/* Has the kernel itself a claim on the block device @device at @path: a mount in whatever
-	 * namespace, swap, a member of LVM, MD, ZFS or btrfs? Seen by an exclusive open for
+	/* Does the kernel itself have a claim on the block device @device at @path: a mount in any
+	 * namespace, swap, a member of LVM, MD, ZFS or btrfs? The test is an exclusive open for
 	 * reading, which changes nothing and is closed at once. 1, 0, or -errno (-ENODEV when
-	 * another device is there, and under a captured tree). */
+	 * another device is there, and for a captured tree). */
 	int (*block_is_claimed)(void *context, const char *path, dev_t device);
 	/* Calls @visitor for each process that has a device of @wanted open, or mapped into its
 	 * memory, by the number behind the node: those made anew in containers and deleted ones
@@ -75,7 +76,7 @@ struct kernel {
 };
 
 ssize_t kernel_read(const struct kernel *kernel, const char *path, char *buffer, size_t size);
-/* A whole text file of procfs, however long; NULL when it cannot be read. To be freed. */
+/* Reads a whole text file of procfs; NULL when it cannot be read. The caller frees it. */
 char *kernel_read_text(const struct kernel *kernel, const char *path);
 int kernel_write(const struct kernel *kernel, const char *path, const char *value);
 int kernel_link(const struct kernel *kernel, const char *path, char *buffer, size_t size);

@@ -134,8 +134,8 @@ static int each_entry(struct visit *visit, int at, const char *path,
 	return r;
 }
 
-/* 1 and the number when it is a device's node. Not synced: a dead NFS or FUSE server behind
- * somebody's file must not be asked. */
+/* Returns 1 and the number when it is a device's node. Nothing is synced: a dead NFS or FUSE server
+ * behind somebody's file must not be asked. */
 static int device_behind(int folder, const char *path, dev_t *ret)
 {
 	struct statx status;
@@ -188,7 +188,7 @@ static uint64_t hash_of(const char *text)
 	return hash ? hash : 1;
 }
 
-/* The place of the hash: it stands there, or may be put there. NULL: neither, too many. */
+/* The place of the hash, or a free one for it. NULL when there is neither: too many. */
 static uint64_t *seen_place(struct seen *seen, uint64_t hash)
 {
 	for (unsigned int i = 0; i < 32; i++) {
@@ -200,9 +200,9 @@ static uint64_t *seen_place(struct seen *seen, uint64_t hash)
 	return NULL;
 }
 
-/* "7f1c-7f1d rw-s 00000000 00:05 412   /dev/nvidia0". What tells a file from others is all from the
- * third blank on; the same file is looked at once, whoever has mapped it. The name is no guide: in
- * a container a node may stand anywhere. */
+/* "7f1c-7f1d rw-s 00000000 00:05 412 /dev/nvidia0". All from the third blank on identifies the
+ * file; the same file is looked at only once, whoever has mapped it. The name is no guide: in a
+ * container a node may be anywhere. */
 static int visit_mapping(struct visit *visit, const char *task, char *line)
 {
 	const char *start = line;
@@ -220,14 +220,14 @@ static int visit_mapping(struct visit *visit, const char *task, char *line)
 		file = file ? file + 1 : NULL;
 	}
 	inode = file ? strchr(file, ' ') : NULL;
-	/* memory that no file is behind */
+	/* memory without a file behind it */
 	if (!inode || strtoull(inode, &end, 10) == 0)
 		return 0;
 	hash = hash_of(file);
 	place = seen_place(visit->seen, hash);
 	if (place && *place == hash)
 		return 0;
-	/* the folder's names have no zeros in front */
+	/* the names in map_files have no leading zeros */
 	start += strspn(start, "0");
 	end = strchr(line, '-') + 1;
 	inode = end + strspn(end, "0");

@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-/* Told of a process and a device that it uses. 0 to go on, negative to end it. */
+/* Called with a process and a device that it uses. Returns 0 to go on, negative to end it. */
 typedef int (*device_visitor)(void *data, pid_t pid, dev_t device);
 
 /* How long a pass may take, and how many descriptors and mappings it may look at. */
