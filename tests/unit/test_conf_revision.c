@@ -76,7 +76,7 @@ Test(conf_revision, what_was_changed_in_both_ways_is_a_collision_with_its_line)
 	expect_revert("a\nold\nz\n", "a\nnew\nz\n", "a\nnewer\nz\n", NULL);
 	cr_expect_eq(
 		revision_revert("a\nold\n", "a\nnew\n", "0\na\nnewer\n", &text, &error), -EUCLEAN);
-	cr_expect(strstr(error.message, "line 3 "), "%s", error.message);
+	cr_expect(strstr(error.message, "line 3,"), "%s", error.message);
 	cr_expect_null(text);
 }
 
