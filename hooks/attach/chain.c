@@ -31,7 +31,7 @@ static int find_script(
 		: error_set_errno(error, -ENAMETOOLONG, "find %s", volume);
 }
 
-static int judge(const char *volume, int code, struct error *error)
+static int error_of_exit(const char *volume, int code, struct error *error)
 {
 	if (code == 0)
 		return 0;
@@ -59,7 +59,7 @@ static int run_script(struct context *context, const char *volume, unsigned int 
 	if (r == -ENOEXEC)
 		r = process_run(by_shell, &options, error);
 	return r < 0 ? error_wrap(error, r, "run the VM's own hookscript")
-		     : judge(volume, r, error);
+		     : error_of_exit(volume, r, error);
 }
 
 /* Only pre-start shows the notice: once for each start is enough. */

@@ -21,7 +21,7 @@ static void check_all(struct doctor *doctor, unsigned int vmid)
 }
 
 /* The list already shows what is wrong: the error is only for the exit code. */
-static int judge(const struct checklist *list, struct error *error)
+static int error_of_failures(const struct checklist *list, struct error *error)
 {
 	size_t failures = checklist_count(list, CHECK_FAIL);
 
@@ -48,7 +48,7 @@ static int run_doctor(
 		return error_wrap(error, r, "check the host");
 	check_all(&doctor, vmid);
 	r = checklist_print(&doctor.list, context, error);
-	return r < 0 ? r : judge(&doctor.list, error);
+	return r < 0 ? r : error_of_failures(&doctor.list, error);
 }
 
 const struct command command_doctor = {

@@ -160,7 +160,7 @@ static int look(struct report *report, struct error *error)
 
 /* ---- judging */
 
-static int judge_nvidia(
+static int check_nvidia(
 	const struct report *report, const struct guest_card *card, struct error *error)
 {
 	const struct nvidia_smi *answer = &report->nvidia_smi;
@@ -181,7 +181,7 @@ static int judge_nvidia(
 }
 
 /* Windows lists only devices that have a driver, and a card's USB function may have none. */
-static int judge_missing(
+static int error_of_missing(
 	const struct report *report, const struct guest_card *card, struct error *error)
 {
 	bool windows = guest_system_is_windows(&report->system);
@@ -196,7 +196,7 @@ static int judge_missing(
 }
 
 /* The first thing that is wrong with a card. */
-static int judge(const struct report *report, struct error *error)
+static int check_cards(const struct report *report, struct error *error)
 {
 	int r = 0;
 
@@ -204,9 +204,9 @@ static int judge(const struct report *report, struct error *error)
 		const struct guest_card *card = &report->cards.items[i];
 
 		if (!card->seen)
-			r = judge_missing(report, card, error);
+			r = error_of_missing(report, card, error);
 		else if (guest_card_is_nvidia(card))
-			r = judge_nvidia(report, card, error);
+			r = check_nvidia(report, card, error);
 		else if (card->display && !*card->seen->driver)
 			r = error_set(error, -EIO, "%s has no driver in the guest", card->address);
 	}
@@ -427,7 +427,7 @@ static int ask_guest(struct context *context, const struct guest_options *option
 	if (r == 0 && options->install_driver)
 		r = install_driver(context, options, report, error);
 	if (r == 0 && !(options->install_driver && options->dry_run))
-		r = judge(report, error);
+		r = check_cards(report, error);
 	return r;
 }
 

@@ -212,8 +212,8 @@ static int print_table(const struct overview *overview, const char *filter, stru
 	return table_print(&table, error);
 }
 
-static int judge(const struct context *context, const struct loans *loans, const char *filter,
-	struct error *error)
+static int error_of_owed(const struct context *context, const struct loans *loans,
+	const char *filter, struct error *error)
 {
 	size_t owed = 0;
 
@@ -278,7 +278,7 @@ static int run_status(
 	explain_stuck(&overview);
 	if (*overview.found.unknown)
 		log_write(&context->log, LOG_WARNING, "%s", overview.found.unknown);
-	return r < 0 ? r : judge(context, &overview.loans, arguments[0], error);
+	return r < 0 ? r : error_of_owed(context, &overview.loans, arguments[0], error);
 }
 
 const struct command command_status = {

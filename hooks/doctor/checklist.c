@@ -20,7 +20,7 @@ struct level_style {
 };
 
 /* The same words and colours as in pve8to9. */
-static const struct level_style looks[CHECK_LEVELS] = {
+static const struct level_style styles[CHECK_LEVELS] = {
 	[CHECK_PASS] = {"PASS", "PASSED", "\033[32m", true},
 	[CHECK_INFO] = {"INFO", "INFO", "", false},
 	[CHECK_SKIP] = {"SKIP", "SKIPPED", "", true},
@@ -94,10 +94,10 @@ static bool is_coloured(const struct context *context)
 
 static void print_check(const struct check_result *check, bool coloured)
 {
-	const struct level_style *look = &looks[check->level];
-	bool painted = coloured && *look->colour;
+	const struct level_style *style = &styles[check->level];
+	bool painted = coloured && *style->colour;
 
-	printf("%s%s: %s%s\n", painted ? look->colour : "", look->name, check->message,
+	printf("%s%s: %s%s\n", painted ? style->colour : "", style->name, check->message,
 		painted ? "\033[0m" : "");
 	if (check->fix)
 		printf("      fix: %s\n", check->fix);
@@ -110,8 +110,8 @@ static void print_totals(const struct checklist *list)
 		size_t count = checklist_count(list, level);
 		char name[16];
 
-		snprintf(name, sizeof(name), "%s:", looks[level].total);
-		if (count || looks[level].always)
+		snprintf(name, sizeof(name), "%s:", styles[level].total);
+		if (count || styles[level].always)
 			printf("%-9s %zu\n", name, count);
 	}
 }
@@ -142,7 +142,7 @@ static struct json_object *format_check(const struct check_result *check)
 	char level[16];
 	size_t length = 0;
 
-	for (const char *name = looks[check->level].name; name[length]; length++)
+	for (const char *name = styles[check->level].name; name[length]; length++)
 		level[length] = (char)(name[length] | 0x20);
 	level[length] = '\0';
 	json_add_text(object, "id", check->id);

@@ -141,7 +141,7 @@ static int add_unload(struct eviction *eviction, const char *module, const struc
 			       "Windows guest: the host's driver is unloaded");
 }
 
-static int judge(struct eviction *eviction, const char *module)
+static int plan_unload(struct eviction *eviction, const char *module)
 {
 	cleanup(names_done) struct names modules = {0};
 	struct error why = {0};
@@ -173,7 +173,7 @@ static int plan_while_running(struct eviction *eviction, unsigned int vmid, stru
 
 		if (names_have(&eviction->done, module))
 			continue;
-		r = judge(eviction, module);
+		r = plan_unload(eviction, module);
 		if (r < 0)
 			error_set_errno(error, r, "plan the handover");
 	}

@@ -21,7 +21,7 @@
 #define FILE_SIZE 1024
 
 /* The state of one search below a function. */
-struct look {
+struct scan {
 	const struct kernel *kernel;
 	char *mounts;	     /* /proc/self/mountinfo; read at the first disk */
 	char *swaps;	     /* /proc/swaps */
@@ -30,10 +30,10 @@ struct look {
 	size_t size;
 };
 
-static void scan_done(struct look *look)
+static void scan_done(struct scan *scan)
 {
-	free(look->mounts);
-	free(look->swaps);
+	free(scan->mounts);
+	free(scan->swaps);
 }
 
 static bool interface_is_up(const struct kernel *kernel, const char *path)
@@ -122,79 +122,79 @@ static bool parse_device(const char *text, dev_t *ret)
 }
 
 /* What udev found on a disk, "zfs_member"; "" when it is not known. */
-static void read_content(const struct look *look, const char *device, char *ret, size_t size)
+static void read_content(const struct scan *scan, const char *device, char *ret, size_t size)
 {
 	auto_free char *text = NULL;
 	const char *type;
 	char path[64];
 
 	snprintf(path, sizeof(path), "run/udev/data/b%.20s", device);
-	text = kernel_read_text(look->kernel, path);
+	text = kernel_read_text(scan->kernel, path);
 	type = text ? strstr(text, "\nE:ID_FS_TYPE=") : NULL;
 	type = type ? strchr(type, '=') + 1 : "";
 	snprintf(ret, size, "%.*s", (int)strcspn(type, "\n"), type);
 }
 
 /* Tests a disk for which sysfs shows no use: does the kernel have a claim on it? */
-static bool disk_is_claimed(const struct look *look, const char *path)
+static bool disk_is_claimed(const struct scan *scan, const char *path)
 {
 	const char *name = strrchr(path, '/') + 1;
 	char file[FILE_SIZE], device[32], content[32];
 	dev_t number;
 
 	snprintf(file, sizeof(file), "%s/dev", path);
-	if (kernel_read(look->kernel, file, device, sizeof(device)) <= 0 ||
+	if (kernel_read(scan->kernel, file, device, sizeof(device)) <= 0 ||
 		!parse_device(device, &number))
 		return false;
 	snprintf(file, sizeof(file), "dev/%s", name);
 	/* sysfs writes "cciss!c0d0" for dev/cciss/c0d0 */
 	for (char *character = file; (character = strchr(character, '!'));)
 		*character = '/';
-	if (look->kernel->ops->block_is_claimed(look->kernel->context, file, number) != 1)
+	if (scan->kernel->ops->block_is_claimed(scan->kernel->context, file, number) != 1)
 		return false;
-	read_content(look, device, content, sizeof(content));
-	snprintf(look->text, look->size, "disk %s is in use by the kernel (%s)", name,
+	read_content(scan, device, content, sizeof(content));
+	snprintf(scan->text, scan->size, "disk %s is in use by the kernel (%s)", name,
 		*content ? content : "mounted elsewhere, or part of a pool");
 	return true;
 }
 
-static void read_mounts(struct look *look)
+static void read_mounts(struct scan *scan)
 {
-	if (!look->mounts)
-		look->mounts = kernel_read_text(look->kernel, "proc/self/mountinfo");
-	if (!look->swaps)
-		look->swaps = kernel_read_text(look->kernel, "proc/swaps");
+	if (!scan->mounts)
+		scan->mounts = kernel_read_text(scan->kernel, "proc/self/mountinfo");
+	if (!scan->swaps)
+		scan->swaps = kernel_read_text(scan->kernel, "proc/swaps");
 }
 
-static bool disk_is_used(struct look *look, const char *path)
+static bool disk_is_used(struct scan *scan, const char *path)
 {
 	const char *name = strrchr(path, '/') + 1;
 	char file[FILE_SIZE], device[32];
 
 	snprintf(file, sizeof(file), "%s/dev", path);
-	if (kernel_read(look->kernel, file, device, sizeof(device)) <= 0)
+	if (kernel_read(scan->kernel, file, device, sizeof(device)) <= 0)
 		return false;
-	read_mounts(look);
-	if (look->mounts && is_mounted(look->mounts, device))
-		snprintf(look->text, look->size, "disk %s is mounted", name);
-	else if (look->swaps && is_swap(look->swaps, name))
-		snprintf(look->text, look->size, "disk %s is used for swap", name);
-	else if (has_holders(look->kernel, path))
-		snprintf(look->text, look->size, "disk %s is part of a volume (LVM, MD, multipath)",
+	read_mounts(scan);
+	if (scan->mounts && is_mounted(scan->mounts, device))
+		snprintf(scan->text, scan->size, "disk %s is mounted", name);
+	else if (scan->swaps && is_swap(scan->swaps, name))
+		snprintf(scan->text, scan->size, "disk %s is used for swap", name);
+	else if (has_holders(scan->kernel, path))
+		snprintf(scan->text, scan->size, "disk %s is part of a volume (LVM, MD, multipath)",
 			name);
-	else if (look->disks && names_add(look->disks, path) < 0)
-		snprintf(look->text, look->size, "disk %s: out of memory", name);
+	else if (scan->disks && names_add(scan->disks, path) < 0)
+		snprintf(scan->text, scan->size, "disk %s: out of memory", name);
 	else
 		return false;
 	return true;
 }
 
-static bool is_block(const struct look *look, const char *path)
+static bool is_block(const struct scan *scan, const char *path)
 {
 	char file[FILE_SIZE], name[64];
 
 	snprintf(file, sizeof(file), "%s/subsystem", path);
-	return kernel_link(look->kernel, file, name, sizeof(name)) == 0 &&
+	return kernel_link(scan->kernel, file, name, sizeof(name)) == 0 &&
 		strcmp(name, "block") == 0;
 }
 
@@ -216,41 +216,41 @@ static bool has_bit(const char *words, unsigned int bit)
 }
 
 static bool read_capabilities(
-	const struct look *look, const char *path, const char *kind, char *ret, size_t size)
+	const struct scan *scan, const char *path, const char *kind, char *ret, size_t size)
 {
 	char file[FILE_SIZE];
 
 	snprintf(file, sizeof(file), "%s/capabilities/%s", path, kind);
-	return kernel_read(look->kernel, file, ret, size) > 0;
+	return kernel_read(scan->kernel, file, ret, size) > 0;
 }
 
 /* udev's own test (udev-builtin-input_id.c): the keys from Escape to D; relative axes and a button.
  */
-static bool input_is_used(const struct look *look, const char *path)
+static bool input_is_used(const struct scan *scan, const char *path)
 {
 	char keys[256], axes[64], file[FILE_SIZE], name[64] = "unnamed";
 	bool keyboard = true, mouse;
 
-	if (!read_capabilities(look, path, "key", keys, sizeof(keys)))
+	if (!read_capabilities(scan, path, "key", keys, sizeof(keys)))
 		return false;
 	for (unsigned int key = KEY_ESC; key <= KEY_D; key++)
 		keyboard = keyboard && has_bit(keys, key);
-	mouse = read_capabilities(look, path, "rel", axes, sizeof(axes)) && has_bit(axes, REL_X) &&
+	mouse = read_capabilities(scan, path, "rel", axes, sizeof(axes)) && has_bit(axes, REL_X) &&
 		has_bit(axes, REL_Y) && has_bit(keys, BTN_LEFT);
 	if (!keyboard && !mouse)
 		return false;
 	snprintf(file, sizeof(file), "%s/name", path);
-	kernel_read(look->kernel, file, name, sizeof(name));
-	snprintf(look->text, look->size, "%s \"%s\" is plugged into it",
+	kernel_read(scan->kernel, file, name, sizeof(name));
+	snprintf(scan->text, scan->size, "%s \"%s\" is plugged into it",
 		keyboard ? "keyboard" : "mouse", name);
 	return true;
 }
 
-static bool scan_folder(struct look *look, const char *path, unsigned int depth);
+static bool scan_folder(struct scan *scan, const char *path, unsigned int depth);
 
 /* In sysfs a namespace that several controllers could reach is not a disk of any of them: nvme0c1n2
  * is a hidden path to nvme0n2. */
-static bool hidden_path_is_used(struct look *look, const char *name, unsigned int depth)
+static bool hidden_path_is_used(struct scan *scan, const char *name, unsigned int depth)
 {
 	char head[64], path[PATH_SIZE];
 	size_t before = strcspn(name, "c"), controller = before + strcspn(name + before, "n");
@@ -259,70 +259,70 @@ static bool hidden_path_is_used(struct look *look, const char *name, unsigned in
 		return false;
 	snprintf(head, sizeof(head), "%.*s%s", (int)before, name, name + controller);
 	snprintf(path, sizeof(path), "sys/class/block/%s", head);
-	return scan_folder(look, path, depth + 1) || disk_is_used(look, path);
+	return scan_folder(scan, path, depth + 1) || disk_is_used(scan, path);
 }
 
 /* One folder below the function. */
-static bool child_is_used(struct look *look, const char *path, const char *name, unsigned int depth)
+static bool child_is_used(struct scan *scan, const char *path, const char *name, unsigned int depth)
 {
 	/* every device has this folder, and nothing of interest is in it */
 	if (strcmp(name, "power") == 0)
 		return false;
 	if (strcmp(name, "net") == 0)
-		return network_is_used(look->kernel, path, look->text, look->size);
+		return network_is_used(scan->kernel, path, scan->text, scan->size);
 	/* audio functions have input devices too, for their plugs: only those behind USB are a
 	 * person's */
-	if (strncmp(name, "input", 5) == 0 && strstr(path, "/usb") && input_is_used(look, path))
+	if (strncmp(name, "input", 5) == 0 && strstr(path, "/usb") && input_is_used(scan, path))
 		return true;
-	if (hidden_path_is_used(look, name, depth))
+	if (hidden_path_is_used(scan, name, depth))
 		return true;
 	/* a partition before its disk, which the kernel claims with it */
-	return scan_folder(look, path, depth + 1) ||
-		(is_block(look, path) && disk_is_used(look, path));
+	return scan_folder(scan, path, depth + 1) ||
+		(is_block(scan, path) && disk_is_used(scan, path));
 }
 
-static bool scan_folder(struct look *look, const char *path, unsigned int depth)
+static bool scan_folder(struct scan *scan, const char *path, unsigned int depth)
 {
 	cleanup(names_done) struct names names = {0};
 	char child[PATH_SIZE];
 
-	if (depth > DEPTH_MAX || kernel_list_folders(look->kernel, path, &names) < 0)
+	if (depth > DEPTH_MAX || kernel_list_folders(scan->kernel, path, &names) < 0)
 		return false;
 	for (size_t i = 0; i < names.count; i++) {
 		if (snprintf(child, sizeof(child), "%s/%s", path, names.names[i]) <
 				(int)sizeof(child) &&
-			child_is_used(look, child, names.names[i], depth))
+			child_is_used(scan, child, names.names[i], depth))
 			return true;
 	}
 	return false;
 }
 
-static bool scan_device(struct look *look, const char *address)
+static bool scan_device(struct scan *scan, const char *address)
 {
 	char path[PCI_PATH_SIZE];
 
 	pci_path(address, NULL, path, sizeof(path));
-	return scan_folder(look, path, 0);
+	return scan_folder(scan, path, 0);
 }
 
 bool host_use_find(const struct kernel *kernel, const char *address, char *text, size_t size)
 {
-	cleanup(scan_done) struct look look = {.kernel = kernel, .text = text, .size = size};
+	cleanup(scan_done) struct scan scan = {.kernel = kernel, .text = text, .size = size};
 
-	return scan_device(&look, address);
+	return scan_device(&scan, address);
 }
 
 bool host_use_find_claimed(
 	const struct kernel *kernel, const char *address, char *text, size_t size)
 {
 	cleanup(names_done) struct names disks = {0};
-	cleanup(scan_done) struct look look = {
+	cleanup(scan_done) struct scan scan = {
 		.kernel = kernel, .text = text, .size = size, .disks = &disks};
 
-	if (scan_device(&look, address))
+	if (scan_device(&scan, address))
 		return true;
 	for (size_t i = 0; i < disks.count; i++) {
-		if (disk_is_claimed(&look, disks.names[i]))
+		if (disk_is_claimed(&scan, disks.names[i]))
 			return true;
 	}
 	return false;
