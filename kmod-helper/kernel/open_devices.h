@@ -2,9 +2,8 @@
 #pragma once
 
 /*
- * Which processes of this host have which of some devices open or mapped. A descriptor that is on
- * its way through a socket, is seen by nobody
- * in /proc, nor here.
+ * Which processes of this host have some devices open or mapped. A descriptor that is on its way
+ * through a socket belongs to no process: /proc does not show it, so it is not seen here.
  */
 
 #include <stdbool.h>
