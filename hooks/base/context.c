@@ -39,7 +39,7 @@ static void write_entry(void *data, const struct log_entry *entry)
 			{"VMID", vmid},
 			{"DEVICE", entry->device ? entry->device : ""},
 			{"STEP", entry->step ? entry->step : ""},
-			{NULL},
+			{NULL, NULL},
 		});
 }
 
