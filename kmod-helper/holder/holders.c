@@ -4,6 +4,7 @@
 
 #include "holders.h"
 
+#include "kmod-helper/base/cgroup.h"
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/base/list.h"
 #include "kmod-helper/base/parse.h"
@@ -56,60 +57,17 @@ void holders_drop_kernel(struct holders *holders)
 	holders->count = kept;
 }
 
-/* The number after @prefix in @text, followed by @end; 0 when there is none. */
-static unsigned int number_after(const char *text, const char *prefix, char end)
-{
-	const char *found = strstr(text, prefix);
-	unsigned long long number;
-	char digits[16];
-	size_t length;
-
-	if (!found)
-		return 0;
-	found += strlen(prefix);
-	length = strspn(found, "0123456789");
-	if (length >= sizeof(digits) || found[length] != end)
-		return 0;
-	memcpy(digits, found, length);
-	digits[length] = '\0';
-	return parse_unsigned(digits, 10, VMID_MAX, &number) < 0 ? 0 : (unsigned int)number;
-}
-
-/* "0::/system.slice/nvidia-persistenced.service": reads the outermost service, which belongs to the
- * system manager ("/user.slice/…/user@1000.service/app.slice/….service"). */
-static void read_unit(const char *text, char *ret, size_t size)
-{
-	static const char suffix[] = ".service";
-	const char *end = strstr(text, suffix);
-	const char *start = end;
-
-	if (!end || (end[strlen(suffix)] && !strchr("/\n", end[strlen(suffix)])))
-		return;
-	while (start > text && start[-1] != '/')
-		start--;
-	end += strlen(suffix);
-	if ((size_t)(end - start) < size) {
-		memcpy(ret, start, (size_t)(end - start));
-		ret[end - start] = '\0';
-	}
-}
-
-/* /proc/PID/cgroup: "0::/lxc/105/…", "0::/qemu.slice/104.scope" */
 static void read_cgroup(const struct kernel *kernel, struct holder *holder)
 {
-	char path[64], text[4096];
+	struct cgroup cgroup;
 
-	snprintf(path, sizeof(path), "proc/%d/cgroup", (int)holder->pid);
-	if (kernel_read(kernel, path, text, sizeof(text)) < 0)
-		return;
-	if ((holder->guest = number_after(text, "/lxc/", '/')) ||
-		(holder->guest = number_after(text, "/lxc/", '\n')) ||
-		(holder->guest = number_after(text, "/lxc/", '\0')))
+	cgroup_read(&kernel->root, holder->pid, &cgroup);
+	if (cgroup.kind == CGROUP_CONTAINER)
 		holder->kind = HOLDER_CONTAINER;
-	else if ((holder->guest = number_after(text, "qemu.slice/", '.')))
+	else if (cgroup.kind == CGROUP_VM)
 		holder->kind = HOLDER_VM;
-	else
-		read_unit(text, holder->unit, sizeof(holder->unit));
+	holder->guest = cgroup.guest;
+	memcpy(holder->unit, cgroup.unit, sizeof(holder->unit));
 }
 
 static int add_process(struct search *search, const struct node *node)

@@ -202,6 +202,59 @@ Test(holders, guests_and_services_are_told_by_the_cgroup)
 	cr_expect_str_eq(holders.items[4].unit, "");
 }
 
+/* Whoever has a group of his own may make groups of any name in it. */
+Test(holders, only_the_beginning_of_the_cgroup_tells_a_guest)
+{
+	add_use(300, "a\n", "0::/user.slice/user-1000.slice/user@1000.service/lxc/105\n", 226, 0);
+	add_use(301, "b\n", "0::/user.slice/user-1000.slice/session-2.scope/qemu.slice/104.scope\n",
+		226, 0);
+	add_use(302, "c\n", "0::/lxc/106/ns/lxc/105\n", 226, 0);
+	add_use(303, "d\n", "0::/lxc.monitor/105\n", 226, 0);
+	add_use(304, "e\n", "0::/qemu.slice/104.scope.d\n", 226, 0);
+	add_use(305, "f\n", "0::/lxc/1000000000\n", 226, 0);
+	expect_holders("a (PID 300, card0), b (PID 301, card0), container 106 (c, PID 302), "
+		       "d (PID 303, card0), e (PID 304, card0), f (PID 305, card0)");
+	cr_expect_str_eq(holders.items[0].unit, "user@1000.service");
+}
+
+/* A container's own systemd (docker's, podman's) has services of the host's names. */
+Test(holders, a_service_below_a_scope_is_not_the_hosts)
+{
+	add_use(300, "nvidia-persiste\n",
+		"0::/system.slice/docker-1.scope/system.slice/nvidia-persistenced.service\n", 226,
+		0);
+	add_use(301, "x\n", "0::/system.slice/system-x.slice/x@1.service/init.scope\n", 226, 0);
+	expect_holders("nvidia-persiste (PID 300, card0), x (PID 301, card0)");
+	cr_expect_str_eq(holders.items[0].unit, "");
+	cr_expect_str_eq(holders.items[1].unit, "x@1.service");
+}
+
+Test(holders, guests_are_told_with_cgroup_v1_too)
+{
+	add_use(300, "a\n",
+		"12:devices:/user.slice/lxc/105\n1:name=systemd:/lxc/106/ns/init.scope\n"
+		"0::/system.slice/pve-container@106.service\n",
+		226, 0);
+	add_use(301, "b\n",
+		"2:cpu,cpuacct:/qemu.slice/104.scope\n1:name=systemd:/qemu.slice/104.scope\n0::/\n",
+		226, 0);
+	expect_holders("container 106 (a, PID 300), VM 104 (b, PID 301)");
+	cr_expect_str_eq(holders.items[0].unit, "");
+}
+
+Test(holders, a_cgroup_that_is_too_long_to_read_still_tells_the_container)
+{
+	char text[5000];
+
+	memset(text, 'x', sizeof(text));
+	memcpy(text, "0::/lxc/105/", 12);
+	for (size_t i = 200; i < sizeof(text); i += 200)
+		text[i] = '/';
+	text[sizeof(text) - 1] = '\0';
+	add_use(300, "a\n", text, 226, 0);
+	expect_holders("container 105 (a, PID 300)");
+}
+
 Test(holders, a_command_cannot_break_the_line)
 {
 	add_use(300, "a\nb\033[0m", "0::/\n", 226, 0);
