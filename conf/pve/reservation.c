@@ -9,15 +9,13 @@
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/base/list.h"
 #include "kmod-helper/base/parse.h"
-#include "kmod-helper/base/process.h"
+#include "vm_process.h"
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <string.h>
 
 #define PATH "run/qemu-server/pci-id-reservations"
 #define MAX_BYTES (1024 * 1024)
-#define COMMAND_LINE_MAX_BYTES (2 * 1024 * 1024)
 
 void reservations_done(struct reservations *reservations)
 {
@@ -117,103 +115,6 @@ int reservations_read(const struct root *root, struct reservations *ret, struct 
 	return r < 0 ? r : reservations_parse(text, length, ret, error);
 }
 
-static pid_t pidfile_read(const struct root *root, unsigned int vmid)
-{
-	unsigned long long pid = 0;
-	char path[64];
-	char text[64];
-
-	snprintf(path, sizeof(path), "run/qemu-server/%u.pid", vmid);
-	if (file_read_attribute(root, path, text, sizeof(text)) < 0)
-		return 0;
-	text[strcspn(text, "\n")] = '\0';
-	return parse_unsigned(text, 10, INT_MAX, &pid) < 0 ? 0 : (pid_t)pid;
-}
-
-/* m|kvm$| or m@(?:^|/)qemu-[^/]+$@ */
-static bool is_qemu(const char *program)
-{
-	const char *slash = strrchr(program, '/');
-	const char *name = slash ? slash + 1 : program;
-	size_t length = strlen(program);
-
-	if (length >= 3 && strcmp(program + length - 3, "kvm") == 0)
-		return true;
-	return strncmp(name, "qemu-", strlen("qemu-")) == 0 && name[strlen("qemu-")] != '\0';
-}
-
-/* The folder may be /run/qemu-server or /var/run/qemu-server. */
-static bool is_pidfile_of(const char *path, unsigned int vmid)
-{
-	char expected[64];
-
-	if (strncmp(path, "/var/", strlen("/var/")) == 0)
-		path += strlen("/var");
-	snprintf(expected, sizeof(expected), "/run/qemu-server/%u.pid", vmid);
-	return strcmp(path, expected) == 0;
-}
-
-static bool has_pidfile(const char *arguments, size_t length, unsigned int vmid)
-{
-	const char *end = arguments + length;
-	const char *pidfile = NULL;
-
-	for (const char *argument = arguments; argument < end; argument += strlen(argument) + 1) {
-		bool is_option =
-			strcmp(argument, "-pidfile") == 0 || strcmp(argument, "--pidfile") == 0;
-		const char *value = argument + strlen(argument) + 1;
-
-		if (is_option && value < end)
-			pidfile = value;
-	}
-	return pidfile && is_pidfile_of(pidfile, vmid);
-}
-
-static bool folder_is_there(const struct root *root, const char *path)
-{
-	auto_close int fd = file_open(root, path, O_PATH | O_DIRECTORY);
-
-	return fd >= 0;
-}
-
-/* In addition to Proxmox's own test: a process in the VM's systemd scope holds its devices too. */
-static bool is_in_scope(const struct root *root, pid_t pid, unsigned int vmid)
-{
-	unsigned long long start_time;
-	char path[64], text[1024], scope[64];
-
-	snprintf(path, sizeof(path), "proc/%ld/cgroup", (long)pid);
-	snprintf(scope, sizeof(scope), "qemu.slice/%u.scope", vmid);
-	return file_read_attribute(root, path, text, sizeof(text)) > 0 && strstr(text, scope) &&
-		process_start_time(root, pid, &start_time) == 0 &&
-		process_is_alive(root, pid, start_time);
-}
-
-static bool process_runs_vm(const struct root *root, pid_t pid, unsigned int vmid)
-{
-	struct file_read_options options = {.max = COMMAND_LINE_MAX_BYTES};
-	auto_free char *arguments = NULL;
-	size_t length = 0;
-	char path[64];
-
-	if (is_in_scope(root, pid, vmid))
-		return true;
-	snprintf(path, sizeof(path), "proc/%ld/cmdline", (long)pid);
-	if (file_read(root, path, &options, &arguments, &length, NULL) == 0)
-		return length && is_qemu(arguments) && has_pidfile(arguments, length, vmid);
-	if (root->live)
-		return false;
-	snprintf(path, sizeof(path), "proc/%ld", (long)pid);
-	return folder_is_there(root, path) || !folder_is_there(root, "proc");
-}
-
-pid_t reservation_vm_pid(const struct root *root, unsigned int vmid)
-{
-	pid_t pid = pidfile_read(root, vmid);
-
-	return pid > 0 && process_runs_vm(root, pid, vmid) ? pid : 0;
-}
-
 unsigned int reservation_owner(const struct reservations *reservations, const struct root *root,
 	const char *address, unsigned int vmid, time_t now, bool *ret_running)
 {
@@ -223,7 +124,7 @@ unsigned int reservation_owner(const struct reservations *reservations, const st
 	if (!reservation || reservation->vmid == vmid)
 		return 0;
 	running = reservation->pid > 0 &&
-		reservation_vm_pid(root, reservation->vmid) == reservation->pid;
+		vm_process_of_pidfile(root, reservation->vmid) == reservation->pid;
 	if (!running && reservation->until <= (long long)now)
 		return 0;
 	if (ret_running)

@@ -3,8 +3,7 @@
 
 /*
  * Which VM has a PCI device now: /run/qemu-server/pci-id-reservations. Source:
- * PVE/QemuServer/PCI.pm (parse_pci_reservation_unlocked, reserve_pci_usage) and
- * PVE/QemuServer/Helpers.pm (vm_running_locally).
+ * PVE/QemuServer/PCI.pm (parse_pci_reservation_unlocked, reserve_pci_usage).
  */
 
 #include "kmod-helper/base/error.h"
@@ -34,12 +33,6 @@ void reservations_done(struct reservations *reservations);
 /* Reads run/qemu-server/pci-id-reservations; a missing file means no reservations. Returns 0,
  * -ENOMEM, or -errno of the reading. */
 int reservations_read(const struct root *root, struct reservations *ret, struct error *error);
-
-/* The pid of the QEMU that runs VM @vmid, from its pidfile; 0 when there is none. The process must
- * be a QEMU with this pidfile among its arguments, or must live in qemu.slice/VMID.scope. On a
- * captured tree without the process's command line the pidfile is believed, unless the tree has a
- * proc without that process. */
-pid_t reservation_vm_pid(const struct root *root, unsigned int vmid);
 
 /* The VMID of a VM other than @vmid that has @address reserved at @now; 0 when there is none. With
  * @vmid 0 every VM counts. *@ret_running (may be NULL) tells whether it is running. */

@@ -4,9 +4,9 @@
 
 #include "commands.h"
 
+#include "conf/pve/vm_process.h"
 #include "hooks/base/output.h"
 #include "hooks/ferry/vm_plan.h"
-#include "hooks/ferry/vm_state.h"
 #include "hooks/guest/agent.h"
 #include "hooks/guest/card.h"
 #include "hooks/guest/driver.h"
@@ -95,7 +95,7 @@ static int open_agent(struct context *context, struct report *report, struct err
 	bool on = vm_config_has_agent(&report->plan.resolved.config);
 	int r;
 
-	if (!vm_pid(&context->kernel, report->vmid))
+	if (!vm_process_find(&context->kernel.root, report->vmid))
 		return refuse_agent(report, AGENT_VM_NOT_RUNNING, -ESRCH, error);
 	r = agent_open(&context->kernel.root, report->vmid, &report->agent, error);
 	switch (r) {

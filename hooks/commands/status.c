@@ -253,6 +253,24 @@ static void explain_stuck(const struct overview *overview)
 	}
 }
 
+/* Says who keeps Proxmox from starting a VM, though not its devices from being returned. */
+static void explain_strangers(const struct overview *overview)
+{
+	const struct context *context = overview->context;
+
+	for (size_t i = 0; context->kernel.root.live && i < overview->loans.count; i++) {
+		const struct loan *loan = &overview->loans.items[i];
+		char text[128];
+
+		if (loan->owner.kind == LOAN_OWNER_VM &&
+			vm_find_stranger(&context->kernel, loan->owner.vmid, text, sizeof(text)))
+			log_write(&context->log, LOG_NOTICE,
+				"NOTICE: %s has locked /var/lock/qemu-server/lock-%u.conf and is "
+				"not root's: its lock does not count",
+				text, loan->owner.vmid);
+	}
+}
+
 static int run_status(
 	struct context *context, const void *data, char **arguments, struct error *error)
 {
@@ -276,6 +294,7 @@ static int run_status(
 	r = context->output == OUTPUT_TEXT ? print_table(&overview, arguments[0], error)
 					   : print_json(&overview, arguments[0], error);
 	explain_stuck(&overview);
+	explain_strangers(&overview);
 	if (*overview.found.unknown)
 		log_write(&context->log, LOG_WARNING, "%s", overview.found.unknown);
 	return r < 0 ? r : error_of_owed(context, &overview.loans, arguments[0], error);

@@ -4,6 +4,7 @@
 
 #include "commands.h"
 
+#include "conf/pve/vm_process.h"
 #include "hooks/ferry/loan_life.h"
 #include "hooks/ferry/return.h"
 #include "hooks/ferry/shutdown.h"
@@ -81,7 +82,7 @@ static int sleep_of_living(struct watch *watch, const struct loan *loan, struct 
 
 	if (!stuck && loan->owner.kind == LOAN_OWNER_VM &&
 		!loan_is_busy(&context->kernel.root, loan))
-		pid = vm_pid(&context->kernel, loan->owner.vmid);
+		pid = vm_process_find(&context->kernel.root, loan->owner.vmid);
 	if (!pid)
 		return loan->owner.kind == LOAN_OWNER_HAND ? -1 : STARTING_MS;
 	polled->fd = (int)syscall(SYS_pidfd_open, pid, 0);

@@ -6,11 +6,13 @@
 #include "kmod-helper/kernel/kernel.h"
 #include <stdbool.h>
 
-/* True when a VM is gone: it is not running, and nobody holds its config's lock, which Proxmox
- * holds from before pre-start until after post-start, sometimes for minutes. A VM is running while
- * a live process is its QEMU: the pid in /run/qemu-server/VMID.pid (PVE/QemuServer/Helpers.pm,
- * vm_running_locally), or any process but swtpm in qemu.slice/VMID.scope. */
+/* True when a VM is gone: its QEMU is not running (vm_process.h), and no process of root's has its
+ * config locked. Proxmox holds that lock from before pre-start until after post-start, sometimes
+ * for minutes. The lock's file is readable for everybody, and so anybody can lock it: only root's
+ * processes count. */
 bool vm_is_gone(const struct kernel *kernel, unsigned int vmid);
 
-/* The pid of its QEMU; 0 when it is not running. */
-pid_t vm_pid(const struct kernel *kernel, unsigned int vmid);
+/* True while only processes that are not root's have the VM's config locked, so that it does not
+ * count; @text says which one: "process 4242 (flock)". Proxmox itself cannot start the VM until
+ * that process has ended. */
+bool vm_find_stranger(const struct kernel *kernel, unsigned int vmid, char *text, size_t size);

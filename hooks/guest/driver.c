@@ -4,7 +4,7 @@
 
 #include "driver.h"
 
-#include "hooks/ferry/vm_state.h"
+#include "conf/pve/vm_process.h"
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/base/parse.h"
 #include "kmod-helper/base/process.h"
@@ -271,7 +271,7 @@ static int reboot(struct installation *work, struct error *error)
 	if (r == 0)
 		r = ask_for_reboot(work->agent, error);
 	while (r == 0 && !has_rebooted(work, before, error)) {
-		if (!vm_pid(&context->kernel, work->vmid))
+		if (!vm_process_find(&context->kernel.root, work->vmid))
 			return error_set(error, -ESRCH,
 				"the VM stopped instead: start it (qm start %u), and ask again",
 				work->vmid);

@@ -110,6 +110,26 @@ bool process_is_alive(const struct root *root, pid_t pid, unsigned long long sta
 	return running_start_time(root, pid, &found) == 0 && found == start_time;
 }
 
+int process_is_roots(const struct root *root, pid_t pid)
+{
+	char path[32], text[4096];
+	const char *user, *numbers;
+	ssize_t length;
+
+	snprintf(path, sizeof(path), "proc/%ld/status", (long)pid);
+	length = file_read_attribute(root, path, text, sizeof(text));
+	if (length < 0 && length != -EFBIG)
+		return (int)length;
+	user = strstr(text, "\nUid:\t");
+	if (!user)
+		return -EBADMSG;
+	/* its number in each PID namespace that it is in, ours first */
+	numbers = strstr(text, "\nNSpid:\t");
+	numbers = numbers ? numbers + strlen("\nNSpid:\t") : "";
+	return strncmp(user, "\nUid:\t0\t", 8) == 0 &&
+		numbers[strspn(numbers, "0123456789")] != '\t';
+}
+
 /* A parent that ignores SIGCHLD (some daemons leave it so, and exec inherits it) never learns how a
  * child ended, and the child's pid can be reused at once. So the default action is set while a
  * child of ours runs; a handler of the program stays. */

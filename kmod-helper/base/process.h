@@ -21,6 +21,11 @@ bool process_is_running(const struct root *root, pid_t pid);
 /* True while exactly this process (@pid, @start_time) lives and is no zombie. */
 bool process_is_alive(const struct root *root, pid_t pid, unsigned long long start_time);
 
+/* Is the process root's? It is by its real user, which a program with the set-user-ID bit does not
+ * change, and when it has no PID namespace of its own, as a container's root has. 1, 0, or -errno
+ * when it cannot be known (-ENOENT: it has ended). */
+int process_is_roots(const struct root *root, pid_t pid);
+
 /* Runs @work in a child whose only inherited descriptor is its end of a pipe, and returns what the
  * child wrote there (at most @max bytes) within @deadline_ms. For reads that may never return
  * (FUSE): past the deadline the child is killed and left to init, so that the wait always has an
