@@ -723,7 +723,7 @@ int settings_read(
 	const struct root *root, unsigned int vmid, struct settings *ret, struct error *error)
 {
 	struct file_read_options options = {
-		.max = MAX_BYTES, .require_owner = true, .require_text = true};
+		.max = MAX_BYTES, .require_owner = true, .refuse_nul = true};
 	auto_free char *text = NULL;
 	int r = file_read(root, SETTINGS_PATH, &options, &text, NULL, error);
 

@@ -45,7 +45,6 @@ static void loader_info_read(const struct root *root, char *ret, size_t size)
 	for (ssize_t i = 4; i < length && used + 1 < size && variable[i]; i += 2)
 		ret[used++] = variable[i];
 	ret[used] = '\0';
-	text_make_line(ret);
 }
 
 static bool has_boot_partitions(const struct root *root)

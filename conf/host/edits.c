@@ -94,20 +94,18 @@ static int refuse_link(const struct root *root, const char *path, struct error *
 static int text_read(const struct root *root, const char *path, char **ret_text, mode_t *ret_mode,
 	struct error *error)
 {
-	struct file_read_options options = {.max = MAX_BYTES, .require_owner = true};
+	struct file_read_options options = {
+		.max = MAX_BYTES, .require_owner = true, .refuse_nul = true};
 	auto_free char *text = NULL;
 	auto_close int fd = -1;
 	struct stat status;
-	size_t length = 0;
 	int r = refuse_link(root, path, error);
 
 	if (r < 0)
 		return r;
-	r = file_read(root, path, &options, &text, &length, error);
+	r = file_read(root, path, &options, &text, NULL, error);
 	if (r < 0 && r != -ENOENT)
 		return r;
-	if (text && strlen(text) != length)
-		return error_set(error, -EILSEQ, "change /%s: it is not a text file", path);
 	fd = file_open(root, path, O_PATH);
 	*ret_mode = fd >= 0 && fstat(fd, &status) == 0 ? status.st_mode & 07777 : FILE_MODE;
 	*ret_text = TAKE_PTR(text);

@@ -83,7 +83,7 @@ int container_nodes_parse(char *text, struct names *ret)
 /* Writes a line "CTID NODE" for each node of one container. */
 static int tell_container(const struct root *root, const char *name, FILE *stream)
 {
-	const struct file_read_options options = {.max = CONFIG_MAX, .require_text = true};
+	const struct file_read_options options = {.max = CONFIG_MAX, .refuse_nul = true};
 	cleanup(names_done) struct names nodes = {0};
 	char path[PATH_MAX];
 	auto_free char *text = NULL;

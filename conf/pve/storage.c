@@ -213,7 +213,7 @@ int storages_parse(const char *text, size_t length, struct storages *ret, struct
 static int file_get(const struct root *root, void *context, char **ret_text, size_t *ret_length,
 	struct error *error)
 {
-	struct file_read_options options = {.max = STORAGE_MAX_BYTES, .require_text = true};
+	struct file_read_options options = {.max = STORAGE_MAX_BYTES, .refuse_nul = true};
 
 	(void)context;
 	return file_read(root, PATH, &options, ret_text, ret_length, error);

@@ -383,7 +383,7 @@ static int path_find(const struct root *root, struct vm_file *file, struct error
 static int file_get(const struct root *root, void *context, char **ret_text, size_t *ret_length,
 	struct error *error)
 {
-	struct file_read_options options = {.max = VM_CONFIG_MAX_BYTES, .require_text = true};
+	struct file_read_options options = {.max = VM_CONFIG_MAX_BYTES, .refuse_nul = true};
 	struct vm_file *file = context;
 	int r = path_find(root, file, error);
 

@@ -45,7 +45,7 @@ struct vm_config_read_options {
  * -EISNAM    the VMID is a container's
  * -EISDIR, -ENXIO  a folder, or something else that is not a file, is in its place
  * -EFBIG     more than VM_CONFIG_MAX_BYTES
- * -EILSEQ    bytes that are not text
+ * -EILSEQ    a NUL byte
  * -EINVAL    migrated_from is no node name
  * -ETIMEDOUT  /etc/pve does not answer; other -errno of the reading.
  */

@@ -135,7 +135,6 @@ int changes_note(struct changes *changes, const char *format, ...)
 	va_start(arguments, format);
 	vsnprintf(text, sizeof(text), format, arguments);
 	va_end(arguments);
-	text_make_line(text);
 	return names_add(&changes->notes, text);
 }
 
@@ -385,21 +384,21 @@ static int print_text(const struct changes *changes, const struct words *words, 
 	if (!command)
 		return error_set_errno(error, -ENOMEM, "print the command");
 	if (changes->count)
-		puts(command);
+		output_print("%s\n", command);
 	else
-		printf("VM %u: nothing to change\n", changes->vmid);
+		output_print("VM %u: nothing to change\n", changes->vmid);
 	for (size_t i = 0; i < changes->count; i++) {
 		const struct change *change = &changes->items[i];
 
 		if (change->before)
-			printf("- %s: %s\n", change->key, change->before);
+			output_print("- %s: %s\n", change->key, change->before);
 		if (change->after)
-			printf("+ %s: %s\n", change->key, change->after);
+			output_print("+ %s: %s\n", change->key, change->after);
 		if (change->why)
-			printf("    %s\n", change->why);
+			output_print("    %s\n", change->why);
 	}
 	for (size_t i = 0; i < changes->notes.count; i++)
-		printf("note: %s\n", changes->notes.names[i]);
+		output_print("note: %s\n", changes->notes.names[i]);
 	if (fflush(stdout) != 0)
 		return error_set_errno(error, -EIO, "write to standard output");
 	return 0;

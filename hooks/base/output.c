@@ -6,6 +6,7 @@
 
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/base/list.h"
+#include "kmod-helper/base/parse.h"
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -27,15 +28,50 @@ int output_close(struct error *error)
 	return r;
 }
 
+void output_print(const char *format, ...)
+{
+	auto_free char *text = NULL;
+	size_t length = strlen(format);
+	bool ends_line = length && format[length - 1] == '\n';
+	va_list arguments;
+	int printed;
+
+	va_start(arguments, format);
+	printed = vasprintf(&text, format, arguments);
+	va_end(arguments);
+	if (printed < 0) {
+		text = NULL;
+		return;
+	}
+	if (ends_line)
+		text[printed - 1] = '\0';
+	text_make_line(text);
+	fputs(text, stdout);
+	if (ends_line)
+		putchar('\n');
+}
+
+void output_lines(char *text)
+{
+	text_make_lines(text);
+	fputs(text, stdout);
+}
+
 int output_json(const struct context *context, struct json_object *object, struct error *error)
 {
 	int flags = context->output == OUTPUT_JSON_PRETTY
 		? JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE
 		: JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE;
-	const char *text = json_object_to_json_string_ext(object, flags);
+	auto_free char *text = NULL;
+	const char *formatted = json_object_to_json_string_ext(object, flags);
 
-	if (text)
+	if (formatted)
+		text = strdup(formatted);
+	/* json-c escapes C0 itself, but passes on bytes that are not UTF-8 */
+	if (text) {
+		text_make_lines(text);
 		puts(text);
+	}
 	json_object_put(object);
 	return text ? output_flush(error) : error_set_errno(error, -ENOMEM, "format the output");
 }
@@ -159,10 +195,12 @@ int table_add(struct table *table, const char *format, ...)
 	va_start(arguments, format);
 	length = vasprintf(cell, format, arguments);
 	va_end(arguments);
-	if (length >= 0)
-		return 0;
-	table->count--;
-	return -ENOMEM;
+	if (length < 0) {
+		table->count--;
+		return -ENOMEM;
+	}
+	text_make_line(*cell);
+	return 0;
 }
 
 int table_print(const struct table *table, struct error *error)

@@ -6,7 +6,15 @@
 #include "kmod-helper/loan/loan.h"
 #include <json-c/json.h>
 
-/* Data goes to stdout: JSON with stable field names, or a table for people. */
+/* Data goes to stdout: JSON with stable field names, or text for people. All that may quote a text
+ * of others goes through these functions, which clean it (kmod-helper/base/parse.h). */
+
+/* Prints one line, or a part of one, as printf does. Only a newline at the end of @format starts a
+ * new line: those in the arguments become "?". Out of memory, it prints nothing. */
+void output_print(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* Prints a text of several lines, such as a diff; cleans it in place. */
+void output_lines(char *text);
 
 /* Prints @object in the context's JSON format and frees it. 0 or -EIO (stdout). */
 int output_json(const struct context *context, struct json_object *object, struct error *error);

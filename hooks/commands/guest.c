@@ -334,13 +334,13 @@ static void print_nvidia_smi(const struct nvidia_smi *answer)
 {
 	if (answer->state == NVIDIA_SMI_NOT_ASKED)
 		return;
-	printf("nvidia-smi %s", nvidia_smi_state_name(answer->state));
+	output_print("nvidia-smi %s", nvidia_smi_state_name(answer->state));
 	if (answer->state == NVIDIA_SMI_ANSWERS)
-		printf(": driver %s", answer->driver_version);
+		output_print(": driver %s", answer->driver_version);
 	for (size_t i = 0; i < answer->gpus.count; i++)
-		printf(", %s", answer->gpus.names[i]);
+		output_print(", %s", answer->gpus.names[i]);
 	if (*answer->message)
-		printf(": %s", answer->message);
+		output_print(": %s", answer->message);
 	putchar('\n');
 }
 
@@ -350,10 +350,10 @@ static int print_text(const struct report *report, struct error *error)
 	const struct guest_system *system = &report->system;
 	int r;
 
-	printf("VM %u: %s", report->vmid, *system->name ? system->name : "an unknown system");
+	output_print("VM %u: %s", report->vmid, *system->name ? system->name : "an unknown system");
 	if (*system->kernel)
-		printf(", kernel %s", system->kernel);
-	printf(", guest agent %s\n", or_dash(system->agent_version));
+		output_print(", kernel %s", system->kernel);
+	output_print(", guest agent %s\n", or_dash(system->agent_version));
 	if (!report->looked)
 		return 0;
 	if (add_cards(&table, report) < 0)

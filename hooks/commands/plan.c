@@ -58,19 +58,19 @@ static void print_devices(const struct choice *choice)
 		const struct choice_entry *entry = &choice->entries[i];
 		const struct names *addresses = choice_addresses(entry);
 
-		printf("  hostpci%u:", entry->index);
+		output_print("  hostpci%u:", entry->index);
 		for (size_t k = 0; addresses && k < addresses->count; k++)
-			printf(" %s", addresses->names[k]);
+			output_print(" %s", addresses->names[k]);
 		if (entry->hostpci.mapping)
-			printf(" (mapping %s, %zu alternatives)", entry->hostpci.mapping,
+			output_print(" (mapping %s, %zu alternatives)", entry->hostpci.mapping,
 				entry->alternatives.count);
 		if (entry->mediated)
-			printf(" (mediated device: not handled by gpu-ferry)");
+			output_print(" (mediated device: not handled by gpu-ferry)");
 		if (entry->hostpci.keep_driver)
-			printf(" (driver=keep)");
+			output_print(" (driver=keep)");
 		puts(entry->chosen < 0 ? " (cannot be resolved)" : "");
 		if (entry->notice)
-			printf("    Proxmox will refuse it: %s\n", entry->notice);
+			output_print("    Proxmox will refuse it: %s\n", entry->notice);
 	}
 }
 
@@ -78,7 +78,7 @@ static int print_text(unsigned int vmid, const struct vm_plan *guest, struct err
 {
 	const struct vm_config *config = &guest->resolved.config;
 
-	printf("VM %u (ostype %s%s)\n", vmid, vm_config_ostype(config),
+	output_print("VM %u (ostype %s%s)\n", vmid, vm_config_ostype(config),
 		vm_config_is_template(config) ? ", a template: nothing is done" : "");
 	if (guest->resolved.choice.count == 0)
 		puts("  no hostpci: nothing to do");

@@ -4,6 +4,7 @@
 
 #include "commands.h"
 
+#include "hooks/base/output.h"
 #include "hooks/ferry/loan_life.h"
 #include "hooks/ferry/return.h"
 #include "kmod-helper/base/cleanup.h"
@@ -23,7 +24,7 @@ static int print_due(struct context *context, struct error *error)
 		if (!loan_life_is_due(context, &loans.items[i]))
 			continue;
 		loan_owner_format(&loans.items[i].owner, owner, sizeof(owner));
-		printf("would return the devices lent (%s)\n", owner);
+		output_print("would return the devices lent (%s)\n", owner);
 	}
 	return r;
 }

@@ -60,7 +60,7 @@ static void print_loader(const struct boot_loader *loader)
 		[BOOT_LOADER_SYSTEMD_BOOT] = "systemd-boot",
 	};
 
-	printf("Boot loader: %s%s\n", names[loader->kind],
+	output_print("Boot loader: %s%s\n", names[loader->kind],
 		loader->proxmox_boot_tool ? ", managed by proxmox-boot-tool" : "");
 }
 
@@ -85,8 +85,8 @@ static int print_plan(
 		return r;
 	print_loader(&setup->loader);
 	for (size_t i = 0; i < setup->notices.count; i++)
-		printf("Note: %s\n", setup->notices.names[i]);
-	fputs(diff, stdout);
+		output_print("Note: %s\n", setup->notices.names[i]);
+	output_lines(diff);
 	if (setup->manifest.pending)
 		puts("An earlier run was interrupted: this one finishes its work.");
 	r = host_change_print_programs(change, error);

@@ -182,9 +182,9 @@ static void tell_nothing(const char *filter)
 	if (!filter)
 		puts("nothing is lent");
 	else if (parse_vmid(filter, &vmid) == 0)
-		printf("nothing is lent to VM %u\n", vmid);
+		output_print("nothing is lent to VM %u\n", vmid);
 	else
-		printf("%s is not lent\n", filter);
+		output_print("%s is not lent\n", filter);
 }
 
 static int print_table(const struct overview *overview, const char *filter, struct error *error)

@@ -5,6 +5,7 @@
 #include "commands.h"
 
 #include "hooks/base/devices.h"
+#include "hooks/base/output.h"
 #include "hooks/ferry/loan_life.h"
 #include "hooks/ferry/return.h"
 #include "hooks/ferry/vm_state.h"
@@ -53,7 +54,8 @@ static int print_return(const struct loan *loan)
 		const struct loan_function *function = &loan->functions[i];
 
 		if (function->use == LOAN_TAKEN)
-			printf("%s: from %s back to %s\n", function->address, function->target,
+			output_print("%s: from %s back to %s\n", function->address,
+				function->target,
 				*function->home_driver ? function->home_driver : "no driver");
 	}
 	return 0;

@@ -34,7 +34,7 @@ static int print_plan(const struct host_change *change, struct error *error)
 
 	if (r < 0)
 		return r;
-	fputs(diff, stdout);
+	output_lines(diff);
 	r = host_change_print_programs(change, error);
 	if (r == 0 && host_change_is_nothing(change))
 		puts(change->manifest->count ? "No change to the host's set-up can be undone now."
@@ -86,10 +86,10 @@ static int change_json(const struct host_change *change, bool was_empty, const s
 	return r < 0 ? r : host_change_print(change, TAKE_PTR(object), reboot, error);
 }
 
-static int tell_left(const struct names *left, struct error *error)
+static int tell_left(const struct context *context, const struct names *left, struct error *error)
 {
 	for (size_t i = 0; i < left->count; i++)
-		fprintf(stderr, "gpu-ferry: not undone: %s\n", left->names[i]);
+		log_write(&context->log, LOG_ERR, "not undone: %s", left->names[i]);
 	if (!left->count)
 		return 0;
 	return error_set(error, -EUCLEAN,
@@ -122,7 +122,7 @@ static int undo_host(struct context *context, bool apply, struct error *error)
 	change.refreshes = refreshes_of(&edits);
 	r = context->output == OUTPUT_TEXT ? change_text(&change, was_empty, error)
 					   : change_json(&change, was_empty, &left, error);
-	return r < 0 ? r : tell_left(&left, error);
+	return r < 0 ? r : tell_left(context, &left, error);
 }
 
 /* Takes back the VMs' changes first. An error there does not stop the undo of the host's set-up. */

@@ -7,7 +7,6 @@
 #include "hooks/base/output.h"
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/base/list.h"
-#include "kmod-helper/base/parse.h"
 #include <errno.h>
 #include <stdarg.h>
 #include <string.h>
@@ -41,8 +40,6 @@ __attribute__((format(printf, 1, 0))) static char *format_line(
 
 	if (vasprintf(&text, format, arguments) < 0)
 		return NULL;
-	/* the message may quote text from a file */
-	text_make_line(text);
 	return text;
 }
 
@@ -97,22 +94,24 @@ static void print_check(const struct check_result *check, bool coloured)
 	const struct level_style *style = &styles[check->level];
 	bool painted = coloured && *style->colour;
 
-	printf("%s%s: %s%s\n", painted ? style->colour : "", style->name, check->message,
-		painted ? "\033[0m" : "");
+	fputs(painted ? style->colour : "", stdout);
+	output_print("%s: %s", style->name, check->message);
+	puts(painted ? "\033[0m" : "");
 	if (check->fix)
-		printf("      fix: %s\n", check->fix);
+		output_print("      fix: %s\n", check->fix);
 }
 
 static void print_totals(const struct checklist *list)
 {
-	printf("\n= SUMMARY =\n\n%-9s %zu\n", "TOTAL:", list->count);
+	puts("\n= SUMMARY =\n");
+	output_print("%-9s %zu\n", "TOTAL:", list->count);
 	for (unsigned int level = 0; level < CHECK_LEVELS; level++) {
 		size_t count = checklist_count(list, level);
 		char name[16];
 
 		snprintf(name, sizeof(name), "%s:", styles[level].total);
 		if (count || styles[level].always)
-			printf("%-9s %zu\n", name, count);
+			output_print("%-9s %zu\n", name, count);
 	}
 }
 
@@ -125,8 +124,11 @@ static int print_text(
 	for (size_t i = 0; i < list->count; i++) {
 		const struct check_result *check = &list->items[i];
 
-		if (!section || strcmp(section, check->section) != 0)
-			printf("%s= %s =\n\n", section ? "\n" : "", check->section);
+		if (!section || strcmp(section, check->section) != 0) {
+			fputs(section ? "\n" : "", stdout);
+			output_print("= %s =\n", check->section);
+			putchar('\n');
+		}
 		section = check->section;
 		print_check(check, coloured);
 	}

@@ -29,14 +29,11 @@ static int run_pct(
 	};
 	int r = process_run(arguments, &options, error);
 	char ending[32];
-	char *line;
 
 	if (r <= 0)
 		return r;
-	line = text_last_line(output);
-	text_make_line(line);
 	return error_set(error, -EIO, "pct %s %s ended with %s: %.400s", arguments[1], arguments[2],
-		process_end_format(r, ending, sizeof(ending)), line);
+		process_end_format(r, ending, sizeof(ending)), text_last_line(output));
 }
 
 /* "status: running" of `pct status` (PVE::CLI::pct, status). A container that is not there any more

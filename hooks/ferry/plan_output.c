@@ -141,11 +141,11 @@ int plan_output_text(const struct plan *plan, struct error *error)
 	if (r == 0 && plan->notice_count)
 		puts("notes:");
 	for (size_t i = 0; i < plan->notice_count; i++)
-		printf("  %s\n", plan->notices[i].message);
+		output_print("  %s\n", plan->notices[i].message);
 	if (r == 0 && plan->blocker_count)
 		puts("blockers:");
 	for (size_t i = 0; i < plan->blocker_count; i++)
-		printf("  %s: %s\n", blocker_name(plan->blockers[i].code),
+		output_print("  %s: %s\n", blocker_name(plan->blockers[i].code),
 			plan->blockers[i].message);
 	/* print this before the refusal on stderr */
 	return fflush(stdout) == EOF ? error_set_errno(error, -EIO, "write the plan") : r;

@@ -21,13 +21,10 @@
 static const char *reason(char *output)
 {
 	char *hint = strstr(output, "\nSee ");
-	char *line;
 
 	if (hint)
 		*hint = '\0';
-	line = text_last_line(output);
-	text_make_line(line);
-	return line;
+	return text_last_line(output);
 }
 
 /* A unit that systemd does not know: nothing of it runs, and nothing can be started. */

@@ -136,7 +136,6 @@ bool vm_find_stranger(const struct kernel *kernel, unsigned int vmid, char *text
 	snprintf(path, sizeof(path), "proc/%ld/comm", (long)pid);
 	if (kernel_read(kernel, path, command, sizeof(command)) < 0)
 		strcpy(command, "ended; a child of it is left");
-	text_make_line(command);
 	snprintf(text, size, "process %ld (%s)", (long)pid, command);
 	return true;
 }

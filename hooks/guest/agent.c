@@ -190,12 +190,9 @@ static int reply_error(struct json_object *failure, struct error *error)
 {
 	bool unknown = strcmp(text_of(failure, "class"), "CommandNotFound") == 0;
 	const char *words = text_of(failure, "desc");
-	int r = error_set(error, unknown ? -ENOSYS : -EREMOTEIO, "the guest agent says: %.200s",
-		*words ? words : "an error without a description");
 
-	if (error)
-		text_make_line(error->message);
-	return r;
+	return error_set(error, unknown ? -ENOSYS : -EREMOTEIO, "the guest agent says: %.200s",
+		*words ? words : "an error without a description");
 }
 
 int agent_reply_parse(const char *line, struct json_object **ret, struct error *error)

@@ -12,7 +12,7 @@
  * qga/qapi-schema.json of QEMU 7.2 and docs/interop/qemu-ga.rst.
  *
  * The guest is not trusted: what it sends is limited in size, depth and time, and none of its text
- * reaches a terminal before text_make_line. The socket serves one client: a second one can connect
+ * is obeyed by a terminal (output_print). The socket serves one client: a second one can connect
  * but gets no answer, and what it sent runs when the first one closes. So we send nothing but a
  * synchronisation to an agent that has not just answered one.
  */

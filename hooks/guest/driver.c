@@ -5,6 +5,7 @@
 #include "driver.h"
 
 #include "conf/pve/vm_process.h"
+#include "hooks/base/output.h"
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/base/parse.h"
 #include "kmod-helper/base/process.h"
@@ -118,7 +119,7 @@ void guest_driver_print(const struct guest_system *system)
 	const struct driver_step *steps = find_steps(system);
 
 	for (unsigned int i = 0; steps && steps[i].name; i++)
-		printf("  %u. %s\n", i + 1, steps[i].name);
+		output_print("  %u. %s\n", i + 1, steps[i].name);
 }
 
 /* ---- what a step prints */
@@ -129,12 +130,11 @@ static void show_line(struct installation *work)
 
 	work->line[work->line_length] = '\0';
 	work->line_length = 0;
-	text_make_line(work->line);
 	if (!*text_trim(work->line))
 		return;
 	guest_text_copy(work->line, work->last, sizeof(work->last));
 	if (context->output == OUTPUT_TEXT && context->log_level >= LOG_INFO)
-		printf("  | %s\n", work->line);
+		output_print("  | %s\n", work->line);
 }
 
 static void show_output(struct installation *work, const char *text, size_t length)

@@ -31,7 +31,6 @@ void guest_text_copy(const char *text, char *ret, size_t size)
 	text += strspn(text, " \t\r\n");
 	length = strcspn(text, "\r\n");
 	snprintf(ret, size, "%.*s", length < size ? (int)length : (int)size - 1, text);
-	text_make_line(ret);
 }
 
 static void copy_text(struct json_object *object, const char *key, char *ret, size_t size)

@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 /* What a guest tells about itself through its agent: its system, its PCI bus, what nvidia-smi says.
- * All texts come from the guest; they are cut to size and made harmless (text_make_line). */
+ * All texts come from the guest; they are cut to size. */
 
 struct guest_system {
 	char agent_version[32]; /* "" when the agent does not tell it, as in the others */

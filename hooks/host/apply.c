@@ -4,6 +4,7 @@
 
 #include "apply.h"
 
+#include "hooks/base/output.h"
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/base/process.h"
 #include "kmod-helper/loan/lock.h"
@@ -130,7 +131,7 @@ int host_change_print_programs(const struct host_change *change, struct error *e
 	if (host_change_programs(change, &programs) < 0)
 		return error_set_errno(error, -ENOMEM, "name the programs");
 	for (size_t i = 0; i < programs.count; i++)
-		printf("%s%s", i ? ", then " : "--apply also runs: ", programs.names[i]);
+		output_print("%s%s", i ? ", then " : "--apply also runs: ", programs.names[i]);
 	if (programs.count)
 		putchar('\n');
 	return 0;

@@ -5,7 +5,6 @@
 #include "file.h"
 
 #include "cleanup.h"
-#include "parse.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -177,9 +176,9 @@ int file_read(const struct root *root, const char *path, const struct file_read_
 		return error_set(
 			error, -EFBIG, "read /%s: it is larger than %zu bytes", path, options->max);
 	text[length] = '\0';
-	if (options->require_text && !text_is_plain(text, (size_t)length))
-		return error_set(
-			error, -EILSEQ, "read /%s: it contains bytes that are not text", path);
+	if (options->refuse_nul && memchr(text, '\0', (size_t)length))
+		return error_set(error, -EILSEQ,
+			"read /%s: it contains a NUL byte, so it is not a text file", path);
 	if (ret_length)
 		*ret_length = (size_t)length;
 	*ret_text = TAKE_PTR(text);

@@ -44,7 +44,7 @@ int file_write_attribute(const struct root *root, const char *path, const char *
 struct file_read_options {
 	size_t max;	    /* -EFBIG when the file is larger */
 	bool require_owner; /* -EPERM unless it is root's and writable by nobody else */
-	bool require_text;  /* -EILSEQ unless text_is_plain() */
+	bool refuse_nul;    /* -EILSEQ when it has one; all other bytes are fine */
 };
 
 /* Reads a regular file whole, never blocking on a FIFO or a device: -EISDIR, -ENXIO (neither file

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
-/* Formats log entries and hands them to whoever prints them. */
+/* Formats log entries, makes them one clean line each, and hands them to whoever prints them. */
 
 #include "log.h"
 
 #include "error.h"
-
+#include "parse.h"
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -17,6 +17,7 @@ __attribute__((format(printf, 3, 0))) static void log_vwrite(
 	if (!log || !log->write)
 		return;
 	vsnprintf(text, sizeof(text), format, arguments);
+	text_make_line(text);
 	entry->text = text;
 	log->write(log->context, entry);
 }

@@ -9,7 +9,7 @@ struct log_entry {
 	int priority;	    /* LOG_ERR … LOG_DEBUG */
 	const char *device; /* address, or NULL */
 	const char *step;   /* operation, or NULL */
-	const char *text;   /* one line, no newline */
+	const char *text;   /* one line, clean (text_make_line), no newline */
 };
 
 struct log {

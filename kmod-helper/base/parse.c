@@ -71,56 +71,31 @@ int parse_vmid(const char *text, unsigned int *ret_vmid)
 	return 0;
 }
 
-/* The length of the UTF-8 sequence at @text, 0 when it is none (RFC 3629). */
-static size_t utf8_length(const unsigned char *text, size_t left)
+size_t text_character_length(const char *text, size_t left)
 {
+	const unsigned char *bytes = (const unsigned char *)text;
 	size_t length;
 
-	if (text[0] < 0x80)
+	if (bytes[0] < 0x80)
 		return 1;
-	if (text[0] >= 0xc2 && text[0] <= 0xdf)
+	if (bytes[0] >= 0xc2 && bytes[0] <= 0xdf)
 		length = 2;
-	else if (text[0] >= 0xe0 && text[0] <= 0xef)
+	else if (bytes[0] >= 0xe0 && bytes[0] <= 0xef)
 		length = 3;
-	else if (text[0] >= 0xf0 && text[0] <= 0xf4)
+	else if (bytes[0] >= 0xf0 && bytes[0] <= 0xf4)
 		length = 4;
 	else
 		return 0;
 	if (length > left)
 		return 0;
 	for (size_t i = 1; i < length; i++) {
-		if ((text[i] & 0xc0) != 0x80)
+		if ((bytes[i] & 0xc0) != 0x80)
 			return 0;
 	}
-	if ((text[0] == 0xe0 && text[1] < 0xa0) || (text[0] == 0xed && text[1] > 0x9f) ||
-		(text[0] == 0xf0 && text[1] < 0x90) || (text[0] == 0xf4 && text[1] > 0x8f))
+	if ((bytes[0] == 0xe0 && bytes[1] < 0xa0) || (bytes[0] == 0xed && bytes[1] > 0x9f) ||
+		(bytes[0] == 0xf0 && bytes[1] < 0x90) || (bytes[0] == 0xf4 && bytes[1] > 0x8f))
 		return 0;
 	return length;
-}
-
-static bool is_control(unsigned char character)
-{
-	return (character < 0x20 && !strchr("\t\n\v\f\r", character)) || character == 0x7f ||
-		character == '\0';
-}
-
-bool text_is_plain(const char *text, size_t length)
-{
-	const unsigned char *bytes = (const unsigned char *)text;
-	bool comment = false;
-	bool line_start = true;
-
-	for (size_t i = 0; i < length;) {
-		size_t step = utf8_length(bytes + i, length - i);
-
-		if (line_start)
-			comment = bytes[i] == '#';
-		line_start = bytes[i] == '\n';
-		if (is_control(bytes[i]) || (!step && !comment))
-			return false;
-		i += step ? step : 1;
-	}
-	return true;
 }
 
 /* A terminal may take C1 (U+0080 to U+009F) for escape sequences; U+2028 to U+202E and U+2066 to
@@ -136,20 +111,31 @@ static bool is_harmful(const unsigned char *text, size_t length)
 			(text[1] == 0x81 && text[2] >= 0xa6 && text[2] <= 0xa9));
 }
 
-void text_make_line(char *text)
+/* Replaces what is harmful, except the characters of @kept. */
+static void clean(char *text, const char *kept)
 {
 	size_t left = strlen(text);
 
 	while (left) {
-		size_t length = utf8_length((unsigned char *)text, left);
+		size_t length = text_character_length(text, left);
+		bool harmful = length == 0 || is_harmful((unsigned char *)text, length);
 
-		if (length == 0 || is_harmful((unsigned char *)text, length)) {
-			length = length ? length : 1;
+		length = length ? length : 1;
+		if (harmful && !strchr(kept, *text))
 			memset(text, '?', length);
-		}
 		text += length;
 		left -= length;
 	}
+}
+
+void text_make_line(char *text)
+{
+	clean(text, "");
+}
+
+void text_make_lines(char *text)
+{
+	clean(text, "\t\n");
 }
 
 int text_replace(char **field, const char *value)

@@ -21,14 +21,20 @@ int parse_leading(
 /* A VMID as Proxmox takes it: ^[1-9][0-9]{2,8}$. Returns 0 or -EINVAL. */
 int parse_vmid(const char *text, unsigned int *ret_vmid);
 
-/* True when the @length bytes could be a text file of Proxmox's: no NUL, and no control characters
- * except white space. Bytes that are not UTF-8 are accepted in comment lines only (older
- * descriptions are Latin-1). */
-bool text_is_plain(const char *text, size_t length);
+/* The length of the UTF-8 character at @text, of which @left bytes (at least one) are there; 0 when
+ * it is none (RFC 3629). A NUL is a character. */
+size_t text_character_length(const char *text, size_t left);
 
-/* Makes untrusted text fit for one line on a terminal and in JSON: control characters (C0, DEL and
- * C1), characters that change the writing direction, and bytes that are not UTF-8 become "?". */
+/*
+ * Readers take texts of others as bytes. These two make them fit to leave: for a terminal, a log
+ * and JSON. Control characters (C0, DEL and C1), characters that change the writing direction, and
+ * bytes that are not UTF-8 become "?"; all other UTF-8 stays. They are called where a text leaves
+ * (log_write, output_print, table_add, output_json, and where a program prints its error), and
+ * nowhere else.
+ */
 void text_make_line(char *text);
+/* The same for several lines: newlines and tabs stay. */
+void text_make_lines(char *text);
 
 /* Replaces the text *@field by a copy of @value (may be NULL) and frees the old one. 0, or -ENOMEM
  * with *@field unchanged. */

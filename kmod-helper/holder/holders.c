@@ -80,8 +80,6 @@ static int add_process(struct search *search, const struct node *node)
 	snprintf(path, sizeof(path), "proc/%d/comm", (int)search->pid);
 	if (kernel_read(search->kernel, path, holder.command, sizeof(holder.command)) < 0)
 		strcpy(holder.command, "?");
-	/* a process can give itself any name */
-	text_make_line(holder.command);
 	read_cgroup(search->kernel, &holder);
 	return holders_add(&search->holders, &holder);
 }
@@ -155,7 +153,6 @@ static void say_unknown(const struct kernel *kernel, const struct open_devices_e
 	snprintf(path, sizeof(path), "proc/%d/comm", (int)extent->pid);
 	if (kernel_read(kernel, path, command, sizeof(command)) < 0)
 		strcpy(command, "?");
-	text_make_line(command);
 	snprintf(path, sizeof(path), "proc/%d/status", (int)extent->pid);
 	if (kernel_read(kernel, path, status, sizeof(status)) < 0)
 		status[0] = '\0';

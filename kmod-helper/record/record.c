@@ -426,17 +426,10 @@ int record_parse(
 int record_read_file(
 	const struct root *root, const char *path, size_t max, char **ret_text, struct error *error)
 {
-	const struct file_read_options options = {.max = max, .require_owner = true};
-	auto_free char *text = NULL;
-	size_t length;
-	int r = file_read(root, path, &options, &text, &length, error);
+	const struct file_read_options options = {
+		.max = max, .require_owner = true, .refuse_nul = true};
 
-	if (r < 0)
-		return r;
-	if (strlen(text) != length)
-		return error_set(error, -EBADMSG, "read /%s: it contains a NUL byte", path);
-	*ret_text = TAKE_PTR(text);
-	return 0;
+	return file_read(root, path, &options, ret_text, NULL, error);
 }
 
 /* What was read, so that the fields that the table does not have go back into the file. */

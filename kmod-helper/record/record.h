@@ -63,7 +63,7 @@ struct record_format {
 #define RECORD_FIELDS(array) .fields = (array), .count = sizeof(array) / sizeof((array)[0])
 
 /* Reads the file of a record, of at most @max bytes: file_read's errors, among them -EPERM when it
- * is not root's alone, or -EBADMSG when there is a NUL in it. */
+ * is not root's alone. */
 int record_read_file(const struct root *root, const char *path, size_t max, char **ret_text,
 	struct error *error);
 

@@ -430,6 +430,93 @@ case_plan_node_name() {
 	ferry plan 104
 }
 
+# What other programs and people write: bytes that are no UTF-8, and what a terminal would obey.
+write_bytes_of_others() {
+	mapping gpu "$(map_of 0000:2b:00 15),description=Gr"$'\xfc\xdf \e[2J'
+	printf '\tdescription m\xfcller \e]0;x\a\n\tno-such-\xfc\e[2J 1\n\n' >>"$tree/etc/pve/mapping/pci.cfg"
+	printf 'k\xfcche\n\tmap x\n\n' >>"$tree/etc/pve/mapping/pci.cfg"
+	write etc/pve/storage.cfg "dir: local" $'\tpath /var/lib/vz' $'\tcontent iso,snippets' "" \
+		$'dir: gr\xfcn\e[2J' $'\tpath /m\xfcll\e[2J' "" $'dir: ok' $'\tpath /mnt/m\xfcller\e[2J' ""
+	write etc/pve/nodes/pve1/lxc/110.conf $'#caf\xe9 \e[2J' "dev0: /dev/nvidia0"$'\xfc'
+	config 104 $'#caf\xe9 \e[2J' $'ciuser: m\xfcller' $'name: m\xc3\xbcller' $'hostpci1: host=\xfc\e[2J' \
+		$'args: -x \xfc\e[2J' $'k\xfcche: \e[2J' "hostpci0: mapping=gpu" "ostype: l26"
+	config 106 $'ciuser: m\xfcller' "ostype: l26"
+	write "$(function_path 0000:2b:00.2)/usb3/3-1/3-1:1.0/input/input7/name" $'A K\xfcyboard \e[2J'
+	write "$(function_path 0000:2b:00.2)/usb3/3-1/3-1:1.0/input/input7/capabilities/key" fffffffffffffffe
+	running 105 4242
+	printf 'k\xfcm\e[2J\n' >"$tree/proc/4242/comm"
+	loan vm-105 "$vm_105" lent "$(card_functions 0000:2c:00 16 taken)"
+}
+
+# Says what is wrong with the bytes of an output; nothing when all is well.
+check_bytes() { # WHAT
+	iconv -f UTF-8 -t UTF-8 >/dev/null 2>&1 <"$work/bytes" || echo "$1: not UTF-8"
+	LC_ALL=C grep -aP '[\x00-\x08\x0b-\x1f\x7f]' "$work/bytes" && echo "$1: control characters"
+	echo "$1: $(tr -cd '?' <"$work/bytes" | wc -c) bytes replaced"
+}
+
+case_bytes_of_others() {
+	installed
+	write_bytes_of_others
+	settings 'allow = [ "2b:00.2" ];'
+	ferry plan 104
+	ferry plan 104 --output-format json | tail -n 2
+	local command format
+	for command in "plan 104" "list --all" status "doctor 104" doctor "attach 104 2c:00 --tune --dry-run" \
+		"attach 106 gpu --dry-run" "setup --dry-run" "reconcile --dry-run"; do
+		for format in text json json-pretty; do
+			# shellcheck disable=SC2086
+			ferry $command --output-format "$format" >"$work/bytes" 2>&1
+			check_bytes "$command, $format"
+		done
+	done
+	ferry plan $'104\e[2J\xfc'
+	ferry status $'\xfc\e[2J'
+}
+
+# What is written back is theirs, to the byte: by qm, and in the boot loader's and modprobe's files.
+case_bytes_of_others_are_written_back_with_the_stand_in_qm() {
+	cannot_enter && return
+	installed
+	config 104 $'#caf\xe9 \e[2J' $'args: -cpu host -name m\xfcller\e[2J' $'ciuser: m\xfcller' "ostype: win10"
+	cp "$tree/$vm_conf" "$work/before"
+	live gpu-ferry attach 104 2b:00 --tune --machine q35 --bios ovmf >/dev/null 2>&1
+	grep -ac $'m\xfcller\e\\[2J' "$tree/$vm_conf"
+	grep -ac hostpci0 "$tree/$vm_conf"
+	live gpu-ferry detach 104 >/dev/null 2>&1
+	cmp "$work/before" "$tree/$vm_conf" && echo "as it was"
+}
+
+case_bytes_of_others_are_written_back_with_stand_in_programs() {
+	if cannot_enter; then return; fi
+	installed
+	guide_host
+	intel_host 6.5.13-1-pve
+	stand_in_programs
+	local name
+	for name in default/grub modules modprobe.d/pve-blacklist.conf; do
+		[ -e "$tree/etc/$name" ] && sed -i $'1i # k\xfcche \e[2J' "$tree/etc/$name"
+	done
+	sed -i $'s/^GRUB_CMDLINE_LINUX=.*/GRUB_CMDLINE_LINUX="m\xfcller=\e"/' "$tree/etc/default/grub"
+	cp -a "$tree/etc" "$work/etc-before"
+	live gpu-ferry setup --apply >/dev/null 2>&1
+	diff -rq "$work/etc-before" "$tree/etc" | sed "s|$tree|ROOT|; s|$work/etc-before|BEFORE|"
+	grep -ac $'k\xfcche \e\\[2J' "$tree/etc/default/grub" "$tree/etc/modprobe.d/pve-blacklist.conf" | sed "s|$tree|ROOT|"
+	live gpu-ferry undo --apply >/dev/null 2>&1
+	diff -r "$work/etc-before" "$tree/etc" && echo "as it was"
+	rm -r "$work/etc-before"
+}
+
+# Only the reader of the hookscript's own program sees this VM: it has no device.
+case_bytes_of_others_and_the_hookscript() {
+	cannot_enter && return
+	installed
+	write etc/pve/qemu-server/104.conf $'#caf\xe9 \e[2J' $'ciuser: m\xfcller' "ostype: l26"
+	live /usr/libexec/gpu-ferry/hookscript 104 pre-start
+	printf 'ciuser: \0\n' >"$tree/etc/pve/qemu-server/104.conf"
+	live /usr/libexec/gpu-ferry/hookscript 104 pre-start
+}
+
 # ---- status
 
 case_status() {

@@ -132,35 +132,17 @@ Test(parse, vmid_is_what_proxmox_takes)
 	cr_assert_eq(vmid, 999999999);
 }
 
-Test(parse, text_bears_latin_1_in_comments_only)
-{
-	static const char comment[] = "#caf\xe9\nname: x\n";
-	static const char value[] = "#ok\nname: caf\xe9\n";
-	static const char utf8[] = "name: caf\xc3\xa9\n";
-
-	cr_assert(text_is_plain(comment, strlen(comment)));
-	cr_assert_not(text_is_plain(value, strlen(value)));
-	cr_assert(text_is_plain(utf8, strlen(utf8)));
-}
-
-Test(parse, text_has_no_control_characters)
-{
-	cr_assert(text_is_plain("a\tb\r\n", 5));
-	cr_assert(text_is_plain("", 0));
-	cr_assert_not(text_is_plain("a\0b", 3));
-	cr_assert_not(text_is_plain("#\0", 2));
-	cr_assert_not(text_is_plain("#\x1b[m", 4));
-	cr_assert_not(text_is_plain("\x7f", 1));
-}
-
-Test(parse, text_refuses_false_utf_8)
+Test(parse, a_character_is_what_rfc_3629_says)
 {
 	static const char *const bad[] = {"\xc0\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\x80",
 		"\xe2\x82", "\xe0\x80\x80", "\xf0\x80\x80\x80", "\xff"};
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
-		cr_assert_not(text_is_plain(bad[i], strlen(bad[i])), "case %zu", i);
-	cr_assert(text_is_plain("\xf0\x9f\x9a\xa2", 4));
+		cr_assert_eq(text_character_length(bad[i], strlen(bad[i])), 0, "case %zu", i);
+	cr_assert_eq(text_character_length("\xf0\x9f\x9a\xa2", 4), 4);
+	cr_assert_eq(text_character_length("\xf0\x9f\x9a\xa2", 3), 0);
+	cr_assert_eq(text_character_length("m\xc3\xbc", 3), 1);
+	cr_assert_eq(text_character_length("\xc3\xbc", 2), 2);
 }
 
 Test(parse, trim_cuts_both_ends)
@@ -291,14 +273,24 @@ Test(file, read_refuses_a_file_that_others_can_write)
 	cr_assert_eq(file_read(&scratch.root, "conf", &options, &text, NULL, &error), 0);
 }
 
-Test(file, read_refuses_bytes_that_are_no_text)
+/* What the file's writer calls a text: whoever shows it cleans it. */
+Test(file, read_refuses_a_nul_and_takes_all_other_bytes)
 {
-	const struct file_read_options options = {.max = 100, .require_text = true};
-	char *text = NULL;
+	const struct file_read_options options = {.max = 300, .refuse_nul = true};
+	auto_free char *text = NULL;
+	char *untouched = NULL;
+	char bytes[256] = "";
+	auto_close int fd = -1;
 
-	scratch_write(&scratch, "binary", "\x01\x02");
-	cr_assert_eq(file_read(&scratch.root, "binary", &options, &text, NULL, NULL), -EILSEQ);
-	cr_assert_null(text);
+	for (unsigned int i = 1; i < sizeof(bytes); i++)
+		bytes[i - 1] = (char)i;
+	scratch_write(&scratch, "bytes", bytes);
+	cr_assert_eq(file_read(&scratch.root, "bytes", &options, &text, NULL, NULL), 0);
+	cr_assert_str_eq(text, bytes);
+	fd = openat(scratch.root.fd, "bytes", O_WRONLY | O_CLOEXEC);
+	cr_assert_eq(ftruncate(fd, sizeof(bytes)), 0);
+	cr_assert_eq(file_read(&scratch.root, "bytes", &options, &untouched, NULL, NULL), -EILSEQ);
+	cr_assert_null(untouched);
 }
 
 Test(file, replace_sets_the_mode_whatever_the_umask)

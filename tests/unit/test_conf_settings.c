@@ -51,7 +51,7 @@ Test(conf_settings, shipped_file_says_the_defaults)
 {
 	cleanup(root_close) struct root root = ROOT_NONE;
 	cleanup(settings_done) struct settings settings = {0};
-	struct file_read_options options = {.max = 65536, .require_text = true};
+	struct file_read_options options = {.max = 65536, .refuse_nul = true};
 	auto_free char *text = NULL;
 	struct error error = {0};
 

@@ -287,12 +287,28 @@ Test(conf_vm_config, what_is_no_vm_is_told_apart)
 	snprintf(path, sizeof(path), "%s/etc/pve/qemu-server/103.conf", scratch.path);
 	cr_assert_eq(mkfifo(path, 0600), 0);
 	cr_expect_eq(read_vm(&scratch, 103, NULL, &error), -ENXIO);
-	scratch_write(&scratch, "etc/pve/qemu-server/104.conf", "\x01\xff\n");
+	snprintf(path, sizeof(path), "%s/etc/pve/qemu-server/104.conf", scratch.path);
+	scratch_write(&scratch, "etc/pve/qemu-server/104.conf", "hostpci0: 01:00\n");
+	cr_assert_eq(truncate(path, 20), 0);
 	cr_expect_eq(read_vm(&scratch, 104, NULL, &error), -EILSEQ);
 	memset(large, 'a', VM_CONFIG_MAX_BYTES + 1);
 	scratch_write(&scratch, "etc/pve/qemu-server/105.conf", large);
 	cr_expect_eq(read_vm(&scratch, 105, NULL, &error), -EFBIG);
 	free(large);
+	scratch_done(&scratch);
+}
+
+/* Proxmox writes what a browser sent as Latin-1, and no reader of its own minds. */
+Test(conf_vm_config, bytes_of_others_do_not_stop_a_start)
+{
+	struct scratch scratch;
+	struct error error = {0};
+
+	scratch_init(&scratch);
+	scratch_write(&scratch, "etc/hostname", "n1\n");
+	scratch_write(&scratch, "etc/pve/qemu-server/104.conf",
+		"#caf\xe9 \033[2J\nciuser: m\xfcller\nname: \x01\xff\nhostpci0: 01:00\n");
+	cr_expect_eq(read_vm(&scratch, 104, NULL, &error), 0, "%s", error.message);
 	scratch_done(&scratch);
 }
 
