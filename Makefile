@@ -91,7 +91,7 @@ SAY = $(if $(V),,@echo "  $(1)	$@";)
 objects = $(patsubst %.c,build/$(1)/%.o,$(2))
 
 .PHONY: all help install deb demo check check-programs check-unit check-unit-plain \
-	check-unit-sanitized check-cli check-fuzz check-host check-boot soak kill-sweep bench bench-growth \
+	check-unit-sanitized check-cli check-fuzz fuzz check-host check-boot soak kill-sweep bench bench-growth \
 	lint format packages clean FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -198,10 +198,13 @@ build/unit-sanitized: $(call objects,sanitized,$(ROOMS) $(UNIT))
 check-cli: all ## the programs over captured trees
 	@tests/support/run-tier cli tests/cli/run
 
-check-fuzz: $(FUZZ:%=build/fuzz_%) ## replay the fuzzers' corpus
-	@tests/support/run-fuzz $(FUZZ)
+check-fuzz: $(FUZZ:%=build/fuzz_%) ## replay the fuzzers' corpus, and fuzz for 5 s each
+	@tests/support/run-fuzz check $(FUZZ)
 
-build/fuzz_%: build/fuzz/tests/fuzz/fuzz_%.o $(call objects,fuzz,$(ROOMS))
+fuzz: $(FUZZ:%=build/fuzz_%) ## fuzz each reader for a minute (SECONDS=), keep what is found in build/fuzz-*
+	@tests/support/run-fuzz $(if $(filter command% environment%,$(origin SECONDS)),$(SECONDS),60) $(FUZZ)
+
+build/fuzz_%: build/fuzz/tests/fuzz/fuzz_%.o build/fuzz/tests/fuzz/answers.o $(call objects,fuzz,$(ROOMS))
 	$(call SAY,LINK)$(CLANG) $(SANITIZE) -fsanitize=fuzzer -o $@ $^ $(LIBRARY_LIBS)
 
 check-host: ## a real kernel in QEMU

@@ -36,13 +36,11 @@ static bool file_exists(const struct root *root, const char *path)
 	return fd >= 0;
 }
 
-static void loader_info_read(const struct root *root, char *ret, size_t size)
+void boot_loader_info_parse(const char *variable, size_t length, char *ret, size_t size)
 {
-	char variable[256];
-	ssize_t length = file_read_attribute(root, LOADER_INFO, variable, sizeof(variable));
 	size_t used = 0;
 
-	for (ssize_t i = 4; i < length && used + 1 < size && variable[i]; i += 2)
+	for (size_t i = 4; i < length && used + 1 < size && variable[i]; i += 2)
 		ret[used++] = variable[i];
 	ret[used] = '\0';
 }
@@ -78,11 +76,16 @@ static enum boot_loader_kind kind_find(const struct root *root, const struct boo
 
 void boot_loader_find(const struct root *root, struct boot_loader *ret)
 {
+	char variable[256];
+	ssize_t length;
+
 	*ret = (struct boot_loader){
 		.efi = file_exists(root, "sys/firmware/efi"),
 		.proxmox_boot_tool = has_boot_partitions(root),
 	};
-	loader_info_read(root, ret->info, sizeof(ret->info));
+	length = file_read_attribute(root, LOADER_INFO, variable, sizeof(variable));
+	boot_loader_info_parse(
+		variable, length > 0 ? (size_t)length : 0, ret->info, sizeof(ret->info));
 	ret->kind = kind_find(root, ret);
 }
 

@@ -9,6 +9,7 @@
 #include "kmod-helper/base/error.h"
 #include "kmod-helper/base/file.h"
 #include <stdbool.h>
+#include <stddef.h>
 
 #define GRUB_DEFAULTS_PATH "etc/default/grub"
 #define GRUB_DEFAULTS_FOLDER "etc/default/grub.d"
@@ -28,6 +29,10 @@ struct boot_loader {
 };
 
 void boot_loader_find(const struct root *root, struct boot_loader *ret);
+
+/* The text of the EFI variable LoaderInfo: 4 bytes of attributes, then UTF-16. "" when there is
+ * none. */
+void boot_loader_info_parse(const char *variable, size_t length, char *ret, size_t size);
 
 /* True when LoaderInfo names systemd-boot. If proxmox-boot-tool does not keep its boot partitions,
  * its kind is still BOOT_LOADER_UNKNOWN. */

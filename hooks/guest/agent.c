@@ -536,20 +536,26 @@ static bool is_waiting(const char *line, const char *path)
 	return strcmp(name + 1, path) == 0;
 }
 
+bool agent_is_taken(char *sockets, const char *path)
+{
+	char *save = NULL;
+
+	for (char *line = strtok_r(sockets, "\n", &save); line;
+		line = strtok_r(NULL, "\n", &save)) {
+		if (is_waiting(line, path))
+			return true;
+	}
+	return false;
+}
+
 static bool is_taken(const void *context)
 {
 	static const struct file_read_options options = {.max = SOCKETS_MAX};
 	const struct socket_place *place = context;
 	auto_free char *text = NULL;
-	char *save = NULL;
 
-	if (file_read(place->root, "proc/net/unix", &options, &text, NULL, NULL) < 0)
-		return false;
-	for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
-		if (is_waiting(line, place->path))
-			return true;
-	}
-	return false;
+	return file_read(place->root, "proc/net/unix", &options, &text, NULL, NULL) == 0 &&
+		agent_is_taken(text, place->path);
 }
 
 /* Connects through a descriptor, because the path below a root may be too long for a socket

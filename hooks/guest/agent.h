@@ -44,6 +44,10 @@ int agent_init(struct agent *agent, int fd, unsigned int answer_ms, struct error
 int agent_open(const struct root *root, unsigned int vmid, struct agent *ret, struct error *error);
 void agent_close(struct agent *agent);
 
+/* Does a connection to the socket "run/…" wait, so that another client has it? @sockets is the text
+ * of /proc/net/unix, and is taken apart. */
+bool agent_is_taken(char *sockets, const char *path);
+
 /* Discards answers that are still under way (guest-sync-delimited). 0, the errors of agent_execute,
  * or -EBUSY (another program has the connection). */
 int agent_sync(struct agent *agent, struct error *error);

@@ -43,9 +43,8 @@ static int milliseconds_until(unsigned long long deadline)
 	return deadline - now > INT_MAX ? INT_MAX : (int)(deadline - now);
 }
 
-/* The state letter and the start time. The name may hold blanks and brackets: its end is the last
- * ")" of the line. */
-static int stat_parse(char *line, char *ret_state, unsigned long long *ret_start_time)
+/* The name may hold blanks and brackets: its end is the last ")" of the line. */
+int process_stat_parse(char *line, char *ret_state, unsigned long long *ret_start_time)
 {
 	char *position = strrchr(line, ')');
 	char *rest = NULL;
@@ -77,7 +76,7 @@ static int stat_read(
 		return -ESRCH;
 	if (length < 0)
 		return (int)length;
-	return stat_parse(line, ret_state, ret_start_time);
+	return process_stat_parse(line, ret_state, ret_start_time);
 }
 
 int process_start_time(const struct root *root, pid_t pid, unsigned long long *ret)

@@ -15,6 +15,10 @@ unsigned long long clock_milliseconds(void);
  * names one process for ever. 0 or -errno (-ESRCH when it is gone). */
 int process_start_time(const struct root *root, pid_t pid, unsigned long long *ret);
 
+/* The state letter and the start time of a line of /proc/PID/stat, which is taken apart. 0 or
+ * -EBADMSG. */
+int process_stat_parse(char *line, char *ret_state, unsigned long long *ret_start_time);
+
 /* True while a process with this pid lives and is no zombie. */
 bool process_is_running(const struct root *root, pid_t pid);
 

@@ -78,7 +78,7 @@ static int add_process(struct search *search, const struct node *node)
 	snprintf(holder.node, sizeof(holder.node), "%s", node->name);
 	snprintf(holder.address, sizeof(holder.address), "%s", node->address);
 	snprintf(path, sizeof(path), "proc/%d/comm", (int)search->pid);
-	if (kernel_read(search->kernel, path, holder.command, sizeof(holder.command)) < 0)
+	if (kernel_read(search->kernel, path, holder.command, sizeof(holder.command)) <= 0)
 		strcpy(holder.command, "?");
 	read_cgroup(search->kernel, &holder);
 	return holders_add(&search->holders, &holder);
@@ -151,7 +151,7 @@ static void say_unknown(const struct kernel *kernel, const struct open_devices_e
 	const char *user;
 
 	snprintf(path, sizeof(path), "proc/%d/comm", (int)extent->pid);
-	if (kernel_read(kernel, path, command, sizeof(command)) < 0)
+	if (kernel_read(kernel, path, command, sizeof(command)) <= 0)
 		strcpy(command, "?");
 	snprintf(path, sizeof(path), "proc/%d/status", (int)extent->pid);
 	if (kernel_read(kernel, path, status, sizeof(status)) < 0)

@@ -13,6 +13,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/kcmp.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -200,39 +201,42 @@ static uint64_t *seen_place(struct seen *seen, uint64_t hash)
 	return NULL;
 }
 
-/* "7f1c-7f1d rw-s 00000000 00:05 412 /dev/nvidia0". All from the third blank on identifies the
- * file; the same file is looked at only once, whoever has mapped it. The name is no guide: in a
- * container a node may be anywhere. */
-static int visit_mapping(struct visit *visit, const char *task, char *line)
+bool memory_mapping_parse(const char *line, struct memory_mapping *ret)
 {
-	const char *start = line;
-	char *file = line, *inode, *end;
+	struct memory_mapping mapping = {.file = line};
+	const char *inode;
+
+	if (parse_leading(&line, 16, ULLONG_MAX, &mapping.start) < 0 || *line++ != '-' ||
+		parse_leading(&line, 16, ULLONG_MAX, &mapping.end) < 0)
+		return false;
+	for (unsigned int i = 0; mapping.file && i < 3; i++) {
+		mapping.file = strchr(mapping.file, ' ');
+		mapping.file = mapping.file ? mapping.file + 1 : NULL;
+	}
+	inode = mapping.file ? strchr(mapping.file, ' ') : NULL;
+	if (!inode || strtoull(inode, NULL, 10) == 0)
+		return false;
+	*ret = mapping;
+	return true;
+}
+
+/* The same file is looked at only once, whoever has mapped it. */
+static int visit_mapping(struct visit *visit, const char *task, const char *line)
+{
+	struct memory_mapping mapping;
 	uint64_t *place;
 	uint64_t hash;
 	char path[128];
 	dev_t device;
 	int r = spend(visit);
 
-	if (r < 0)
+	if (r < 0 || !memory_mapping_parse(line, &mapping))
 		return r;
-	for (unsigned int i = 0; file && i < 3; i++) {
-		file = strchr(file, ' ');
-		file = file ? file + 1 : NULL;
-	}
-	inode = file ? strchr(file, ' ') : NULL;
-	/* memory without a file behind it */
-	if (!inode || strtoull(inode, &end, 10) == 0)
-		return 0;
-	hash = hash_of(file);
+	hash = hash_of(mapping.file);
 	place = seen_place(visit->seen, hash);
 	if (place && *place == hash)
 		return 0;
-	/* the names in map_files have no leading zeros */
-	start += strspn(start, "0");
-	end = strchr(line, '-') + 1;
-	inode = end + strspn(end, "0");
-	snprintf(path, sizeof(path), "%s/map_files/%.*s%.*s", task, (int)(end - start), start,
-		(int)strcspn(inode, " "), inode);
+	snprintf(path, sizeof(path), "%s/map_files/%llx-%llx", task, mapping.start, mapping.end);
 	r = device_behind(visit->proc, path, &device);
 	if (r == 0 && place)
 		*place = hash;

@@ -28,6 +28,17 @@ struct open_devices_extent {
 	size_t most; /* ... and how many; 0: the one that it stood at, which did not answer */
 };
 
+/* A line of /proc/PID/maps: "7f1c-7f1d rw-s 00000000 00:05 412 /dev/nvidia0". */
+struct memory_mapping {
+	unsigned long long start, end; /* its name in /proc/PID/map_files */
+	/* All from the third blank on identifies the file. Its name alone is no guide: in a
+	 * container a node may be anywhere. */
+	const char *file;
+};
+
+/* False for memory without a file behind it. @ret points into @line. */
+bool memory_mapping_parse(const char *line, struct memory_mapping *ret);
+
 /*
  * kernel_ops.devices_in_use of the running kernel: one pass over /proc, in a child. It is run at
  * each handover, on hosts with hundreds of processes: what a system call can be spared is spared.

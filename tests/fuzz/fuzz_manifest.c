@@ -12,7 +12,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	auto_free char *text = strndup((const char *)data, size);
 	cleanup(manifest_done) struct manifest manifest = {0};
 	cleanup(manifest_done) struct manifest again = {0};
-	auto_free char *written = NULL;
+	auto_free char *written = NULL, *twice = NULL;
 	struct error error = {0};
 
 	if (!text || manifest_parse(text, &manifest, &error) < 0)
@@ -20,5 +20,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	assert(manifest_format(&manifest, &written, NULL) == 0);
 	assert(manifest_parse(written, &again, &error) == 0);
 	assert(again.count == manifest.count && again.pending == manifest.pending);
+	assert(manifest_format(&again, &twice, NULL) == 0 && strcmp(written, twice) == 0);
 	return 0;
 }
