@@ -11,13 +11,24 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #define PCT "/usr/sbin/pct"
+#define PCT_ARGUMENTS_MAX 5
 #define STATUS_MS 20000u
 #define STATUS_AGAIN_MS 500
 #define OUTPUT_MAX 4096
 
-/* Runs pct and reads its output. When it fails: -EIO with its last line. */
+/* In front of pct where systemd runs. pct mounts storages and starts programs that change users; the
+ * watch, which may start a container again, is in a sandbox (gpu-ferry-watch.service) that allows
+ * neither. systemd(1) starts it outside; its output and exit code come back to us. */
+static const char *const by_systemd[] = {
+	"/usr/bin/systemd-run", "--quiet", "--collect", "--wait", "--pipe", "--"};
+
+#define BY_SYSTEMD_COUNT (sizeof(by_systemd) / sizeof(by_systemd[0]))
+
+/* Runs pct with @arguments (at most PCT_ARGUMENTS_MAX, NULL at the end) and reads its output. When
+ * it fails: -EIO with its last line. */
 static int run_pct(
 	const char *const *arguments, unsigned int deadline_ms, char *output, struct error *error)
 {
@@ -27,9 +38,20 @@ static int run_pct(
 		.text = output,
 		.size = OUTPUT_MAX,
 	};
-	int r = process_run(arguments, &options, error);
+	const char *command[BY_SYSTEMD_COUNT + PCT_ARGUMENTS_MAX + 1] = {NULL};
+	size_t count = 0;
 	char ending[32];
+	int r;
 
+	if (access(PCT, X_OK) < 0)
+		return error_set_errno(error, -errno, "run " PCT);
+	if (access("/run/systemd/system", F_OK) == 0) {
+		memcpy(command, by_systemd, sizeof(by_systemd));
+		count = BY_SYSTEMD_COUNT;
+	}
+	for (size_t i = 0; arguments[i] && i < PCT_ARGUMENTS_MAX; i++)
+		command[count++] = arguments[i];
+	r = process_run(command, &options, error);
 	if (r <= 0)
 		return r;
 	return error_set(error, -EIO, "pct %s %s ended with %s: %.400s", arguments[1], arguments[2],

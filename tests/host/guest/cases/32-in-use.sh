@@ -296,6 +296,7 @@ stand_in_pct() {
 		#!/bin/bash
 		group=/sys/fs/cgroup/lxc/\$2
 		echo "\$*" >>/run/tests.pct
+		grep NoNewPrivs /proc/self/status >/run/tests.pct-privileges
 		case \$1 in
 		status)
 			[ "\$2" != 107 ] || { echo "Configuration file 'nodes/pve/lxc/107.conf' does not exist" >&2; exit 2; }
@@ -319,7 +320,7 @@ stand_in_pct_gone() {
 	pct shutdown 105 --timeout 5 || true
 	until rmdir /sys/fs/cgroup/lxc/105 2>/dev/null; do sleep 0.1; done
 	rmdir /sys/fs/cgroup/lxc
-	rm /usr/sbin/pct /run/tests.pct
+	rm /usr/sbin/pct /run/tests.pct /run/tests.pct-privileges
 }
 
 test_stand_in_pct_container_of_the_settings_is_stopped_and_started_again() {
@@ -364,6 +365,32 @@ test_stand_in_pct_container_is_started_again_after_stop() {
 	assert_eq "$(pct status 105)" 'status: running'
 	assert_card_home "$card1"
 	stand_in_pct_gone
+}
+
+# pct mounts storages, for the whole host, and runs programs that change users.
+test_stand_in_pct_is_started_by_the_watch_outside_its_sandbox() {
+	stand_in_pct
+	pct start 105
+	vm_with_card 104 "$short1"
+	echo 'busy = "stop"; containers = [ 105 ]; busy_wait_seconds = 30;' >"$settings"
+	start 104 --holder
+	assert_card_lent "$card1"
+	assert_match "$(grep NoNewPrivs "/proc/$(systemctl show --value -p MainPID gpu-ferry-watch)/status")" '1$'
+	pve-vm kill 104 --no-post-stop
+	for _ in {1..60}; do
+		[ -n "$(loans)" ] || break
+		sleep 0.5
+	done
+	assert_eq "$(loans)" '' loans
+	assert_eq "$(tail -n 1 /run/tests.pct)" 'start 105' "what pct was told last"
+	assert_match "$(cat /run/tests.pct-privileges)" '0$'
+	assert_card_home "$card1"
+	stand_in_pct_gone
+}
+
+test_the_watch_has_a_sandbox() {
+	systemd-analyze security --no-pager --threshold=50 gpu-ferry-watch.service >"$scratch/sandbox" ||
+		fail "$(tail -n 1 "$scratch/sandbox")"
 }
 
 # A start of VM 104 that stops between its last look for holders and the write that takes ADDRESS off
