@@ -217,6 +217,8 @@ static const struct {
 	enum blocker_code code;
 	const char *advice;
 } advices[] = {
+	{BLOCKER_NO_DEVICE, " (see `gpu-ferry list --all`)"},
+	{BLOCKER_OVERDUE, "; `gpu-ferry status` shows who uses it and how to free it"},
 	{BLOCKER_FOREIGN_MEMBER,
 		"; put the card into another slot, or name it in `allow` in /" SETTINGS_PATH},
 	{BLOCKER_BOOT_DISPLAY, ", and boot_display = \"refuse\" is set"},

@@ -402,9 +402,8 @@ static int undo_step(const struct executor *executor, struct worker *worker, str
 
 static int stuck_error(const struct step *step, struct error *error)
 {
-	return error_set(error, -EBUSY,
-		"%s is owed: process %d still waits in its driver (gpu-ferry status %s)",
-		step->subject, (int)step->child, step->subject);
+	return error_set(error, -EBUSY, "%s is owed: process %d still waits in its driver",
+		step->subject, (int)step->child);
 }
 
 static int undo_all(const struct executor *executor, struct worker *worker, struct loan *loan,

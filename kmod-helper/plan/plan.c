@@ -253,9 +253,7 @@ static int add_function(const struct kernel *kernel, const struct plan_request *
 	snprintf(function->loan.target, sizeof(function->loan.target), "%s", target);
 	if (is_overdue(request, now->address))
 		return plan_block(plan, BLOCKER_OVERDUE,
-			"%s: a write to its driver has not finished; `gpu-ferry status %s` shows "
-			"who uses it and how to free it",
-			now->address, now->address);
+			"%s: a write to its driver has not finished", now->address);
 	if (find_home(kernel, request, now, &function->loan) < 0)
 		return plan_block(plan, BLOCKER_DEAD,
 			"%s: its driver and driver_override cannot be read", now->address);
@@ -355,8 +353,7 @@ static int check_wants(const struct plan_request *request, struct plan *plan)
 
 	for (size_t i = 0; r == 0 && i < request->want_count; i++) {
 		if (!pci_find(request->host, request->wants[i].address))
-			r = plan_block(plan, BLOCKER_NO_DEVICE,
-				"%s is not there (see `gpu-ferry list --all`)",
+			r = plan_block(plan, BLOCKER_NO_DEVICE, "%s is not there",
 				request->wants[i].address);
 	}
 	return r;
