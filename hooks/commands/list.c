@@ -214,8 +214,10 @@ static int run_list(
 	r = pci_scan(&context->kernel, &listing.host, error);
 	if (r == 0)
 		r = loans_read(&context->kernel.root, &listing.loans, error);
-	if (r == 0)
+	if (r == 0) {
+		loans_mark_boot_displays(&listing.loans, &listing.host);
 		r = device_names_open(&listing.names, error);
+	}
 	if (r == 0)
 		r = find_holders(&listing, error);
 	if (r < 0)

@@ -69,8 +69,10 @@ int doctor_gather(struct doctor *doctor, unsigned int vmid, struct error *error)
 		r = pci_scan(&context->kernel, &doctor->host, error);
 	if (r == 0)
 		r = loans_read(&context->kernel.root, &doctor->loans, error);
-	if (r == 0)
+	if (r == 0) {
+		loans_mark_boot_displays(&doctor->loans, &doctor->host);
 		r = modprobe_files_read(&context->kernel.root, &doctor->modprobe, error);
+	}
 	boot_loader_find(&context->kernel.root, &doctor->loader);
 	if (r == 0)
 		r = boot_command_line_read(

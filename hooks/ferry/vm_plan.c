@@ -64,9 +64,11 @@ int vm_plan_resolve(struct context *context, unsigned int vmid, const char *migr
 
 	if (r == 0)
 		r = loans_read(&context->kernel.root, &ret->loans, error);
-	if (r == 0)
+	if (r == 0) {
+		loans_mark_boot_displays(&ret->loans, &ret->host);
 		r = resolve_vm(context, vmid, migrated_from, &ret->host, &ret->loans,
 			&ret->resolved, error);
+	}
 	if (r < 0 || vm_config_is_template(&ret->resolved.config))
 		return r;
 	r = resolved_add_blockers(&ret->resolved, &ret->plan);

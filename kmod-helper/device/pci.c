@@ -119,6 +119,29 @@ static bool is_bridge(const struct kernel *kernel, const char *address)
 	return kernel_has_folder(kernel, path);
 }
 
+/* boot_vga is for VGA devices only. Newer kernels have boot_display for every display: the first of
+ * them beside boot_vga, later ones in drm/cardN, where it is gone when the driver lets the card go.
+ */
+static bool is_boot_display(const struct kernel *kernel, const char *address)
+{
+	cleanup(names_done) struct names cards = {0};
+	char path[PCI_PATH_SIZE];
+
+	if (read_flag(kernel, address, "boot_vga") || read_flag(kernel, address, "boot_display"))
+		return true;
+	pci_path(address, "drm", path, sizeof(path));
+	if (kernel_list(kernel, path, &cards) < 0)
+		return false;
+	for (size_t i = 0; i < cards.count; i++) {
+		char name[64];
+
+		snprintf(name, sizeof(name), "drm/%.32s/boot_display", cards.names[i]);
+		if (strncmp(cards.names[i], "card", 4) == 0 && read_flag(kernel, address, name))
+			return true;
+	}
+	return false;
+}
+
 static void read_function(
 	const struct kernel *kernel, const char *address, struct pci_function *ret)
 {
@@ -128,9 +151,7 @@ static void read_function(
 		read_ids(kernel, ret);
 	ret->bridge = ret->class_code >> 8 == PCI_CLASS_BRIDGE && is_bridge(kernel, address);
 	pci_read_driver(kernel, address, ret->driver, sizeof(ret->driver));
-	if (pci_is_display(ret))
-		ret->boot_display = read_flag(kernel, address, "boot_vga") ||
-			read_flag(kernel, address, "boot_display");
+	ret->boot_display = pci_is_display(ret) && is_boot_display(kernel, address);
 }
 
 int pci_scan(const struct kernel *kernel, struct pci_functions *ret, struct error *error)

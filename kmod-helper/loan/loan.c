@@ -220,6 +220,11 @@ static bool step_has_child(const void *step)
 	return ((const struct step *)step)->child != 0;
 }
 
+static bool function_is_boot_display(const void *function)
+{
+	return ((const struct loan_function *)function)->boot_display != 0;
+}
+
 static bool step_has_deadline(const void *step)
 {
 	return ((const struct step *)step)->write_deadline_ms != 0;
@@ -271,6 +276,8 @@ static const struct record_field function_fields[] = {
 	TEXT(struct loan_function, target),
 	TEXT(struct loan_function, nodes),
 	CHOICE(struct loan_function, use, use_names),
+	{"boot_display", RECORD_NUMBER, RECORD_MEMBER(struct loan_function, boot_display),
+		.maximum = 1, .is_there = function_is_boot_display},
 };
 static const struct record_format function_format = {RECORD_FIELDS(function_fields),
 	.size = sizeof(struct loan_function), .record = offsetof(struct loan_function, record)};
@@ -535,6 +542,21 @@ void loans_done(struct loans *loans)
 		loan_done(&loans->items[i]);
 	free(loans->items);
 	*loans = (struct loans){0};
+}
+
+void loans_mark_boot_displays(const struct loans *loans, struct pci_functions *functions)
+{
+	for (size_t i = 0; i < functions->count; i++) {
+		struct pci_function *function = &functions->items[i];
+
+		for (size_t k = 0; k < loans->count; k++) {
+			const struct loan_function *lent =
+				loan_find(&loans->items[k], function->address);
+
+			if (lent && lent->boot_display)
+				function->boot_display = true;
+		}
+	}
 }
 
 const struct loan *loans_find(const struct loans *loans, const char *address)

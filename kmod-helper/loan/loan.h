@@ -53,6 +53,8 @@ struct loan_function {
 	char driver_override[PCI_DRIVER_SIZE]; /* as found; "" unset */
 	char target[PCI_DRIVER_SIZE];	       /* "vfio-pci", or a variant driver */
 	enum loan_use use;
+	/* 1: the host booted with this display. Some kernels show it only on its home driver. */
+	unsigned int boot_display;
 	/* the device nodes of its home driver (nodes_format), to find who holds a driver that does
 	 * not let go */
 	char nodes[NODES_TEXT_SIZE];
@@ -130,6 +132,9 @@ int loan_await(const struct root *root, const struct loan *loan, unsigned int de
  * (also when there is no folder) or -errno. */
 int loans_read(const struct root *root, struct loans *ret, struct error *error);
 void loans_done(struct loans *loans);
+
+/* Marks lent boot displays among @functions: some kernels show that only on the home driver. */
+void loans_mark_boot_displays(const struct loans *loans, struct pci_functions *functions);
 
 /* The loan that has the function; alternatives do not count. NULL when there is none. For a
  * function that a VM has borrowed it is the loan by hand, because those files come first. */

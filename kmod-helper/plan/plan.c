@@ -168,6 +168,7 @@ static int find_home(const struct kernel *kernel, const struct plan_request *req
 	if (r < 0)
 		return r;
 	ret->iommu_group = now->iommu_group;
+	ret->boot_display = now->boot_display;
 	if (*ret->home_driver &&
 		pci_driver_module(
 			kernel, ret->home_driver, ret->home_module, sizeof(ret->home_module)) < 0)

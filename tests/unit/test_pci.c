@@ -70,6 +70,13 @@ Test(pci, scan_reads_what_sysfs_says)
 	expect_display();
 }
 
+Test(pci, newer_kernels_name_the_boot_display_below_drm)
+{
+	fake_add_file(fake, "sys/bus/pci/devices/0000:01:00.0/drm/card0/boot_display", "1\n");
+	expect_display();
+	cr_expect_not(scan_one("0000:02:00.0").boot_display);
+}
+
 Test(pci, ids_come_from_their_own_files_where_there_is_no_modalias)
 {
 	fake_function(fake, "0000:01:00.0")->boot_vga = true;

@@ -281,6 +281,22 @@ Test(plan, the_boot_display_is_refused_where_the_settings_say_so)
 	expect_clear();
 }
 
+/* The file of sysfs that says so is gone once the card is lent. */
+Test(plan, a_lent_boot_display_is_still_known_as_one)
+{
+	cleanup(loans_done) struct loans loans = {
+		.items = calloc(1, sizeof(struct loan)), .count = 1};
+
+	fake_function(handover.fake, "0000:01:00.0")->boot_vga = true;
+	take("0000:01:00.0");
+	cr_assert_eq(plan_record(&plan, &loans.items[0]), 0);
+	for (size_t i = 0; i < host.count; i++)
+		host.items[i].boot_display = false;
+	loans_mark_boot_displays(&loans, &host);
+	cr_expect(pci_find(&host, "0000:01:00.0")->boot_display);
+	cr_expect_not(pci_find(&host, "0000:02:00.0")->boot_display);
+}
+
 Test(plan, the_twin_of_the_boot_display_is_not_refused)
 {
 	const struct plan_want one = want("0000:02:00.0");

@@ -161,3 +161,58 @@ test_works_without_run_folder() {
 	stop 104
 	assert_card_home "$card1"
 }
+
+# What a traced program did to files, one line each: read, write, run or connect, and the path. Paths
+# below a folder that it has open are whole, those of its own temporary files end with ".new".
+touched() { # FILE of strace -f -y
+	sed -nE '
+		/ = -1 /d
+		s/^[0-9]+ +//
+		s/^execve\("([^"]*)".*/run \1/p
+		s/^connect\(.*sun_path="([^"]*)".*/connect \1/p
+		s/^openat2?\([^"<]*(<([^>]*)>)?, "([^"]*)", (\{flags=)?([A-Z_|0-9]*).*/open \2 \3 \5/p
+		s/^(mkdirat|unlinkat|utimensat|mknodat|fchmodat|fchownat)\([^"<]*(<([^>]*)>)?, "([^"]*)".*/open \3 \4 O_WRONLY/p
+		s/^(mkdir|rmdir|unlink|mknod|chmod|chown|truncate)\("([^"]*)".*/open  \2 O_WRONLY/p
+		s/^(renameat2?|linkat|symlinkat)\(.*<([^>]*)>, "([^"]*)".*/open \2 \3 O_WRONLY/p
+	' "$1" | awk -F' ' '
+		$1 != "open" { print; next }
+		{
+			folder = NF == 4 ? $2 : ""; path = NF == 4 ? $3 : $2; flags = $NF
+			if (path !~ /^\//) path = (folder == "/" ? "" : folder) "/" path
+			print (flags ~ /O_(WRONLY|RDWR|CREAT|TRUNC|APPEND)/ ? "write" : "read"), path
+		}' | sort -u
+}
+
+# The lists of SECURITY in gpu-ferry(8): kind and pattern.
+listed() {
+	zcat /usr/share/man/man8/gpu-ferry.8.gz | sed -nE '
+		/^\.\\" touches: /{ s///; h }
+		/^\.It Pa /{ s///; G; s/(.*)\n(.+)/\2 \1/p }'
+}
+
+test_the_hook_touches_only_what_the_manual_lists() {
+	local kind path pattern unknown='' rest
+	cat >/var/lib/vz/snippets/test-traced <<-END
+		#!/bin/sh
+		exec strace -f -y -qq -s 4096 -o $scratch/touched.\$2 -e trace=%file,connect $hook "\$@"
+	END
+	chmod +x /var/lib/vz/snippets/test-traced
+	hookscript=test-traced vm_with_card 104 "$short1"
+	start 104 --holder
+	assert_card_lent "$card1"
+	stop 104
+	assert_card_home "$card1"
+	listed >"$scratch/listed"
+	for kind in read write run connect; do
+		grep -q "^$kind " "$scratch/listed" || fail "SECURITY has no list of '$kind'"
+	done
+	cat "$scratch"/touched.* >"$scratch/all"
+	while read -r kind path; do
+		while read -r rest pattern; do
+			# shellcheck disable=SC2053
+			[[ $rest != "$kind" || $path != $pattern ]] || continue 2
+		done <"$scratch/listed"
+		unknown+="$kind $path"$'\n'
+	done < <(touched "$scratch/all")
+	assert_eq "$unknown" '' "what SECURITY in gpu-ferry(8) does not list"
+}
