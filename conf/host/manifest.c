@@ -97,10 +97,6 @@ static const struct record_field manifest_fields[] = {
 	{"pending", RECORD_NUMBER, RECORD_MEMBER(struct manifest, pending), .maximum = INT32_MAX},
 	{"boot_id", RECORD_TEXT, RECORD_MEMBER(struct manifest, boot_id), .required = true},
 };
-static const struct record_format manifest_record = {RECORD_FIELDS(manifest_fields),
-	.size = sizeof(struct manifest), .record = offsetof(struct manifest, record),
-	.schema = MANIFEST_SCHEMA};
-
 /* An undo writes to this path as root, so it must not lead anywhere else. */
 static int check_path(const char *path, struct error *error)
 {
@@ -111,8 +107,9 @@ static int check_path(const char *path, struct error *error)
 	return 0;
 }
 
-static int check_paths(const struct manifest *manifest, struct error *error)
+static int check_paths(const void *record, struct error *error)
 {
+	const struct manifest *manifest = record;
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < manifest->count; i++)
@@ -122,13 +119,15 @@ static int check_paths(const struct manifest *manifest, struct error *error)
 	return r;
 }
 
+static const struct record_format manifest_record = {RECORD_FIELDS(manifest_fields),
+	.size = sizeof(struct manifest), .record = offsetof(struct manifest, record),
+	.schema = MANIFEST_SCHEMA, .max = MAX_BYTES, .check = check_paths};
+
 int manifest_parse(const char *text, struct manifest *ret, struct error *error)
 {
 	cleanup(manifest_done) struct manifest manifest = {0};
 	int r = record_parse(&manifest_record, text, &manifest, error);
 
-	if (r == 0)
-		r = check_paths(&manifest, error);
 	if (r < 0)
 		return r;
 	/* null, for no file, is not the same as no field */
@@ -144,7 +143,7 @@ int manifest_parse(const char *text, struct manifest *ret, struct error *error)
 int manifest_read(const struct root *root, struct manifest *ret, struct error *error)
 {
 	auto_free char *text = NULL;
-	int r = record_read_file(root, MANIFEST_PATH, MAX_BYTES, &text, error);
+	int r = record_read_file(root, MANIFEST_PATH, &manifest_record, &text, error);
 
 	if (r == -ENOENT) {
 		*ret = (struct manifest){0};

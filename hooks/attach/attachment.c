@@ -136,10 +136,6 @@ static const struct record_field attachment_fields[] = {
 	{"functions", RECORD_LIST, RECORD_MEMBER(struct attachment, functions),
 		.count = offsetof(struct attachment, function_count), .format = &function_format},
 };
-static const struct record_format attachment_record = {RECORD_FIELDS(attachment_fields),
-	.size = sizeof(struct attachment), .record = offsetof(struct attachment, record),
-	.schema = ATTACHMENT_SCHEMA};
-
 static bool is_line(const char *text)
 {
 	return !text || !strchr(text, '\n');
@@ -180,17 +176,27 @@ static int check_functions(const struct attachment *attachment, struct error *er
 	return 0;
 }
 
+static int check_attachment(const void *record, struct error *error)
+{
+	const struct attachment *attachment = record;
+	int r = is_line(attachment->since)
+		? 0
+		: error_set(error, -EBADMSG, "the field 'since' has more than one line");
+
+	if (r == 0)
+		r = check_keys(attachment, error);
+	return r < 0 ? r : check_functions(attachment, error);
+}
+
+static const struct record_format attachment_record = {RECORD_FIELDS(attachment_fields),
+	.size = sizeof(struct attachment), .record = offsetof(struct attachment, record),
+	.schema = ATTACHMENT_SCHEMA, .max = FILE_MAX, .check = check_attachment};
+
 int attachment_parse(const char *text, struct attachment *ret, struct error *error)
 {
 	cleanup(attachment_done) struct attachment attachment = {0};
 	int r = record_parse(&attachment_record, text, &attachment, error);
 
-	if (r == 0 && !is_line(attachment.since))
-		r = error_set(error, -EBADMSG, "the field 'since' has more than one line");
-	if (r == 0)
-		r = check_keys(&attachment, error);
-	if (r == 0)
-		r = check_functions(&attachment, error);
 	if (r < 0)
 		return r;
 	*ret = attachment;
@@ -223,7 +229,7 @@ int attachment_read(
 	int r;
 
 	attachment_path(vmid, path, sizeof(path));
-	r = record_read_file(root, path, FILE_MAX, &text, &why);
+	r = record_read_file(root, path, &attachment_record, &text, &why);
 	if (r == -ENOENT)
 		return r;
 	if (r < 0)

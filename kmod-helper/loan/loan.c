@@ -309,17 +309,10 @@ static const struct record_field loan_fields[] = {
 	{"steps", RECORD_LIST, RECORD_MEMBER(struct loan, steps.items),
 		.count = offsetof(struct loan, steps.count), .format = &step_format},
 };
-static const struct record_format loan_record = {RECORD_FIELDS(loan_fields),
-	.size = sizeof(struct loan), .record = offsetof(struct loan, record),
-	.schema = LOAN_SCHEMA};
-
-const char *loan_state_name(enum loan_state state)
+static int check_addresses(const void *record, struct error *error)
 {
-	return state_names[state];
-}
+	const struct loan *loan = record;
 
-static int check_addresses(const struct loan *loan, struct error *error)
-{
 	for (size_t i = 0; i < loan->function_count; i++) {
 		const char *address = loan->functions[i].address;
 		char device[PCI_ADDRESS_SIZE];
@@ -331,13 +324,20 @@ static int check_addresses(const struct loan *loan, struct error *error)
 	return 0;
 }
 
+static const struct record_format loan_record = {RECORD_FIELDS(loan_fields),
+	.size = sizeof(struct loan), .record = offsetof(struct loan, record), .schema = LOAN_SCHEMA,
+	.max = LOAN_FILE_MAX, .check = check_addresses};
+
+const char *loan_state_name(enum loan_state state)
+{
+	return state_names[state];
+}
+
 int loan_parse(const char *text, struct loan *ret, struct error *error)
 {
 	cleanup(loan_done) struct loan loan = {0};
 	int r = record_parse(&loan_record, text, &loan, error);
 
-	if (r == 0)
-		r = check_addresses(&loan, error);
 	if (r < 0)
 		return r;
 	*ret = loan;
@@ -452,7 +452,7 @@ static int read_file(
 {
 	auto_free char *text = NULL;
 	char expected[PATH_MAX];
-	int r = record_read_file(root, path, LOAN_FILE_MAX, &text, error);
+	int r = record_read_file(root, path, &loan_record, &text, error);
 
 	if (r < 0)
 		return r;

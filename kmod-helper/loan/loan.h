@@ -101,7 +101,7 @@ int loan_move_group(struct loan *from, struct loan *to, long iommu_group);
 void loan_drop_function(struct loan *loan, const char *address);
 
 /* Text of a loan to struct and back. 0, -EPROTONOSUPPORT for a newer schema, -EBADMSG for what is
- * no loan, -ENOMEM, or -ERANGE for what could not be read again. The text is malloced. */
+ * no loan, -ENOMEM, or -ERANGE or -EFBIG for what could not be read again. The text is malloced. */
 int loan_parse(const char *text, struct loan *ret, struct error *error);
 int loan_format(const struct loan *loan, char **ret_text, struct error *error);
 

@@ -50,6 +50,10 @@ struct record_format {
 	size_t size;   /* of the struct */
 	size_t record; /* the offset of its struct json_object *; 0: it has none */
 	int schema;    /* the number in its field "schema"; 0: it has no such field */
+	size_t max;    /* bytes of its file: a larger one is neither read nor written */
+	/* What else must be true of it, for it to be read or written: 0 or -EBADMSG. May be NULL.
+	 */
+	int (*check)(const void *record, struct error *error);
 };
 
 /* The place of a struct's member. */
@@ -62,10 +66,9 @@ struct record_format {
 /* The fields of a record_format, from an array. */
 #define RECORD_FIELDS(array) .fields = (array), .count = sizeof(array) / sizeof((array)[0])
 
-/* Reads the file of a record, of at most @max bytes: file_read's errors, among them -EPERM when it
- * is not root's alone. */
-int record_read_file(const struct root *root, const char *path, size_t max, char **ret_text,
-	struct error *error);
+/* Reads the file of a record: file_read's errors, among them -EPERM when it is not root's alone. */
+int record_read_file(const struct root *root, const char *path, const struct record_format *format,
+	char **ret_text, struct error *error);
 
 /* Reads the JSON object @text into @ret, a struct of zeros. 0, -ENOMEM, -EPROTONOSUPPORT when its
  * schema is newer than the format's, or -EBADMSG for what is no such record. On failure too, what
@@ -73,7 +76,8 @@ int record_read_file(const struct root *root, const char *path, size_t max, char
 int record_parse(
 	const struct record_format *format, const char *text, void *ret, struct error *error);
 
-/* The text of @record, malloced: a whole one, which can be read again. 0, -ENOMEM, or -ERANGE for a
- * number, a choice or a list that a reader would refuse. */
+/* The text of @record, malloced: a whole one, which can be read again, so that it may replace the
+ * one before. 0, -ENOMEM, or what a reader would refuse: -ERANGE for a number, a choice or a list,
+ * -EFBIG for a text longer than the format's `max`, -EBADMSG from its `check`. */
 int record_write(const struct record_format *format, const void *record, char **ret_text,
 	struct error *error);
