@@ -191,7 +191,8 @@ static int run_watch(
 		return r;
 	context_catch_signals();
 	lock = lock_take(&context->kernel.root, WATCH_LOCK, 0, error);
-	if (lock < 0)
+	/* systemd runs one watch only; the lock says to others that it runs */
+	if (lock < 0 && !lock_cannot_be_made(lock))
 		return lock;
 	r = folder_make(&context->kernel.root, LOAN_FOLDER, 0755, error);
 	if (r < 0)

@@ -124,6 +124,19 @@ static void tell_dead(struct context *context, const struct loan *loan)
 	}
 }
 
+static int end_loan(struct context *context, const struct loan *loan, struct error *error)
+{
+	struct error why = {0};
+	int r = loan_remove(&context->kernel.root, &loan->owner, &why);
+
+	return r < 0
+		? error_set(error, r,
+			  "all devices of the loan are home, but its record stays: %s: make /run "
+			  "writable, then run `gpu-ferry reconcile`",
+			  why.message)
+		: 0;
+}
+
 int return_steps(struct context *context, struct loan *loan, struct error *error)
 {
 	const struct executor executor = operations_executor(context);
@@ -135,7 +148,7 @@ int return_steps(struct context *context, struct loan *loan, struct error *error
 	r = executor_undo(&executor, loan, NULL, error);
 	tell_dead(context, loan);
 	if (r == 0 && loan->steps.count == 0)
-		return loan_remove(&context->kernel.root, &loan->owner, error);
+		return end_loan(context, loan, error);
 	if (loan->state != LOAN_OVERDUE)
 		loan->state = LOAN_OWED;
 	if (loan_write(&context->kernel.root, loan, &later) < 0)
@@ -199,6 +212,18 @@ static int await_users(struct context *context, const struct loan_owner *owner, 
 	return r;
 }
 
+/* A return needs no disk: on a full or read-only one it does without a lock that nobody has made.
+ */
+static int allow_unlocked(struct context *context, int r, const struct error *error)
+{
+	if (!lock_cannot_be_made(r))
+		return r;
+	log_write(&context->log, LOG_WARNING,
+		"%s; the devices are returned without it: no other gpu-ferry can take it now",
+		error->message);
+	return 0;
+}
+
 /* Locks the group of a loan by hand: a VM that starts looks at such a loan under its group's lock,
  * and then borrows from it. A VM's own loan is taken over under that VM's lock alone. */
 static int lock_hand_group(struct context *context, const struct loan_owner *owner,
@@ -224,6 +249,7 @@ static int return_any(
 	if (r == 0) {
 		lock = loan_life_lock(context, owner, error);
 		r = lock < 0 ? lock : lock_hand_group(context, owner, &group, error);
+		r = allow_unlocked(context, r, error);
 	}
 	if (r == 0)
 		r = return_locked(context, owner, if_due, error);

@@ -29,8 +29,16 @@ static int open_lock(const struct root *root, const char *name, struct error *er
 	if (folder < 0)
 		return error_set_errno(error, folder, "open /" LOCK_FOLDER);
 	fd = openat(folder, name, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
-	return fd < 0 ? error_set_errno(error, -errno, "open the lock /" LOCK_FOLDER "/%s", name)
-		      : fd;
+	r = -errno;
+	/* a lock that is there locks on a read-only file system, too */
+	if (fd < 0 && r == -EROFS)
+		fd = openat(folder, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	return fd < 0 ? error_set_errno(error, r, "open the lock /" LOCK_FOLDER "/%s", name) : fd;
+}
+
+bool lock_cannot_be_made(int status)
+{
+	return status == -ENOSPC || status == -EDQUOT || status == -EROFS;
 }
 
 int lock_take(

@@ -17,6 +17,10 @@
 int lock_take(
 	const struct root *root, const char *name, unsigned int deadline_ms, struct error *error);
 
+/* True for lock_take's errors that say that there is no such lock and the file system, full or
+ * read-only, takes none: nobody else has it. */
+bool lock_cannot_be_made(int status);
+
 /* True when somebody holds the lock. Never makes the folder or waits. */
 bool lock_is_held(const struct root *root, const char *name);
 

@@ -34,6 +34,7 @@ struct request {
 struct worker {
 	pid_t pid;
 	int fd;
+	bool is_unrecorded; /* an undo could not write the loan, and has said so */
 };
 
 static void serve_one(
@@ -118,7 +119,8 @@ static int worker_start(const struct executor *executor, struct worker *worker, 
 		close(pair[0]);
 		return error_set_errno(error, -errno, "start the process that moves the devices");
 	}
-	*worker = (struct worker){.pid = pid, .fd = pair[0]};
+	worker->pid = pid;
+	worker->fd = pair[0];
 	loan->child = pid;
 	if (process_start_time(&executor->kernel->root, pid, &loan->child_start_time) < 0)
 		loan->child_start_time = 0;
@@ -237,6 +239,28 @@ static int look_first(const struct executor *executor, struct worker *worker,
 		what, LOOK_DEADLINE_MS / 1000);
 }
 
+/* Writes the loan before the next step. Without that no step is applied, but one is undone: the
+ * record as it was names each step that was begun, and an undo may be done twice. */
+static int record(const struct executor *executor, struct worker *worker, const struct loan *loan,
+	enum direction direction, struct error *error)
+{
+	struct error why = {0};
+	int r = loan_write(&executor->kernel->root, loan, &why);
+
+	if (r == 0)
+		return 0;
+	if (direction == APPLY) {
+		if (error)
+			*error = why;
+		return r;
+	}
+	if (!worker->is_unrecorded)
+		log_write(executor->log, LOG_WARNING, "%s; the devices are returned all the same",
+			why.message);
+	worker->is_unrecorded = true;
+	return 0;
+}
+
 /* @was: the step's state before it was begun. */
 static int run_step(const struct executor *executor, struct worker *worker, struct loan *loan,
 	struct step *step, enum step_state was, enum direction direction, struct error *error)
@@ -259,9 +283,8 @@ static int run_step(const struct executor *executor, struct worker *worker, stru
 			return r;
 		begin = clock_milliseconds();
 		step->write_deadline_ms = deadline_ms;
-		if (r == 0 && reply.status == 0 &&
-			loan_write(&executor->kernel->root, loan, &reply) < 0)
-			reply.status = -EIO;
+		if (r == 0 && reply.status == 0)
+			(void)record(executor, worker, loan, direction, &reply);
 	}
 	if (r == 0 && reply.status == 0)
 		r = ask(executor, worker, &request, deadline_ms, may_end ? 0 : STOP_WRITE_MS,
@@ -343,7 +366,7 @@ static int apply_all(const struct executor *executor, struct worker *worker, str
 	struct error *error)
 {
 	struct step *step = begin_next(executor, loan);
-	int r = loan_write(&executor->kernel->root, loan, error);
+	int r = record(executor, worker, loan, APPLY, error);
 
 	while (r == 0 && step) {
 		if (is_stopped(executor->stop))
@@ -353,7 +376,7 @@ static int apply_all(const struct executor *executor, struct worker *worker, str
 			return r;
 		step->state = STEP_DONE;
 		step = begin_next(executor, loan);
-		r = loan_write(&executor->kernel->root, loan, error);
+		r = record(executor, worker, loan, APPLY, error);
 	}
 	return r;
 }
@@ -390,7 +413,7 @@ static int undo_step(const struct executor *executor, struct worker *worker, str
 		mark_begun(executor, loan, step);
 		r = worker_start(executor, worker, loan, error);
 		if (r == 0)
-			r = loan_write(&executor->kernel->root, loan, error);
+			r = record(executor, worker, loan, UNDO, error);
 		if (r == 0)
 			r = run_step(executor, worker, loan, step, was, UNDO, error);
 		if (r < 0)

@@ -31,7 +31,8 @@ int executor_apply(const struct executor *executor, struct loan *loan, struct er
 
 /* Undoes the steps backwards; with @address only the steps of that function. A step that is undone
  * is removed from the loan. After an error the other functions go on, and the remaining steps of
- * the failed one stay in the loan. Returns 0 when nothing is left of what was asked for, else the
- * first error. */
+ * the failed one stay in the loan. When the loan cannot be written (a full or read-only /run), one
+ * warning says so, and the undo goes on. Returns 0 when nothing is left of what was asked for, else
+ * the first error. */
 int executor_undo(const struct executor *executor, struct loan *loan, const char *address,
 	struct error *error);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #define DEVICES "sys/bus/pci/devices"
@@ -215,6 +216,15 @@ void fake_restart(struct fake *fake)
 	fake->write_length = 0;
 }
 
+static void fill_disk(pid_t pid)
+{
+	struct rlimit limit;
+
+	prlimit(pid, RLIMIT_FSIZE, NULL, &limit);
+	limit.rlim_cur = 0;
+	prlimit(pid, RLIMIT_FSIZE, &limit, NULL);
+}
+
 /* Every operation passes here first. 0 or the error that it is to fail with. */
 static int begin(struct fake *fake)
 {
@@ -233,6 +243,9 @@ static int begin(struct fake *fake)
 		return 0;
 	case FAKE_STOP:
 		fake->stop = 1;
+		return 0;
+	case FAKE_DISK_FULL:
+		fill_disk(event->pid);
 		return 0;
 	case FAKE_KILL_AFTER:
 		return 0;

@@ -80,6 +80,7 @@ enum fake_event_kind {
 	FAKE_KILL_SELF,	 /* the process that asked for it is killed before it takes effect */
 	FAKE_KILL_AFTER, /* the same, after it took effect */
 	FAKE_STOP,	 /* @stop is set, then the operation goes on */
+	FAKE_DISK_FULL,	 /* the process @pid can write no file any more */
 };
 
 struct fake_event {

@@ -58,6 +58,25 @@ void handover_plan(struct handover *handover, struct loan *ret)
 	fake_restart(handover->fake);
 }
 
+void handover_undo_twice(struct handover *handover, struct loan *loan, const char *when)
+{
+	struct error error = {0};
+	struct loan again = {0};
+	char *text = NULL;
+
+	cr_assert_eq(loan_format(loan, &text, &error), 0, "%s: %s", when, error.message);
+	cr_assert_eq(loan_parse(text, &again, &error), 0, "%s: %s", when, error.message);
+	free(text);
+	cr_expect_eq(executor_undo(&handover->executor, loan, NULL, &error), 0, "%s: %s", when,
+		error.message);
+	cr_expect_eq(loan->steps.count, 0u, "%s: %zu steps are left", when, loan->steps.count);
+	cr_expect_eq(executor_undo(&handover->executor, &again, NULL, &error), 0, "%s, again: %s",
+		when, error.message);
+	cr_expect_eq(
+		again.steps.count, 0u, "%s, again: %zu steps are left", when, again.steps.count);
+	loan_done(&again);
+}
+
 void handover_expect_home(struct handover *handover, const char *when)
 {
 	char *now = fake_describe(handover->fake);

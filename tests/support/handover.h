@@ -27,6 +27,10 @@ void handover_done(struct handover *handover);
 /* A new loan of VM 104 with the plan that takes the card 01:00; the fake starts to count anew. */
 void handover_plan(struct handover *handover, struct loan *ret);
 
+/* Undoes the loan, and a copy of it once more: what comes of an undo whose record could not be
+ * written. Both must succeed. */
+void handover_undo_twice(struct handover *handover, struct loan *loan, const char *when);
+
 /* Fails the test unless every function is bound as it was at the beginning. */
 void handover_expect_home(struct handover *handover, const char *when);
 

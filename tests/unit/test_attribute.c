@@ -78,10 +78,7 @@ static void lend(const struct attribute_wishes *wishes)
 
 static void take_home(void)
 {
-	struct error error = {0};
-
-	cr_assert_eq(
-		executor_undo(&handover.executor, &loan, NULL, &error), 0, "%s", error.message);
+	handover_undo_twice(&handover, &loan, "the return");
 }
 
 Test(attribute, the_settings_hold_while_the_card_is_lent_and_are_put_back)

@@ -98,10 +98,7 @@ static int run(struct error *error)
 
 static void take_home(void)
 {
-	struct error error = {0};
-
-	cr_assert_eq(
-		executor_undo(&handover.executor, &loan, NULL, &error), 0, "%s", error.message);
+	handover_undo_twice(&handover, &loan, "the return");
 }
 
 Test(console, the_firmwares_framebuffer_is_unbound_first_and_put_back_last)

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 #define DEVICE(function) "sys/bus/pci/devices/0000:01:00." function
@@ -63,14 +64,12 @@ static void apply_all(void)
 /* Undoes the loan and expects everything to be as before the handover. */
 static void expect_undone(const char *when)
 {
-	struct error error = {0};
-
 	fake_restart(handover.fake);
-	cr_expect_eq(executor_undo(&handover.executor, &loan, NULL, &error), 0, "%s: %s", when,
-		error.message);
-	cr_expect_eq(loan.steps.count, 0u, "%s: %zu steps are left", when, loan.steps.count);
+	handover_undo_twice(&handover, &loan, when);
 	handover_expect_home(&handover, when);
 }
+
+static void expect_undone_from_file(const char *when);
 
 static const char *driver_of(const char *address)
 {
@@ -334,6 +333,84 @@ Test(executor, whatever_operation_of_the_return_fails_the_next_return_brings_all
 	}
 	cr_expect_gt(at, 30u, "the sweep had %u operations only", at);
 	cr_expect_lt(at, SWEEP_MAX);
+}
+
+/* ---- the disk of the loans is full, or read-only */
+
+static void disk_fills(bool full)
+{
+	struct rlimit limit;
+
+	signal(SIGXFSZ, SIG_IGN);
+	cr_assert_eq(getrlimit(RLIMIT_FSIZE, &limit), 0);
+	limit.rlim_cur = full ? 0 : limit.rlim_max;
+	cr_assert_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+static void count_warnings(void *context, const struct log_entry *entry)
+{
+	*(unsigned int *)context += entry->priority <= LOG_WARNING;
+}
+
+/* The undo as the hook does it: nothing of it is written down. */
+static void expect_undone_unrecorded(const char *when)
+{
+	unsigned int warnings = 0;
+	struct log log = {.write = count_warnings, .context = &warnings};
+	bool is_moved = loan.steps.items[0].state != STEP_PLANNED;
+	struct error error = {0};
+
+	fake_restart(handover.fake);
+	handover.executor.log = &log;
+	cr_expect_eq(executor_undo(&handover.executor, &loan, NULL, &error), 0, "%s: %s", when,
+		error.message);
+	handover.executor.log = NULL;
+	cr_expect_eq(loan.steps.count, 0u, "%s: %zu steps are left", when, loan.steps.count);
+	cr_expect_leq(warnings, 1u, "%s: %u warnings", when, warnings);
+	cr_expect(warnings == 1 || !is_moved, "%s: nobody said so", when);
+	handover_expect_home(&handover, when);
+}
+
+Test(executor, when_the_disk_fills_up_at_any_step_nothing_more_is_taken_and_all_goes_home)
+{
+	unsigned int at, failures = 0;
+	char when[64];
+
+	for (at = 1; at < SWEEP_MAX; at++) {
+		unsigned int ran;
+		int r;
+
+		handover.fake->event =
+			(struct fake_event){.kind = FAKE_DISK_FULL, .at = at, .pid = getpid()};
+		signal(SIGXFSZ, SIG_IGN);
+		r = apply();
+		ran = handover.fake->operations;
+		failures += r < 0;
+		snprintf(when, sizeof(when), "the disk was full at operation %u", at);
+		disk_fills(true);
+		expect_undone_unrecorded(when);
+		disk_fills(false);
+		/* what a process finds that comes later */
+		expect_undone_from_file(when);
+		if (ran < at)
+			break;
+		cr_expect_lt(r, 0, "%s: it went on", when);
+		begin_anew();
+	}
+	cr_expect_gt(at, 30u, "the sweep had %u operations only", at);
+	cr_expect_lt(at, SWEEP_MAX);
+	cr_expect_gt(failures, 20u);
+}
+
+Test(executor, what_is_on_a_full_disk_from_the_start_is_not_taken)
+{
+	struct error error = {0};
+
+	disk_fills(true);
+	cr_expect_lt(executor_apply(&handover.executor, &loan, &error), 0);
+	disk_fills(false);
+	cr_expect(strstr(error.message, "record the loan"), "%s", error.message);
+	cr_expect_str_eq(handover.fake->writes, "");
 }
 
 /* ---- the caller dies at every operation */

@@ -169,8 +169,7 @@ Test(unload, stack_is_unloaded_users_first_and_loaded_again_nvidia_first)
 	module("nvidia")->state = FAKE_BLOCKED;
 	fake_driver(handover.fake, "nvidia")->registered = false;
 	fake_restart(handover.fake);
-	cr_assert_eq(
-		executor_undo(&handover.executor, &loan, NULL, &error), 0, "%s", error.message);
+	handover_undo_twice(&handover, &loan, "the return");
 	expect_stack("after the return");
 	handover_expect_home(&handover, "after the return");
 	home = strstr(handover.fake->writes, "module = nvidia\n");
@@ -267,8 +266,7 @@ Test(unload, second_try_forgets_nothing_that_the_first_unloaded)
 	}
 	cr_expect_str_eq(loan.steps.items[0].argument, STACK);
 	cr_assert_eq(executor_apply(&handover.executor, &loan, &error), 0, "%s", error.message);
-	cr_assert_eq(
-		executor_undo(&handover.executor, &loan, NULL, &error), 0, "%s", error.message);
+	handover_undo_twice(&handover, &loan, "the return");
 	expect_stack("after the return");
 	handover_expect_home(&handover, "after the return");
 }

@@ -274,6 +274,8 @@ host_reset() {
 	done </run/tests.home
 	swapoff -a
 	umount /proc/cmdline
+	umount /run/gpu-ferry
+	systemctl start gpu-ferry-watch.path
 	logical-volume gone
 	[ ! -e /sys/block/md_test ] || echo clear >/sys/block/md_test/md/array_state
 	rmmod probefail slowdriver bootfb
