@@ -189,11 +189,14 @@ check-unit-plain: build/unit ## the unit tests, plain
 check-unit-sanitized: build/unit-sanitized
 	@tests/support/run-unit unit-sanitized build/unit-sanitized
 
+# tests/support/faults.c
+WRAP := -Wl,--wrap=record_parse,--wrap=record_write
+
 build/unit: $(call objects,plain,$(ROOMS) $(UNIT))
-	$(call SAY,LINK)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBRARY_LIBS) $(CRITERION_LIBS)
+	$(call SAY,LINK)$(CC) $(CFLAGS) $(LDFLAGS) $(WRAP) -o $@ $^ $(LIBRARY_LIBS) $(CRITERION_LIBS)
 
 build/unit-sanitized: $(call objects,sanitized,$(ROOMS) $(UNIT))
-	$(call SAY,LINK)$(CC) $(SANITIZE) -o $@ $^ $(LIBRARY_LIBS) $(CRITERION_LIBS)
+	$(call SAY,LINK)$(CC) $(SANITIZE) $(WRAP) -o $@ $^ $(LIBRARY_LIBS) $(CRITERION_LIBS)
 
 check-cli: all ## the programs over captured trees
 	@tests/support/run-tier cli tests/cli/run

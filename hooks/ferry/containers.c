@@ -19,9 +19,9 @@
 #define STATUS_AGAIN_MS 500
 #define OUTPUT_MAX 4096
 
-/* In front of pct where systemd runs. pct mounts storages and starts programs that change users; the
- * watch, which may start a container again, is in a sandbox (gpu-ferry-watch.service) that allows
- * neither. systemd(1) starts it outside; its output and exit code come back to us. */
+/* In front of pct where systemd runs. pct mounts storages and starts programs that change users;
+ * the watch, which may start a container again, is in a sandbox (gpu-ferry-watch.service) that
+ * allows neither. systemd(1) starts it outside; its output and exit code come back to us. */
 static const char *const by_systemd[] = {
 	"/usr/bin/systemd-run", "--quiet", "--collect", "--wait", "--pipe", "--"};
 

@@ -282,13 +282,15 @@ void file_sweep(const struct root *root, const char *path)
 {
 	const char *name;
 	auto_close int folder = open_folder_of(root, path, &name);
-	auto_closedir DIR *directory =
-		folder < 0 ? NULL : fdopendir(fcntl(folder, F_DUPFD_CLOEXEC, 0));
+	auto_closedir DIR *directory = folder < 0 ? NULL : fdopendir(folder);
 	struct dirent *entry;
 
-	while (directory && (entry = readdir(directory))) {
+	if (!directory)
+		return;
+	folder = -1;
+	while ((entry = readdir(directory))) {
 		if (is_temporary_of(entry->d_name, name))
-			unlinkat(folder, entry->d_name, 0);
+			unlinkat(dirfd(directory), entry->d_name, 0);
 	}
 }
 

@@ -7,7 +7,7 @@
 #include "hooks/attach/attachment_edit.h"
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/loan/loan.h"
-#include "tests/support/allocations.h"
+#include "tests/support/faults.h"
 #include "tests/support/scratch.h"
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -38,9 +38,9 @@ struct kind {
                                                                                                    \
 		if (r < 0)                                                                         \
 			return r;                                                                  \
-		allocations_fail(fail, all);                                                       \
+		faults_begin(FAULT_MEMORY, fail, all);                                             \
 		r = type##_format(&record, ret, error);                                            \
-		*failed = allocations_work();                                                      \
+		*failed = faults_end();                                                            \
 		return r;                                                                          \
 	}
 
@@ -52,9 +52,9 @@ struct kind {
 		cleanup(type##_done) struct type record = {0};                                     \
 		int r;                                                                             \
                                                                                                    \
-		allocations_fail(fail, all);                                                       \
+		faults_begin(FAULT_MEMORY, fail, all);                                             \
 		r = type##_parse(text, &record, error);                                            \
-		*failed = allocations_work();                                                      \
+		*failed = faults_end();                                                            \
 		return r < 0 ? r : type##_format(&record, ret, error);                             \
 	}
 
@@ -131,7 +131,7 @@ static void fail_each(const struct kind *kind, bool all)
 
 Test(record, a_write_without_memory_is_an_error_and_loses_nothing)
 {
-	if (!allocations_can_fail())
+	if (!faults_can(FAULT_MEMORY))
 		return;
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
 		fail_each(&kinds[i], false);
@@ -165,7 +165,7 @@ static int read_with_a_failure(const struct kind *kind, unsigned long fail, cons
 
 Test(record, a_read_without_memory_is_no_shorter_record)
 {
-	if (!allocations_can_fail())
+	if (!faults_can(FAULT_MEMORY))
 		return;
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
 		auto_free char *whole = NULL;
@@ -209,9 +209,9 @@ static bool replace_loan(const struct scratch *scratch, const struct loan *first
 	cr_assert_eq(loan_format(second, &wanted, NULL), 0);
 	cr_assert_eq(loan_write(&scratch->root, first, NULL), 0);
 	before = read_text(scratch, LOAN_PATH);
-	allocations_fail(fail, all);
+	faults_begin(FAULT_MEMORY, fail, all);
 	r = loan_write(&scratch->root, second, NULL);
-	failed = allocations_work();
+	failed = faults_end();
 	after = read_text(scratch, LOAN_PATH);
 	cr_expect_str_eq(after, r < 0 ? before : wanted, "place %lu", fail);
 	return failed;
@@ -223,7 +223,7 @@ Test(record, a_file_is_the_old_one_or_the_whole_new_one_wherever_memory_fails)
 	struct scratch scratch;
 	unsigned long places = 0;
 
-	if (!allocations_can_fail())
+	if (!faults_can(FAULT_MEMORY))
 		return;
 	scratch_init(&scratch);
 	cr_assert_eq(loan_parse(kinds[0].text, &first, NULL), 0);
