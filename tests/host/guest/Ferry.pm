@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# What kill-sweep and soak share: the host's cards, and what is to be seen of them.
+# What kill-sweep, soak and turn-sweep share: the host's cards, what is to be seen of them, and VMs.
 package Ferry;
 use strict;
 use warnings;
 use Exporter 'import';
+use POSIX ();
 our @EXPORT = qw($hook @cards slurp pause run driver_of functions_of is_home is_lent
-	loan_files loans_of vm_config await host_is_home);
+	loan_files loans_of vm_config write_mapping await uptime host_is_home pid_of cards_of task_start);
 
 our $hook = '/var/lib/vz/snippets/gpu-ferry';
+my $tests = $0 =~ m|^(.*)/| ? $1 : '.';
 my $pci = '/sys/bus/pci/devices';
 my @home = qw(bochs-drm snd_hda_intel xhci_hcd);
 # The slots of the two cards: 0000:01:00
@@ -84,6 +86,24 @@ sub vm_config {
 	close($file);
 }
 
+# A resource mapping of both cards, with the properties that Proxmox compares.
+sub write_mapping {
+	open(my $file, '>', '/etc/pve/mapping/pci.cfg') or die "pci.cfg: $!\n";
+	print $file "gpu\n";
+	for my $card (@cards) {
+		my $folder = "/sys/bus/pci/devices/$card.0";
+		my @ids = map { slurp("$folder/$_") =~ s/^0x|\n//gr } qw(vendor device subsystem_vendor subsystem_device);
+		my $group = readlink("$folder/iommu_group") =~ s|.*/||r;
+		print $file "\tmap id=$ids[0]:$ids[1],iommugroup=$group,node=pve,path=$card,subsystem-id=$ids[2]:$ids[3]\n";
+	}
+	close($file);
+}
+
+# Parts of a second count, and perl-base has no other clock for them.
+sub uptime {
+	return (split ' ', slurp('/proc/uptime'))[0];
+}
+
 # Waits until $code is true, $seconds at most.
 sub await {
 	my ($seconds, $code) = @_;
@@ -100,6 +120,36 @@ sub host_is_home {
 	return '' if await(10, sub { $now = (run('state'))[1]; $now eq $before });
 	my %known = map { $_ => 1 } split /\n/, $before;
 	return join("\n", grep { !$known{$_} } split /\n/, $now);
+}
+
+sub pid_of {
+	my ($vmid) = @_;
+	my ($pid) = (slurp("/run/qemu-server/$vmid.pid") // '') =~ /^(\d+)/ or return 0;
+	return (slurp("/proc/$pid/cmdline") // '') ne '' ? $pid : 0;
+}
+
+# What Proxmox gave the VM.
+sub cards_of {
+	my ($vmid) = @_;
+	my %has;
+	/^(\S+)\.\d $vmid / && $has{$1}++ for split /\n/, slurp('/run/qemu-server/pci-id-reservations') // '';
+	return sort keys %has;
+}
+
+# A task of Proxmox's, its log in $file: its PID. pve-vm in a child of this process instead of a program
+# of its own, for a new perl takes a quarter of a second under software emulation.
+sub task_start {
+	my ($file, @command) = @_;
+	my $pid = fork() // die "fork: $!\n";
+	return $pid if $pid;
+	open(STDIN, '<', '/dev/null');
+	open(STDOUT, '>', $file);
+	open(STDERR, '>&', \*STDOUT);
+	@ARGV = @command;
+	$0 = "$tests/pve-vm";
+	do $0;
+	print $@ if $@;
+	POSIX::_exit($@ ? 127 : 0);
 }
 
 1;

@@ -242,3 +242,21 @@ test_post_stop_without_pre_start() {
 	assert_eq "$out$err" '' output
 	assert_home
 }
+
+# A start meets a return, from a second before it begins to a second after. `make soak` plays every
+# distance; these are as many as fit into the time.
+test_a_start_around_post_stop() {
+	turn-sweep --seconds 15 --only post-stop
+}
+
+test_a_start_around_reconcile() {
+	turn-sweep --seconds 15 --only reconcile
+}
+
+test_a_start_around_unbind() {
+	turn-sweep --seconds 10 --only unbind
+}
+
+test_a_start_around_the_watch() {
+	turn-sweep --seconds 10 --only watch
+}
