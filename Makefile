@@ -91,7 +91,7 @@ SAY = $(if $(V),,@echo "  $(1)	$@";)
 objects = $(patsubst %.c,build/$(1)/%.o,$(2))
 
 .PHONY: all help install deb demo check check-programs check-unit check-unit-plain \
-	check-unit-sanitized check-cli check-fuzz fuzz check-host check-boot soak kill-sweep bench bench-growth \
+	check-unit-sanitized check-cli check-fuzz fuzz check-host check-boot soak kill-sweep turn-sweep bench bench-growth \
 	lint format packages clean FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -228,6 +228,9 @@ soak: packages ## random starts, stops, kills, reboots for an hour (SECONDS=, or
 
 kill-sweep: packages ## the hook killed before each of its system calls (KILLS=, RELEASE=)
 	@tests/host/long $(RELEASE) kill-sweep $(KILLS)
+
+turn-sweep: packages ## a start around a return, from a second before it to a second after (RELEASE=)
+	@tests/host/long $(RELEASE) turn-sweep
 
 ROUNDS ?= 20
 

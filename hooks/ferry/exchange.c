@@ -8,6 +8,7 @@
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/holder/holders.h"
 #include "kmod-helper/loan/lock.h"
+#include "kmod-helper/operation/binding.h"
 #include "kmod-helper/plan/plan.h"
 #include "loan_life.h"
 #include "operations.h"
@@ -147,6 +148,9 @@ static int hand_over(struct swap *swap, struct loan *from, struct loan *to, cons
 	r = loan_move_function(from, to, address);
 	if (r == 0)
 		r = loan_add_function(from, &kept);
+	/* a return of @from may have been under way, and Proxmox have bound it again */
+	if (r == 0)
+		r = binding_plan_id(&swap->context->kernel, address, &to->steps);
 	if (r < 0)
 		return error_set_errno(error, r, "exchange %s", address);
 	/* the new owner first: if we are killed in between, two loans have the function, but never

@@ -16,9 +16,26 @@ static bool is_returning(const struct loan *loan)
 	return loan->state == LOAN_RETURNING && !loan_find_stuck(loan, NULL);
 }
 
+#define LOCK_NAME_SIZE 32
+
+static void format_lock_name(const struct loan_owner *owner, char name[static LOCK_NAME_SIZE])
+{
+	if (owner->kind == LOAN_OWNER_VM)
+		snprintf(name, LOCK_NAME_SIZE, "vm-%u", owner->vmid);
+	else
+		snprintf(name, LOCK_NAME_SIZE, "hand-%ld", owner->iommu_group);
+}
+
+/* Before the first write and after the last one no child is at work, and the lock alone tells it:
+ * who returns the loan has it to the end. */
 bool loan_life_is_returning(struct context *context, const struct loan *loan)
 {
-	return is_returning(loan) && loan_is_busy(&context->kernel.root, loan);
+	char name[LOCK_NAME_SIZE];
+
+	format_lock_name(&loan->owner, name);
+	return is_returning(loan) &&
+		(loan_is_busy(&context->kernel.root, loan) ||
+			lock_is_held(&context->kernel.root, name));
 }
 
 /* True when the process that has the lock is returning the loan. */
@@ -32,13 +49,10 @@ static bool is_locked_returning(struct context *context, const struct loan_owner
 int loan_life_lock(struct context *context, const struct loan_owner *owner, struct error *error)
 {
 	unsigned int deadline_ms = LOAN_LOCK_MS;
-	char name[32], text[32];
+	char name[LOCK_NAME_SIZE], text[32];
 	int fd;
 
-	if (owner->kind == LOAN_OWNER_VM)
-		snprintf(name, sizeof(name), "vm-%u", owner->vmid);
-	else
-		snprintf(name, sizeof(name), "hand-%ld", owner->iommu_group);
+	format_lock_name(owner, name);
 	loan_owner_format(owner, text, sizeof(text));
 	while ((fd = lock_take(&context->kernel.root, name, deadline_ms, error)) == -EBUSY &&
 		is_locked_returning(context, owner)) {

@@ -10,6 +10,7 @@
 #include "kmod-helper/base/process.h"
 #include "kmod-helper/holder/holders.h"
 #include "kmod-helper/loan/lock.h"
+#include "kmod-helper/operation/binding.h"
 #include "kmod-helper/plan/plan.h"
 #include "operations.h"
 #include "vm_state.h"
@@ -17,9 +18,22 @@
 #include <string.h>
 #include <time.h>
 
-/* Adopts the alternatives that Proxmox took itself and left on vfio-pci: they have no steps yet.
- * Not those that another loan has, or that a VM has reserved. */
-static int claim_alternatives(struct context *context, struct loan *loan)
+/* True when the function is nobody else's: an alternative that no loan has and no VM has reserved,
+ * or one that we have taken and whose steps an earlier return has undone. */
+static bool is_ours(struct context *context, const struct loan *loan, const struct loans *loans,
+	const struct reservations *reservations, const struct loan_function *function)
+{
+	if (function->use == LOAN_TAKEN)
+		return !binding_has_step(&loan->steps, function->address);
+	return function->use == LOAN_ALTERNATIVE && !loans_find(loans, function->address) &&
+		strcmp(function->home_driver, function->target) != 0 &&
+		!reservation_owner(reservations, &context->kernel.root, function->address,
+			loan->owner.vmid, time(NULL), NULL);
+}
+
+/* Adopts what Proxmox bound to vfio-pci itself and left there: it has no steps yet. Where Proxmox
+ * only tried, an id is left. */
+static int claim_strays(struct context *context, struct loan *loan)
 {
 	cleanup(reservations_done) struct reservations reservations = {0};
 	cleanup(loans_done) struct loans loans = {0};
@@ -33,15 +47,12 @@ static int claim_alternatives(struct context *context, struct loan *loan)
 		struct loan_function *function = &loan->functions[i];
 		char now[PCI_DRIVER_SIZE];
 
-		if (function->use != LOAN_ALTERNATIVE || loans_find(&loans, function->address) ||
-			strcmp(function->home_driver, function->target) == 0 ||
-			reservation_owner(&reservations, &context->kernel.root, function->address,
-				loan->owner.vmid, time(NULL), NULL) ||
-			pci_read_driver(&context->kernel, function->address, now, sizeof(now)) <
-				0 ||
-			strcmp(now, function->target) != 0)
+		if (!is_ours(context, loan, &loans, &reservations, function) ||
+			pci_read_driver(&context->kernel, function->address, now, sizeof(now)) < 0)
 			continue;
-		r = loan_life_adopt(context, loan, function);
+		r = strcmp(now, function->target) == 0
+			? loan_life_adopt(context, loan, function)
+			: binding_plan_id(&context->kernel, function->address, &loan->steps);
 	}
 	return r;
 }
@@ -189,7 +200,7 @@ static int return_locked(
 	r = loan_life_check_borrowers(context, &loan, error);
 	if (r < 0)
 		return r;
-	if (claim_alternatives(context, &loan) < 0)
+	if (claim_strays(context, &loan) < 0)
 		return error_set_errno(error, -ENOMEM, "return the devices");
 	tell_static(context, &loan);
 	return return_steps(context, &loan, error);
@@ -204,7 +215,7 @@ static int await_users(struct context *context, const struct loan_owner *owner, 
 	if (r == 0)
 		r = loan_life_check_borrowers(context, &loan, error);
 	if (r == 0)
-		r = claim_alternatives(context, &loan);
+		r = claim_strays(context, &loan);
 	if (r == 0)
 		r = await_groups(context, &loan, error);
 	if (r == 0)

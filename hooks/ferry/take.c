@@ -63,6 +63,33 @@ static bool is_borrowable(const struct loan *foreign, const struct plan_function
 	return foreign->owner.kind == LOAN_OWNER_HAND && function->loan.use == LOAN_BORROWED;
 }
 
+static bool is_first_of_group(const struct plan *plan, const struct plan_function *function)
+{
+	const struct plan_function *first = plan->functions;
+
+	while (first->now.iommu_group != function->now.iommu_group)
+		first++;
+	return first == function;
+}
+
+/* Blocks a card of a gone VM that somebody has open all the same: it cannot go straight over. */
+static int block_open(struct context *context, const struct loan *from,
+	const struct plan_function *function, struct plan *plan)
+{
+	cleanup(holders_done) struct holders holders = {0};
+	char text[HOLDERS_TEXT_SIZE];
+
+	if (!is_first_of_group(plan, function) ||
+		holders_of_group(&context->kernel, function->now.iommu_group, &holders, NULL) < 0 ||
+		!holders.count)
+		return 0;
+	holders_format(&holders, text, sizeof(text));
+	return plan_block(plan, BLOCKER_HELD,
+		"%s was lent (VM %u), which is gone, but its group is still open: %s: end that "
+		"first",
+		function->now.address, from->owner.vmid, text);
+}
+
 static int block_reserved(struct context *context, const struct take_request *request,
 	const struct loans *loans, const struct plan_function *function, const char **told,
 	struct plan *plan)
@@ -73,8 +100,10 @@ static int block_reserved(struct context *context, const struct take_request *re
 
 	if (is_told(*told, address) || function->loan.use == LOAN_ALTERNATIVE)
 		return 0;
-	if (!foreign || is_borrowable(foreign, function) || is_gone(context, foreign))
+	if (!foreign || is_borrowable(foreign, function))
 		return 0;
+	if (is_gone(context, foreign))
+		return block_open(context, foreign, function, plan);
 	*told = address;
 	loan_owner_format(&foreign->owner, name, sizeof(name));
 	if (loan_life_is_returning(context, foreign)) {
@@ -294,12 +323,10 @@ static int lock_groups(struct context *context, const struct take_request *reque
 	if (!groups)
 		return error_set_errno(error, -ENOMEM, "take the groups' locks");
 	for (size_t i = 0; i < request->want_count; i++) {
-		const struct pci_function *function =
-			pci_find(request->host, request->wants[i].address);
+		long group = pci_read_group(&context->kernel, request->wants[i].address);
 
-		if (function && !request->wants[i].alternative &&
-			function->iommu_group != PCI_NO_GROUP)
-			groups[count++] = function->iommu_group;
+		if (!request->wants[i].alternative && group != PCI_NO_GROUP)
+			groups[count++] = group;
 	}
 	return locks_take_groups(&context->kernel.root, groups, count, GROUP_LOCK_MS, ret, error);
 }
@@ -424,6 +451,29 @@ static int drop_unwanted(struct context *context, const struct executor *executo
 	return first;
 }
 
+/* Nothing but what sysfs shows is believed, neither a step that said yes nor the plan: whatever
+ * else moves devices must not leave the VM with half a card. */
+static int check_targets(struct context *context, const struct loan *loan, struct error *error)
+{
+	for (size_t i = 0; i < loan->function_count; i++) {
+		const struct loan_function *function = &loan->functions[i];
+		char now[PCI_DRIVER_SIZE];
+		int r;
+
+		if (function->use == LOAN_ALTERNATIVE)
+			continue;
+		r = pci_read_driver(&context->kernel, function->address, now, sizeof(now));
+		if (r < 0)
+			return error_set_errno(
+				error, r, "read back the driver of %s", function->address);
+		if (strcmp(now, function->target) != 0)
+			return error_set(error, -EIO,
+				"%s is on %s now, not on %s: another program moved it; try again",
+				function->address, *now ? now : "no driver", function->target);
+	}
+	return 0;
+}
+
 static int run_plan(
 	struct context *context, const struct plan *plan, struct loan *loan, struct error *error)
 {
@@ -440,6 +490,8 @@ static int run_plan(
 		r = error_set_errno(error, -ENOMEM, "record the loan");
 	if (r == 0)
 		r = executor_apply(&executor, loan, error);
+	if (r == 0)
+		r = check_targets(context, loan, error);
 	if (r == 0) {
 		loan->state = LOAN_LENT;
 		r = loan_write(&context->kernel.root, loan, error);
@@ -464,16 +516,22 @@ static void tell_notices(struct context *context, const struct plan *plan)
 static int take_locked(struct context *context, const struct take_request *request,
 	struct plan *plan, struct error *error)
 {
+	cleanup(pci_functions_done) struct pci_functions host = {0};
 	cleanup(loans_done) struct loans loans = {0};
 	cleanup(loan_done) struct loan loan = {0};
+	struct take_request now = *request;
 	int r = loans_read(&context->kernel.root, &loans, error);
 
 	if (r == 0 && loans.unreadable.status < 0) {
 		*error = loans.unreadable;
 		r = loans.unreadable.status;
 	}
+	/* after the loans: a return that has removed its loan is seen in the scan */
 	if (r == 0)
-		r = take_plan(context, request, &loans, plan, error);
+		r = pci_scan(&context->kernel, &host, error);
+	now.host = &host;
+	if (r == 0)
+		r = take_plan(context, &now, &loans, plan, error);
 	if (r == 0 && plan->blocker_count)
 		r = take_refusal(plan, error);
 	if (r < 0)
@@ -589,23 +647,20 @@ static int make_room(struct context *context, const struct take_request *request
 }
 
 /* Tries until it succeeds or must not wait any more. Between two tries only the owner's loan is
- * locked, and the host may change: so it is scanned again. */
+ * locked. */
 static int take_patiently(struct context *context, const struct take_request *request,
 	struct patience *patience, struct error *error)
 {
-	cleanup(pci_functions_done) struct pci_functions fresh = {0};
-	struct take_request now = *request;
-
 	for (;;) {
 		cleanup(plan_done) struct plan plan = {0};
-		int r = try_to_take(context, &now, &plan, error);
+		int r = try_to_take(context, request, &plan, error);
 
 		if (r == MAKE_ROOM_FIRST) {
-			r = make_room(context, &now, &plan, patience, error);
+			r = make_room(context, request, &plan, patience, error);
 			if (r < 0)
 				return r;
-		} else if (may_wait(&now, &plan, r, patience)) {
-			wait_a_while(context, &now, &plan, patience);
+		} else if (may_wait(request, &plan, r, patience)) {
+			wait_a_while(context, request, &plan, patience);
 		} else if (may_wait_for_home(&plan, r, patience)) {
 			wait_for_home(context, error, patience);
 		} else {
@@ -613,11 +668,6 @@ static int take_patiently(struct context *context, const struct take_request *re
 		}
 		if (stop_requested)
 			return error_set(error, -EINTR, "stopped by a signal");
-		pci_functions_done(&fresh);
-		r = pci_scan(&context->kernel, &fresh, error);
-		if (r < 0)
-			return r;
-		now.host = &fresh;
 	}
 }
 

@@ -49,14 +49,8 @@ static bool is_shown(const struct plan_function *function)
 static int add_aliases(struct eviction *eviction, const char *address, struct error *error)
 {
 	cleanup(names_done) struct names found = {0};
-	const struct kernel *kernel = &eviction->context->kernel;
-	char path[PCI_PATH_SIZE], modalias[128];
-	int r;
+	int r = pci_alias_modules(&eviction->context->kernel, address, &found, error);
 
-	pci_path(address, "modalias", path, sizeof(path));
-	if (kernel_read(kernel, path, modalias, sizeof(modalias)) <= 0)
-		return 0;
-	r = kernel->ops->module_lookup(kernel->context, modalias, &found, error);
 	for (size_t i = 0; r == 0 && i < found.count; i++) {
 		r = add_module(&eviction->modules, found.names[i]);
 		if (r < 0)

@@ -70,14 +70,10 @@ static int add_current(
 static int add_aliases(const struct context *context, const struct pci_function *function,
 	struct names *ret, bool *ret_known)
 {
-	const struct kernel *kernel = &context->kernel;
 	cleanup(names_done) struct names found = {0};
-	char path[PCI_PATH_SIZE], alias[256];
 	int r = 0;
 
-	pci_path(function->address, "modalias", path, sizeof(path));
-	if (kernel_read(kernel, path, alias, sizeof(alias)) > 0)
-		(void)kernel->ops->module_lookup(kernel->context, alias, &found, NULL);
+	(void)pci_alias_modules(&context->kernel, function->address, &found, NULL);
 	for (size_t i = 0; r == 0 && i < found.count; i++)
 		r = add_module(ret, found.names[i]);
 	*ret_known = found.count > 0;

@@ -342,6 +342,48 @@ bool pci_driver_exists(const struct kernel *kernel, const char *driver)
 	return kernel_has_folder(kernel, path);
 }
 
+int pci_alias_modules(
+	const struct kernel *kernel, const char *address, struct names *ret, struct error *error)
+{
+	char path[PCI_PATH_SIZE], alias[256];
+
+	pci_path(address, "modalias", path, sizeof(path));
+	if (kernel_read(kernel, path, alias, sizeof(alias)) <= 0)
+		return 0;
+	return kernel->ops->module_lookup(kernel->context, alias, ret, error);
+}
+
+/* The driver that @module has; NULL when it has none, or is not loaded. */
+static const char *find_driver_of(
+	const struct kernel *kernel, const struct names *drivers, const char *module)
+{
+	char name[PCI_DRIVER_SIZE];
+
+	for (size_t i = 0; i < drivers->count; i++) {
+		if (pci_driver_module(kernel, drivers->names[i], name, sizeof(name)) == 0 &&
+			strcmp(name, module) == 0)
+			return drivers->names[i];
+	}
+	return NULL;
+}
+
+int pci_find_own_driver(const struct kernel *kernel, const char *address, char *ret, size_t size)
+{
+	cleanup(names_done) struct names modules = {0};
+	cleanup(names_done) struct names drivers = {0};
+	const char *found = NULL;
+	int r = pci_alias_modules(kernel, address, &modules, NULL);
+
+	if (r == 0)
+		r = kernel_list_folders(kernel, DRIVERS, &drivers);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; !found && i < modules.count; i++)
+		found = find_driver_of(kernel, &drivers, modules.names[i]);
+	snprintf(ret, size, "%s", found ? found : "");
+	return 0;
+}
+
 bool pci_driver_is_vfio(const char *driver)
 {
 	return strstr(driver, "vfio-pci") || strstr(driver, "vfio_pci");

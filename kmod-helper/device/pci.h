@@ -80,5 +80,14 @@ bool pci_is_dead(const struct kernel *kernel, const char *address);
 int pci_driver_module(const struct kernel *kernel, const char *driver, char *ret, size_t size);
 bool pci_driver_exists(const struct kernel *kernel, const char *driver);
 
+/* The modules that udev would load for the function, by modules.alias; none when that cannot be
+ * known. 0 or the errors of module_lookup(). */
+int pci_alias_modules(
+	const struct kernel *kernel, const char *address, struct names *ret, struct error *error);
+
+/* The driver that the host would bind to the function by itself: that of the first module that udev
+ * would load for it and that is loaded; "" when none is, because it is blacklisted. 0 or -errno. */
+int pci_find_own_driver(const struct kernel *kernel, const char *address, char *ret, size_t size);
+
 /* True for vfio-pci and its variants (mlx5_vfio_pci, nvgrace-gpu-vfio-pci, …). */
 bool pci_driver_is_vfio(const char *driver);

@@ -246,10 +246,8 @@ static int machine_module_options(void *context, const char *name, char *buffer,
 	int r = machine_modules(machine, &ignored);
 
 	/* libkmod reads the running kernel's command line, which is not that of a captured tree */
-	if (!machine->root.live) {
-		buffer[0] = '\0';
-		return 0;
-	}
+	if (!machine->root.live)
+		return -ENODATA;
 	return r < 0 ? r : module_options(machine->modules, name, buffer, size, &ignored);
 }
 

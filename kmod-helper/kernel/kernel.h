@@ -47,7 +47,7 @@ struct kernel_ops {
 	/* 0 (also when it is not loaded), -EBUSY when something uses it. */
 	int (*module_unload)(void *context, const char *name, struct error *error);
 	/* The options that modprobe.d and the kernel command line give a module; "" when there are
-	 * none, and for a captured tree. 0 or -errno. */
+	 * none. 0 or -errno (-ENODATA for a captured tree). */
 	int (*module_options)(void *context, const char *name, char *buffer, size_t size);
 	/* Runs a program of the host (fixed path, no shell). -ENOENT when it is not installed, -EIO
 	 * when it fails, or -errno. */

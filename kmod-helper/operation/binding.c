@@ -13,6 +13,7 @@
 #include <string.h>
 
 #define DRIVERS_PROBE "sys/bus/pci/drivers_probe"
+#define ANY_ID UINT32_MAX
 #define BUSY_STEP_MS 100
 #define BUSY_TRIES 50
 
@@ -340,24 +341,13 @@ bool binding_list_has_id(const char *list, unsigned int vendor, unsigned int dev
 
 		if (parse_leading(&id, 16, UINT32_MAX, &listed_vendor) == 0 && *id++ == ':' &&
 			parse_leading(&id, 16, UINT32_MAX, &listed_device) == 0 &&
-			listed_vendor == vendor && listed_device == device)
+			(listed_vendor == vendor || listed_vendor == ANY_ID) &&
+			(listed_device == device || listed_device == ANY_ID))
 			return true;
 		list += strcspn(list, ", ");
 		if (*list++ != ',')
 			return false;
 	}
-}
-
-/* True when the boot set-up gave vfio-pci this id, with subsystem ids or without. remove_id takes
- * the first id that fits, and that would be the boot's. Also true when it cannot be known, so that
- * the ids stay as they are. */
-static bool id_is_from_boot(const struct kernel *kernel, unsigned int vendor, unsigned int device)
-{
-	char options[4096];
-
-	if (kernel->ops->module_options(kernel->context, "vfio-pci", options, sizeof(options)) < 0)
-		return true;
-	return binding_options_have_id(options, vendor, device);
 }
 
 static bool read_id(
@@ -372,6 +362,27 @@ static bool read_id(
 		return false;
 	*ret = (unsigned int)id;
 	return true;
+}
+
+static bool read_ids(const struct kernel *kernel, const char *address, unsigned int *ret_vendor,
+	unsigned int *ret_device)
+{
+	return read_id(kernel, address, "vendor", ret_vendor) &&
+		read_id(kernel, address, "device", ret_device);
+}
+
+/* With subsystem ids or without: remove_id takes the first id that fits, and that would be the
+ * boot's. */
+bool binding_id_is_from_boot(const struct kernel *kernel, const char *address)
+{
+	unsigned int vendor, device;
+	char options[4096];
+
+	if (!read_ids(kernel, address, &vendor, &device) ||
+		kernel->ops->module_options(kernel->context, "vfio-pci", options, sizeof(options)) <
+			0)
+		return true;
+	return binding_options_have_id(options, vendor, device);
 }
 
 static struct step make_step(const char *operation, const char *subject, const char *argument,
@@ -414,6 +425,21 @@ int binding_plan_steps(
 	return r;
 }
 
+static bool has_step(const struct steps *steps, const char *operation, const char *address)
+{
+	for (size_t i = 0; i < steps->count; i++) {
+		if (strcmp(steps->items[i].operation, operation) == 0 &&
+			strcmp(steps->items[i].subject, address) == 0)
+			return true;
+	}
+	return false;
+}
+
+bool binding_has_step(const struct steps *steps, const char *address)
+{
+	return has_step(steps, BIND, address);
+}
+
 int binding_plan_load(const char *driver, struct steps *steps)
 {
 	return add_step(steps, make_step(LOAD, driver, driver, "", STEP_PLANNED),
@@ -425,9 +451,8 @@ int binding_plan_id(const struct kernel *kernel, const char *address, struct ste
 	struct step step = {.operation = ID, .state = STEP_DONE};
 	unsigned int vendor, device;
 
-	if (!read_id(kernel, address, "vendor", &vendor) ||
-		!read_id(kernel, address, "device", &device) ||
-		id_is_from_boot(kernel, vendor, device))
+	if (has_step(steps, ID, address) || !read_ids(kernel, address, &vendor, &device) ||
+		binding_id_is_from_boot(kernel, address))
 		return 0;
 	snprintf(step.subject, sizeof(step.subject), "%s", address);
 	snprintf(step.argument, sizeof(step.argument), "%04x %04x", vendor, device);

@@ -31,11 +31,17 @@ int binding_plan_steps(
 /* Appends the step `load` for the module of @driver, by the driver's name. 0 or -ENOMEM. */
 int binding_plan_load(const char *driver, struct steps *steps);
 
-/* Appends the step `id` for a function that Proxmox bound itself, so that the return undoes it. Not
- * for an id that the boot set-up gave vfio-pci (`options vfio-pci ids=`, vfio-pci.ids= on the
- * kernel command line): it was there before Proxmox came, and must be there for the next start. 0
- * or -ENOMEM. */
+/* Is there a step that binds the function to its target? */
+bool binding_has_step(const struct steps *steps, const char *address);
+
+/* Appends the step `id` for a function that Proxmox bound itself, so that the return undoes it,
+ * unless there is one. Not for an id that the boot set-up gave vfio-pci (`options vfio-pci ids=`,
+ * vfio-pci.ids= on the kernel command line): it was there before Proxmox came, and must be there
+ * for the next start. 0 or -ENOMEM. */
 int binding_plan_id(const struct kernel *kernel, const char *address, struct steps *steps);
+
+/* Has the boot set-up given vfio-pci the id of this function? Also true when it cannot be known. */
+bool binding_id_is_from_boot(const struct kernel *kernel, const char *address);
 
 /* A module's count of users is checked once more right before an unbind. If a module has users now
  * that are not among the plan's @holders, something explains them (`allow`, or another card's stuck
@@ -44,6 +50,6 @@ void binding_accept_counts(
 	const struct kernel *kernel, const struct holders *holders, struct steps *steps);
 
 /* Does a module's options line ("disable_vga=1 ids=10de:2704,10de:22bb") name this id; does a list
- * of ids? Subsystem ids may follow the id. */
+ * of ids? Subsystem ids may follow the id; ffffffff is any. */
 bool binding_options_have_id(const char *options, unsigned int vendor, unsigned int device);
 bool binding_list_has_id(const char *list, unsigned int vendor, unsigned int device);

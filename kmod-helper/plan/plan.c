@@ -146,7 +146,18 @@ static const struct loan_function *find_known(
 	return !*now->driver || strcmp(now->driver, target) == 0 ? found : NULL;
 }
 
-/* Finds where the function goes home to: what the loans say, else what is there now. */
+/* True when vfio-pci has the function although neither a loan nor the boot set-up gave it that:
+ * Proxmox's new_id did, and nobody has returned it. driverctl's rules are seen as an override,
+ * which Proxmox never sets. */
+static bool is_stray(const struct kernel *kernel, const struct loan_function *function)
+{
+	return strcmp(function->home_driver, "vfio-pci") == 0 &&
+		strcmp(function->target, "vfio-pci") == 0 && !*function->driver_override &&
+		!binding_id_is_from_boot(kernel, function->address);
+}
+
+/* Finds where the function goes home to: what the loans say, else what is there now; for one that
+ * strayed to vfio-pci the driver that the host would choose. */
 static int find_home(const struct kernel *kernel, const struct plan_request *request,
 	const struct pci_function *now, struct loan_function *ret)
 {
@@ -169,12 +180,16 @@ static int find_home(const struct kernel *kernel, const struct plan_request *req
 		return r;
 	ret->iommu_group = now->iommu_group;
 	ret->boot_display = now->boot_display;
-	if (*ret->home_driver &&
+	r = pci_read_override(
+		kernel, now->address, ret->driver_override, sizeof(ret->driver_override));
+	if (r == 0 && is_stray(kernel, ret))
+		r = pci_find_own_driver(
+			kernel, now->address, ret->home_driver, sizeof(ret->home_driver));
+	if (r == 0 && *ret->home_driver &&
 		pci_driver_module(
 			kernel, ret->home_driver, ret->home_module, sizeof(ret->home_module)) < 0)
 		ret->home_module[0] = '\0';
-	return pci_read_override(
-		kernel, now->address, ret->driver_override, sizeof(ret->driver_override));
+	return r;
 }
 
 static enum loan_use find_use(const struct plan_request *request, const struct plan_want *want,
@@ -214,15 +229,23 @@ static bool is_moved(const struct plan_function *function)
 		!is_on_target(function);
 }
 
-/* True when it is on its target, away from home, and in no loan's steps: Proxmox bound it for a
- * start that failed. */
+static bool is_in_steps(const struct plan_request *request, const char *address)
+{
+	if (request->own && binding_has_step(&request->own->steps, address))
+		return true;
+	for (size_t i = 0; request->loans && i < request->loans->count; i++) {
+		if (binding_has_step(&request->loans->items[i].steps, address))
+			return true;
+	}
+	return false;
+}
+
+/* True when it is on its target, away from home, and in no loan's steps: Proxmox bound it, for a
+ * start that failed, without us, or while we returned it. */
 static bool is_left_behind(const struct plan_request *request, const struct plan_function *function)
 {
-	const struct loan_function *known =
-		find_known(request, &function->now, function->loan.target);
-
-	return function->loan.use == LOAN_TAKEN && is_on_target(function) && known &&
-		known->use != LOAN_TAKEN;
+	return function->loan.use == LOAN_TAKEN && is_on_target(function) &&
+		!is_in_steps(request, function->now.address);
 }
 
 /* Blocks a function that its owner has already moved to another driver: two targets cannot be

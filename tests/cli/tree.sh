@@ -113,11 +113,17 @@ stuck_step() { # ADDRESS DRIVER: its unbind has not come back
 	printf '"child":{"pid":4244,"start_time":1}}'
 }
 
+bind_steps() { # FUNCTIONS: of those that are taken, as a handover leaves them
+	printf '%s' "$1" | sed 's/},{/}\n{/g' | sed -n 's/.*"address":"\([^"]*\)".*"use":"taken".*/\1/p' |
+		sed 's/.*/{"operation":"bind","subject":"&","argument":"vfio-pci","original":"","state":"done"}/' |
+		paste -sd,
+}
+
 loan() { # NAME OWNER STATE FUNCTIONS [STEPS]: NAME.json
 	write "run/gpu-ferry/loans/$1.json" \
 		"{\"schema\":1,\"owner\":$2,\"state\":\"$3\",\"since\":\"2026-01-02T03:04:05Z\"," \
 		"\"write_deadline_ms\":30000,\"slow_write_deadline_ms\":240000,\"return_wait_ms\":30000," \
-		"\"functions\":[$4],\"steps\":[${5:-}]}"
+		"\"functions\":[$4],\"steps\":[${5-$(bind_steps "$4")}]}"
 }
 
 on_vfio() { # SLOT: as after a handover

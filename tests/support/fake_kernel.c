@@ -831,6 +831,16 @@ static int list_module(
 	return 0;
 }
 
+static int list_drivers(const struct fake *fake, struct names *ret)
+{
+	*ret = (struct names){0};
+	for (size_t i = 0; i < fake->driver_count; i++) {
+		if (fake->drivers[i].registered && names_add(ret, fake->drivers[i].name) < 0)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
 static int list_path(struct fake *fake, const char *path, struct names *ret)
 {
 	const struct fake_function *function;
@@ -840,6 +850,8 @@ static int list_path(struct fake *fake, const char *path, struct names *ret)
 
 	if (strcmp(path, DEVICES) == 0)
 		return list_devices(fake, ret);
+	if (strcmp(path, DRIVERS) == 0)
+		return list_drivers(fake, ret);
 	function = function_of(fake, path, &leaf);
 	if (function &&
 		(strcmp(leaf, "") == 0 || (function->bridge && strcmp(leaf, "pci_bus") == 0))) {
@@ -972,12 +984,30 @@ static int fake_module_unload(void *context, const char *name, struct error *err
 		module && module->state == FAKE_LOADED ? unload_module(fake, module, error) : 0);
 }
 
+/* modules.alias: the modules of the drivers that were built with an id for the function. */
 static int fake_module_lookup(
 	void *context, const char *alias, struct names *ret, struct error *error)
 {
-	(void)context, (void)alias, (void)error;
+	struct fake *fake = context;
+	struct fake_function wanted = {0};
+	unsigned int base_class, subclass;
+	int r = 0;
+
+	(void)error;
 	*ret = (struct names){0};
-	return 0;
+	if (sscanf(alias, "pci:v%8Xd%8Xsv%*8Xsd%*8Xbc%2Xsc%2Xi", &wanted.vendor, &wanted.device,
+		    &base_class, &subclass) != 4)
+		return 0;
+	wanted.class_code = base_class << 8 | subclass;
+	for (size_t i = 0; r == 0 && i < fake->driver_count; i++) {
+		const struct fake_driver *driver = &fake->drivers[i];
+
+		for (size_t k = 0; r == 0 && *driver->module && k < driver->id_count; k++) {
+			if (id_matches(&driver->ids[k], &wanted))
+				r = names_add_once(ret, driver->module);
+		}
+	}
+	return r;
 }
 
 /* No program of the host is installed in the fake one. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "kmod-helper/base/cleanup.h"
+#include "kmod-helper/operation/binding.h"
 #include "kmod-helper/plan/plan.h"
 #include "tests/support/handover.h"
 
@@ -232,6 +233,7 @@ Test(plan, a_foreign_member_that_is_asked_for_is_no_foreigner)
 Test(plan, a_foreign_member_on_vfio_pci_already_stays_there)
 {
 	add_foreign("vfio-pci");
+	strcpy(fake_function(handover.fake, "0000:04:00.0")->override, "vfio-pci");
 	take("0000:01:00.0");
 	expect_clear();
 	cr_expect_eq(planned("0000:04:00.0")->use, LOAN_STATIC);
@@ -319,13 +321,61 @@ static void put_on_vfio(const char *slot)
 	}
 }
 
+#define BOOT_IDS "ids=10de:2704,10de:22bb,10de:1ada"
+
 Test(plan, a_static_set_up_is_left_alone)
 {
 	put_on_vfio("0000:01:00");
+	strcpy(handover.fake->vfio_options, BOOT_IDS);
 	take("0000:01:00.0");
 	expect_clear();
 	expect_steps("");
 	cr_expect_eq(planned("0000:01:00.0")->use, LOAN_STATIC);
+}
+
+/* driverctl's rules, and scripts in the initramfs. */
+Test(plan, an_override_that_is_in_no_loan_is_a_static_set_up)
+{
+	put_on_vfio("0000:01:00");
+	for (unsigned int i = 0; i < handover.fake->function_count; i++)
+		strcpy(handover.fake->functions[i].override, "vfio-pci");
+	take("0000:01:00.0");
+	expect_clear();
+	expect_steps("");
+	cr_expect_eq(planned("0000:01:00.2")->use, LOAN_STATIC);
+}
+
+/* Proxmox's new_id, which nobody undoes, is no home: else the host had lost the card until its next
+ * boot. */
+Test(plan, a_card_that_proxmox_left_on_vfio_pci_goes_home_to_the_hosts_driver)
+{
+	put_on_vfio("0000:01:00");
+	strcpy(handover.fake->vfio_options, "ids=10de:2705");
+	take("0000:01:00.0");
+	expect_clear();
+	cr_expect_eq(planned("0000:01:00.0")->use, LOAN_TAKEN);
+	cr_expect_str_eq(planned("0000:01:00.0")->home_driver, "nouveau");
+	cr_expect_str_eq(planned("0000:01:00.1")->home_driver, "snd_hda_intel");
+	cr_expect_str_eq(planned("0000:01:00.2")->home_driver, "xhci_hcd");
+	cr_expect_str_eq(planned("0000:01:00.2")->home_module, "xhci_pci");
+	expect_steps("override 0000:01:00.1; unbind 0000:01:00.1; bind 0000:01:00.1; "
+		     "id 0000:01:00.1; "
+		     "override 0000:01:00.2; unbind 0000:01:00.2; bind 0000:01:00.2; "
+		     "id 0000:01:00.2; "
+		     "override 0000:01:00.0; unbind 0000:01:00.0; bind 0000:01:00.0; "
+		     "id 0000:01:00.0");
+	for (size_t i = 0; i < plan.steps.count; i++)
+		cr_expect_eq(plan.steps.items[i].state, STEP_DONE);
+}
+
+Test(plan, a_stray_card_of_a_blacklisted_driver_has_none_to_go_home_to)
+{
+	put_on_vfio("0000:01:00");
+	fake_driver(handover.fake, "nouveau")->registered = false;
+	take("0000:01:00.0");
+	expect_clear();
+	cr_expect_eq(planned("0000:01:00.0")->use, LOAN_TAKEN);
+	cr_expect_str_eq(planned("0000:01:00.0")->home_driver, "");
 }
 
 Test(plan, keep_leaves_a_variant_driver_in_place)
@@ -369,6 +419,13 @@ static struct loan make_loan(const struct loan_owner *owner, const char *slot, e
 	return loan;
 }
 
+/* As a handover leaves it: each function's bind is a step. */
+static void add_binds(struct loan *loan)
+{
+	for (size_t i = 0; i < loan->function_count; i++)
+		cr_assert_eq(binding_plan_steps(&loan->functions[i], STEP_DONE, &loan->steps), 0);
+}
+
 static const struct loan_owner by_hand = {.kind = LOAN_OWNER_HAND, .iommu_group = 15};
 
 Test(plan, a_second_plan_with_the_loan_standing_does_nothing_and_keeps_the_first_home)
@@ -377,6 +434,7 @@ Test(plan, a_second_plan_with_the_loan_standing_does_nothing_and_keeps_the_first
 	const struct loans loans = {.items = &own, .count = 1};
 	const struct plan_want one = want("0000:01:00.0");
 
+	add_binds(&own);
 	put_on_vfio("0000:01:00");
 	make((struct plan_request){.wants = &one, .want_count = 1, .own = &own, .loans = &loans});
 	expect_clear();
@@ -386,6 +444,24 @@ Test(plan, a_second_plan_with_the_loan_standing_does_nothing_and_keeps_the_first
 	cr_expect_eq(plan_record(&plan, &own), 0);
 	cr_expect_eq(own.function_count, 3u);
 	cr_expect_str_eq(loan_find(&own, "0000:01:00.2")->home_driver, "xhci_hcd");
+}
+
+/* A return had brought it home, and failed with the others; then Proxmox bound it. */
+Test(plan, a_function_whose_steps_were_undone_is_adopted)
+{
+	cleanup(loan_done) struct loan own = make_loan(VM_104, "0000:01:00", LOAN_TAKEN);
+	const struct loans loans = {.items = &own, .count = 1};
+	const struct plan_want one = want("0000:01:00.0");
+
+	add_binds(&own);
+	for (unsigned int i = 0; i < 3; i++)
+		steps_remove(&own.steps, 0);
+	put_on_vfio("0000:01:00");
+	make((struct plan_request){.wants = &one, .want_count = 1, .own = &own, .loans = &loans});
+	expect_clear();
+	expect_steps("override 0000:01:00.0; unbind 0000:01:00.0; bind 0000:01:00.0; "
+		     "id 0000:01:00.0");
+	cr_expect_str_eq(planned("0000:01:00.0")->home_driver, "nouveau");
 }
 
 Test(plan, a_half_done_handover_is_begun_anew_with_the_first_home)
@@ -641,6 +717,7 @@ Test(plan, a_function_that_came_straight_from_another_loan_is_still_to_go_home)
 	const struct loans loans = {.items = &from, .count = 1};
 	const struct plan_want one = want("0000:01:00.0");
 
+	add_binds(&from);
 	put_on_vfio("0000:01:00");
 	make((struct plan_request){.wants = &one, .want_count = 1, .loans = &loans});
 	expect_steps("");

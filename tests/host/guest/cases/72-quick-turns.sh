@@ -243,20 +243,24 @@ test_post_stop_without_pre_start() {
 	assert_home
 }
 
-# A start meets a return, from a second before it begins to a second after. `make soak` plays every
-# distance; these are as many as fit into the time.
+# A start meets a return, from a second before it begins to a second after. `make turn-sweep` plays
+# every distance; these are as many as fit into the time.
+limit_a_start_around_post_stop=240
 test_a_start_around_post_stop() {
-	turn-sweep --seconds 15 --only post-stop
+	turn-sweep --seconds 12 --only post-stop
 }
 
+limit_a_start_around_reconcile=240
 test_a_start_around_reconcile() {
-	turn-sweep --seconds 15 --only reconcile
+	turn-sweep --seconds 12 --only reconcile
 }
 
+limit_a_start_around_unbind=240
 test_a_start_around_unbind() {
-	turn-sweep --seconds 10 --only unbind
+	turn-sweep --seconds 8 --only unbind
 }
 
+limit_a_start_around_the_watch=240
 test_a_start_around_the_watch() {
-	turn-sweep --seconds 10 --only watch
+	turn-sweep --seconds 8 --only watch
 }

@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "hooks/ferry/loan_life.h"
+#include "hooks/ferry/take.h"
+#include "kmod-helper/base/cleanup.h"
+#include "kmod-helper/loan/lock.h"
+#include "tests/support/handover.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/sysmacros.h>
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+static struct handover handover;
+static struct context context;
+static struct kernel_ops ops;
+static struct settings settings;
+static struct pci_functions host;
+static struct plan plan;
+
+static const struct plan_want wants[] = {
+	{.address = "0000:01:00.0", .target = "vfio-pci"},
+	{.address = "0000:01:00.1", .target = "vfio-pci"},
+	{.address = "0000:01:00.2", .target = "vfio-pci"},
+};
+static struct take_request request = {
+	.owner = {.kind = LOAN_OWNER_VM, .vmid = 105},
+	.host = &host,
+	.wants = wants,
+	.want_count = COUNT(wants),
+	.settings = &settings,
+};
+
+static void init(void)
+{
+	handover_init(&handover);
+	context.kernel = handover.kernel;
+	ops = *handover.kernel.ops;
+	context.kernel.ops = &ops;
+	cr_assert_eq(settings_parse("", SETTINGS_PATH, 0, &settings, NULL), 0);
+}
+
+static void done(void)
+{
+	plan_done(&plan);
+	pci_functions_done(&host);
+	settings_done(&settings);
+	handover_done(&handover);
+}
+
+TestSuite(take, .init = init, .fini = done);
+
+static void scan(void)
+{
+	cr_assert_eq(pci_scan(&context.kernel, &host, NULL), 0);
+}
+
+static void put_on_vfio(void)
+{
+	fake_driver(handover.fake, "vfio-pci")->registered = true;
+	for (size_t i = 0; i < COUNT(wants); i++)
+		strcpy(fake_function(handover.fake, wants[i].address)->driver, "vfio-pci");
+}
+
+static void put_home(void)
+{
+	static const char *const homes[] = {"nouveau", "snd_hda_intel", "xhci_hcd"};
+
+	for (size_t i = 0; i < COUNT(wants); i++)
+		strcpy(fake_function(handover.fake, wants[i].address)->driver, homes[i]);
+}
+
+/* VM 104's loan, as it stands in the folder of loans. */
+static void write_loan(enum loan_state state)
+{
+	cleanup(loan_done) struct loan loan = {0};
+
+	handover_plan(&handover, &loan);
+	loan.state = state;
+	for (size_t i = 0; i < loan.steps.count; i++)
+		loan.steps.items[i].state = STEP_DONE;
+	cr_assert_eq(loan_write(&context.kernel.root, &loan, NULL), 0);
+}
+
+static void expect_driver(const char *address, const char *driver)
+{
+	cr_expect_str_eq(fake_function(handover.fake, address)->driver, driver, "%s is on %s",
+		address, fake_function(handover.fake, address)->driver);
+}
+
+/* The return ended between the scan, which the config's devices were resolved with, and the locks.
+ */
+Test(take, the_plan_is_made_from_what_is_there_under_the_locks)
+{
+	cleanup(loan_done) struct loan loan = {0};
+	struct error error = {0};
+
+	strcpy(handover.fake->vfio_options, "ids=10de:2704,10de:22bb,10de:1ada");
+	put_on_vfio();
+	scan();
+	put_home();
+	cr_assert_eq(take_run(&context, &request, &error), 0, "%s", error.message);
+	for (size_t i = 0; i < COUNT(wants); i++)
+		expect_driver(wants[i].address, "vfio-pci");
+	cr_assert_eq(loan_read(&context.kernel.root, &request.owner, &loan, &error), 0);
+	cr_expect_eq(loan.state, LOAN_LENT);
+	cr_expect_eq(loan_find(&loan, "0000:01:00.1")->use, LOAN_TAKEN);
+	cr_expect_str_eq(loan_find(&loan, "0000:01:00.1")->home_driver, "snd_hda_intel");
+}
+
+static int (*real_write)(void *fake, const char *path, const char *value);
+
+/* When the display, the last one, comes to vfio-pci, another program takes the sound away. */
+static int write_and_meddle(void *fake, const char *path, const char *value)
+{
+	int r = real_write(fake, path, value);
+
+	if (strcmp(value, "0000:01:00.0") == 0 &&
+		strcmp(fake_function(fake, value)->driver, "vfio-pci") == 0)
+		strcpy(fake_function(fake, "0000:01:00.1")->driver, "snd_hda_intel");
+	return r;
+}
+
+Test(take, a_function_that_is_not_on_its_target_at_the_end_is_a_failure)
+{
+	cleanup(loan_done) struct loan loan = {0};
+	struct error error = {0};
+
+	real_write = ops.write;
+	ops.write = write_and_meddle;
+	cr_expect_eq(take_run(&context, &request, &error), -EIO);
+	cr_expect_str_eq(error.message,
+		"0000:01:00.1 is on snd_hda_intel now, not on vfio-pci: another program moved it; "
+		"try again");
+	handover_expect_home(&handover, "after the failure");
+	cr_expect_eq(loan_read(&context.kernel.root, &request.owner, &loan, NULL), -ENOENT);
+}
+
+static int lock_config(void)
+{
+	char path[128];
+	int fd;
+
+	scratch_write(&handover.scratch, "var/lock/qemu-server/lock-104.conf", "");
+	snprintf(
+		path, sizeof(path), "%s/var/lock/qemu-server/lock-104.conf", handover.scratch.path);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	cr_assert_geq(fd, 0);
+	cr_assert_eq(flock(fd, LOCK_EX), 0);
+	return fd;
+}
+
+static void make_plan(void)
+{
+	cleanup(loans_done) struct loans loans = {0};
+	struct error error = {0};
+
+	plan_done(&plan);
+	pci_functions_done(&host);
+	scan();
+	cr_assert_eq(loans_read(&context.kernel.root, &loans, &error), 0);
+	cr_assert_eq(take_plan(&context, &request, &loans, &plan, &error), 0, "%s", error.message);
+}
+
+/* Its child has ended, and the loan is still to be removed. */
+Test(take, a_return_is_under_way_until_its_lock_is_free)
+{
+	auto_close int config = lock_config();
+	auto_close int lock = -1;
+
+	write_loan(LOAN_RETURNING);
+	lock = lock_take(&context.kernel.root, "vm-104", 0, NULL);
+	cr_assert_geq(lock, 0);
+	make_plan();
+	cr_assert_eq(plan.blocker_count, 1u);
+	cr_expect(plan.is_returning, "%s", plan.blockers[0].message);
+	/* killed: nobody returns it, and the VM is not gone */
+	cleanup_close(&lock);
+	make_plan();
+	cr_assert_eq(plan.blocker_count, 1u);
+	cr_expect_not(plan.is_returning, "%s", plan.blockers[0].message);
+}
+
+static int find_user(void *fake, const dev_t *wanted, size_t count, device_visitor visitor,
+	void *data, struct open_devices_extent *ret)
+{
+	(void)fake;
+	*ret = (struct open_devices_extent){0};
+	for (size_t i = 0; i < count; i++) {
+		if (wanted[i] == makedev(243, 0))
+			return visitor(data, 300, wanted[i]);
+	}
+	return 0;
+}
+
+Test(take, a_gone_vms_card_that_is_still_open_does_not_go_over)
+{
+	put_on_vfio();
+	write_loan(LOAN_LENT);
+	put_on_vfio();
+	make_plan();
+	cr_expect_eq(plan.blocker_count, 0u);
+	fake_add_file(handover.fake, "sys/class/vfio/15/dev", "243:0");
+	ops.devices_in_use = find_user;
+	make_plan();
+	cr_assert_eq(plan.blocker_count, 1u);
+	cr_expect_eq(plan.blockers[0].code, BLOCKER_HELD);
+	cr_expect_str_eq(plan.blockers[0].message,
+		"0000:01:00.0 was lent (VM 104), which is gone, but its group is still open: ? "
+		"(PID 300, vfio/15): end that first");
+}
