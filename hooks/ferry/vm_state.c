@@ -88,7 +88,8 @@ static enum lock_state find_lock(const struct root *root, unsigned int vmid)
 		return LOCK_OF_ROOT;
 	if (flock(fd, LOCK_SH | LOCK_NB) == 0)
 		return LOCK_FREE;
-	return errno == EWOULDBLOCK ? find_owner(root, fd) : LOCK_OF_ROOT;
+	/* a captured tree's processes are not those that lock its files */
+	return errno == EWOULDBLOCK && root->live ? find_owner(root, fd) : LOCK_OF_ROOT;
 }
 
 bool vm_is_gone(const struct kernel *kernel, unsigned int vmid)

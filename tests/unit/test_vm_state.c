@@ -221,6 +221,7 @@ Test(vm_state, a_vm_that_root_has_locked_is_starting)
 	auto_close int fd = lock_config_alone();
 	char text[128];
 
+	kernel.root.live = true;
 	add_process(500, "task UPID:pve:0", NULL);
 	open_config(500);
 	cr_expect_not(vm_is_gone(&kernel, 104));
@@ -234,6 +235,7 @@ Test(vm_state, a_strangers_lock_does_not_count_and_is_named)
 	auto_close int fd = lock_config_alone();
 	char text[128];
 
+	kernel.root.live = true;
 	add_process(500, "task UPID:pve:0", NULL);
 	add_process(501, "fl\nock", "Name:\tflock\nUid:\t1000\t1000\t1000\t1000\nNSpid:\t501\n");
 	open_config(501);
@@ -255,6 +257,7 @@ Test(vm_state, a_child_of_roots_holds_the_lock_on)
 {
 	auto_close int fd = lock_config_alone();
 
+	kernel.root.live = true;
 	add_process(500, "task UPID:pve:0", NULL);
 	open_config(500);
 	write_locks(fd, 777);
@@ -265,5 +268,6 @@ Test(vm_state, a_lock_that_nobody_can_see_the_owner_of_counts)
 {
 	auto_close int fd = lock_config_alone();
 
+	kernel.root.live = true;
 	cr_expect_not(vm_is_gone(&kernel, 104), "there is no proc");
 }
