@@ -30,19 +30,27 @@ static int open_lock(const struct root *root, unsigned int vmid)
 	return file_open(root, path, O_RDONLY);
 }
 
-/* Has the process the file open whose name the kernel shows as @file? Only the link's text is read:
- * the file behind a descriptor may be on a server that does not answer. */
-static bool process_has_open(const struct root *root, pid_t pid, const char *file)
+static bool has_ended(int status)
+{
+	return status == -ENOENT || status == -ESRCH;
+}
+
+/* May the process have the file open whose name the kernel shows as @file? Only the link's text is
+ * read: the file behind a descriptor may be on a server that does not answer. */
+static bool may_have_open(const struct root *root, pid_t pid, const char *file)
 {
 	cleanup(names_done) struct names descriptors = {0};
 	char path[PATH_MAX], target[PATH_MAX];
+	int r;
 
 	snprintf(path, sizeof(path), "proc/%ld/fd", (long)pid);
-	if (folder_list(root, path, &descriptors) < 0)
-		return false;
+	r = folder_list(root, path, &descriptors);
+	if (r < 0)
+		return !has_ended(r);
 	for (size_t i = 0; i < descriptors.count; i++) {
 		snprintf(path, sizeof(path), "proc/%ld/fd/%s", (long)pid, descriptors.names[i]);
-		if (link_read(root, path, target, sizeof(target)) == 0 && strcmp(target, file) == 0)
+		r = link_read(root, path, target, sizeof(target));
+		if (r < 0 ? !has_ended(r) : strcmp(target, file) == 0)
 			return true;
 	}
 	return false;
@@ -66,10 +74,13 @@ static enum lock_state find_owner(const struct root *root, int fd)
 	file[length] = '\0';
 	for (size_t i = 0; i < processes.count; i++) {
 		unsigned long long pid;
+		int r;
 
-		if (parse_unsigned(processes.names[i], 10, INT_MAX, &pid) == 0 &&
-			(pid_t)pid != getpid() && process_is_roots(root, (pid_t)pid) == 1 &&
-			process_has_open(root, (pid_t)pid, file))
+		if (parse_unsigned(processes.names[i], 10, INT_MAX, &pid) < 0 ||
+			(pid_t)pid == getpid())
+			continue;
+		r = process_is_roots(root, (pid_t)pid);
+		if (r != 0 && !has_ended(r) && may_have_open(root, (pid_t)pid, file))
 			return LOCK_OF_ROOT;
 	}
 	return LOCK_OF_STRANGER;

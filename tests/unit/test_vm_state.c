@@ -237,14 +237,14 @@ Test(vm_state, a_strangers_lock_does_not_count_and_is_named)
 
 	kernel.root.live = true;
 	add_process(500, "task UPID:pve:0", NULL);
-	add_process(501, "fl\nock", "Name:\tflock\nUid:\t1000\t1000\t1000\t1000\nNSpid:\t501\n");
+	add_process(501, "flock", "Name:\tflock\nUid:\t1000\t1000\t1000\t1000\nNSpid:\t501\n");
 	open_config(501);
 	add_process(502, "sh", "Name:\tsh\nUid:\t0\t0\t0\t0\nNSpid:\t502\t9\n");
 	open_config(502);
 	write_locks(fd, 501);
 	cr_expect(vm_is_gone(&kernel, 104));
 	cr_expect(vm_find_stranger(&kernel, 104, text, sizeof(text)));
-	cr_expect_str_eq(text, "process 501 (fl?ock)");
+	cr_expect_str_eq(text, "process 501 (flock)");
 	/* `flock 9` has ended, and the shell around it has the lock */
 	write_locks(fd, 777);
 	cr_expect(vm_is_gone(&kernel, 104));
