@@ -375,6 +375,11 @@ static int run(const struct command *command, const struct global_options *globa
 	if (r < 0)
 		return r;
 	r = command->run(&context, options, arguments, error);
+	if (r < 0 && command->logs_its_error) {
+		text_make_line(error->message);
+		context_journal(&context,
+			&(const struct log_entry){.priority = LOG_ERR, .text = error->message});
+	}
 	context_close(&context);
 	return r;
 }

@@ -23,6 +23,7 @@ struct command {
 	const struct command_option *options; /* NULL: none of its own */
 	size_t options_size;
 	const char *example;
+	bool logs_its_error; /* in the journal too: often nobody reads what it prints */
 	/* @options: the struct that the table has filled, else zero (NULL without a table). The
 	 * arguments come without options and without the command's own name, ended by NULL.
 	 * Returns 0, USAGE, or -errno; the message is printed by command_main. */

@@ -14,18 +14,10 @@
 
 volatile sig_atomic_t stop_requested;
 
-/* Prints to the task log or the terminal at once, and sends the text with its fields to the
- * journal. */
-static void write_entry(void *data, const struct log_entry *entry)
+void context_journal(struct context *context, const struct log_entry *entry)
 {
-	struct context *context = data;
 	char vmid[32] = "", priority[16];
 
-	if (entry->priority <= context->log_level)
-		dprintf(entry->priority <= LOG_WARNING || context->output != OUTPUT_TEXT
-				? STDERR_FILENO
-				: STDOUT_FILENO,
-			"gpu-ferry: %s\n", entry->text);
 	if (!context->kernel.root.live || entry->priority > LOG_INFO)
 		return;
 	if (context->vmid)
@@ -41,6 +33,19 @@ static void write_entry(void *data, const struct log_entry *entry)
 			{"STEP", entry->step ? entry->step : ""},
 			{NULL, NULL},
 		});
+}
+
+/* Prints to the task log or the terminal at once. */
+static void write_entry(void *data, const struct log_entry *entry)
+{
+	struct context *context = data;
+
+	if (entry->priority <= context->log_level)
+		dprintf(entry->priority <= LOG_WARNING || context->output != OUTPUT_TEXT
+				? STDERR_FILENO
+				: STDOUT_FILENO,
+			"gpu-ferry: %s\n", entry->text);
+	context_journal(context, entry);
 }
 
 int context_open(struct context *context, const char *root, struct error *error)

@@ -40,6 +40,9 @@ struct context {
  * end. */
 extern volatile sig_atomic_t stop_requested;
 
+/* Sends a log entry with its fields to the journal, on the live root. */
+void context_journal(struct context *context, const struct log_entry *entry);
+
 int context_open(struct context *context, const char *root, struct error *error);
 void context_close(struct context *context);
 /* Installs the handlers that set stop_requested, and resets the other signals, whose dispositions

@@ -245,5 +245,6 @@ const struct command command_hook = {
 	.options = options_of_hook,
 	.options_size = sizeof(struct hook_options),
 	.example = "gpu-ferry hook 104 pre-start",
+	.logs_its_error = true,
 	.run = run_hook,
 };

@@ -61,5 +61,6 @@ const struct command command_reconcile = {
 	.options = options_of_reconcile,
 	.options_size = sizeof(struct reconcile_options),
 	.example = "gpu-ferry reconcile --dry-run",
+	.logs_its_error = true,
 	.run = run_reconcile,
 };

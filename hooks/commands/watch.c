@@ -211,5 +211,6 @@ const struct command command_watch = {
 	.name = "watch",
 	.arguments = "",
 	.example = "systemctl start gpu-ferry-watch.service",
+	.logs_its_error = true,
 	.run = run_watch,
 };

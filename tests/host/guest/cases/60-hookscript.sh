@@ -39,6 +39,12 @@ test_config_that_is_not_there() {
 	assert_exit 0 "$hook" 104 post-stop
 }
 
+test_refusal_is_in_the_journal_too() {
+	config_error
+	journalctl --sync
+	assert_match "$(journalctl -q -o cat -t gpu-ferry -n 1)" "${err#gpu-ferry: }"
+}
+
 test_config_that_is_no_file() {
 	local path=/etc/pve/nodes/pve/qemu-server/104.conf
 	mkdir "$path"
