@@ -194,6 +194,9 @@ static int run_watch(
 	/* systemd runs one watch only; the lock says to others that it runs */
 	if (lock < 0 && !lock_cannot_be_made(lock))
 		return lock;
+	if (lock < 0)
+		log_write(&context->log, LOG_WARNING, "%s; the watch runs without it",
+			error->message);
 	r = folder_make(&context->kernel.root, LOAN_FOLDER, 0755, error);
 	if (r < 0)
 		return r;

@@ -149,12 +149,16 @@ static void say_unknown(const struct kernel *kernel, const struct open_devices_e
 {
 	char path[64], command[32], status[4096], many[64] = "does not answer";
 	const char *user;
+	ssize_t length;
 
+	/* the kernel gives a name of 15 characters at most */
 	snprintf(path, sizeof(path), "proc/%d/comm", (int)extent->pid);
 	if (kernel_read(kernel, path, command, sizeof(command)) <= 0)
 		strcpy(command, "?");
 	snprintf(path, sizeof(path), "proc/%d/status", (int)extent->pid);
-	if (kernel_read(kernel, path, status, sizeof(status)) < 0)
+	length = kernel_read(kernel, path, status, sizeof(status));
+	/* the groups make it as long as they like, behind the line that is looked for */
+	if (length < 0 && length != -EFBIG)
 		status[0] = '\0';
 	user = strstr(status, "\nUid:\t");
 	user = user ? user + strlen("\nUid:\t") : "?";
