@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "conf/settings.h"
 #include "kmod-helper/base/cleanup.h"
-#include "kmod-helper/base/parse.h"
 #include <stdint.h>
 #include <string.h>
 
