@@ -10,28 +10,19 @@
 #include "hooks/ferry/return.h"
 #include "hooks/ferry/vm_state.h"
 #include "kmod-helper/base/cleanup.h"
-#include "kmod-helper/plan/executor.h"
 
 struct unbind_options {
 	bool dry_run;
 };
 
-/* Finds the loan to return: one that was lent by hand, or one of a gone VM. */
-static int find_loan(struct context *context, const struct pci_function *function,
-	const struct loans *loans, const struct loan **ret, struct error *error)
+/* The loan to return is one that was lent by hand, or one of a gone VM. */
+static int check_owner(
+	struct context *context, const char *address, const struct loan *loan, struct error *error)
 {
-	const struct loan *loan = loans_find(loans, function->address);
-
-	if (!loan)
-		return error_set(error, -ENOENT,
-			"%s is not lent%s%s: gpu-ferry knows no home driver to give it back to",
-			function->address, *function->driver ? "; it is on " : "",
-			function->driver);
 	if (loan->owner.kind == LOAN_OWNER_VM && !vm_is_gone(&context->kernel, loan->owner.vmid))
 		return error_set(error, -EBUSY, "%s is lent to VM %u, which is running: stop it",
-			function->address, loan->owner.vmid);
-	*ret = loan;
-	return 0;
+			address, loan->owner.vmid);
+	return loan_life_check_borrowers(context, loan, error);
 }
 
 /* The VM may have started again since we looked: then it keeps its devices. */
@@ -48,12 +39,16 @@ static int return_one(struct context *context, const struct loan *seen, struct e
 	return r;
 }
 
-static int print_return(const struct loan *loan)
+static int print_return(const struct context *context, const struct loan *loan)
 {
 	for (size_t i = loan->function_count; i-- > 0;) {
 		const struct loan_function *function = &loan->functions[i];
 
-		if (function->use == LOAN_TAKEN)
+		if (function->use != LOAN_TAKEN)
+			continue;
+		if (loan_function_presence(&context->kernel, function) != LOAN_PRESENT)
+			output_print("%s: left the bus, nothing to return\n", function->address);
+		else
 			output_print("%s: from %s back to %s\n", function->address,
 				function->target,
 				*function->home_driver ? function->home_driver : "no driver");
@@ -61,43 +56,97 @@ static int print_return(const struct loan *loan)
 	return 0;
 }
 
-static int unbind_all(struct context *context, bool dry_run, const struct devices *devices,
-	const struct loans *loans, struct error *error)
+/* Adds what has left the bus: only a loan knows of it. */
+static int add_left(const struct loans *loans, const char *device, struct names *addresses)
 {
-	const struct loan *last = NULL;
 	int r = 0;
 
-	for (size_t i = 0; r == 0 && i < devices->count; i++) {
-		const struct loan *loan = NULL;
+	for (size_t i = 0; i < loans->count; i++) {
+		const struct loan *loan = &loans->items[i];
 
-		r = find_loan(context, devices->functions[i], loans, &loan, error);
-		if (!loan || loan == last)
-			continue;
-		last = loan;
-		r = loan_life_check_borrowers(context, loan, error);
-		if (r == 0)
-			r = dry_run ? print_return(loan) : return_one(context, loan, error);
+		for (size_t k = 0; r == 0 && k < loan->function_count; k++) {
+			const char *address = loan->functions[k].address;
+
+			if (pci_device_has(device, address) && loans_find(loans, address))
+				r = names_add_once(addresses, address);
+		}
 	}
 	return r;
+}
+
+static int add_argument(struct context *context, const struct pci_functions *host,
+	const struct loans *loans, const char *argument, struct names *addresses,
+	struct error *error)
+{
+	cleanup(device_meaning_done) struct device_meaning meaning = {0};
+	size_t before = addresses->count;
+	int r = device_find(context, host, argument, &meaning, error);
+
+	if (r == -ENODEV && *meaning.device && add_left(loans, meaning.device, addresses) == 0 &&
+		addresses->count > before)
+		return 0;
+	for (size_t i = 0; r == 0 && i < meaning.addresses.count; i++)
+		r = names_add_once(addresses, meaning.addresses.names[i]);
+	return r;
+}
+
+static int unbind_one(struct context *context, bool dry_run, const struct pci_functions *host,
+	const struct loans *loans, const char *address, struct error *error)
+{
+	const struct pci_function *function = pci_find(host, address);
+	const struct loan *loan = loans_find(loans, address);
+	int r;
+
+	if (!loan)
+		return error_set(error, -ENOENT,
+			"%s is not lent%s%s: gpu-ferry knows no home driver to give it back to",
+			address, function && *function->driver ? "; it is on " : "",
+			function ? function->driver : "");
+	r = check_owner(context, address, loan, error);
+	if (r < 0)
+		return r;
+	return dry_run ? print_return(context, loan) : return_one(context, loan, error);
+}
+
+/* True when the same loan has an earlier one of the addresses. */
+static bool is_done(const struct loans *loans, const struct names *addresses, size_t index)
+{
+	const struct loan *loan = loans_find(loans, addresses->names[index]);
+
+	for (size_t i = 0; loan && i < index; i++) {
+		if (loans_find(loans, addresses->names[i]) == loan)
+			return true;
+	}
+	return false;
 }
 
 static int run_unbind(
 	struct context *context, const void *data, char **arguments, struct error *error)
 {
 	const struct unbind_options *options = data;
-	cleanup(devices_done) struct devices devices = {0};
+	cleanup(pci_functions_done) struct pci_functions host = {0};
+	cleanup(names_done) struct names addresses = {0};
 	cleanup(loans_done) struct loans loans = {0};
-	int r = devices_find(context, arguments, &devices, error);
+	int r;
 
+	if (!arguments[0])
+		return error_set(error, USAGE, "unbind takes a DEVICE");
+	r = pci_scan(&context->kernel, &host, error);
+	if (r == 0)
+		r = loans_read(&context->kernel.root, &loans, error);
+	for (; r == 0 && *arguments; arguments++)
+		r = add_argument(context, &host, &loans, *arguments, &addresses, error);
 	if (r < 0)
 		return r;
 	r = options->dry_run ? 0 : context_require_live(context, error);
-	if (r == 0)
-		r = loans_read(&context->kernel.root, &loans, error);
 	if (r < 0)
 		return r;
 	context_catch_signals();
-	r = unbind_all(context, options->dry_run, &devices, &loans, error);
+	for (size_t i = 0; r == 0 && i < addresses.count; i++) {
+		if (!is_done(&loans, &addresses, i))
+			r = unbind_one(context, options->dry_run, &host, &loans, addresses.names[i],
+				error);
+	}
 	return r < 0 ? error_wrap(error, r, "unbind") : 0;
 }
 

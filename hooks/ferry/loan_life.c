@@ -143,12 +143,22 @@ int loan_life_check_borrowers(struct context *context, const struct loan *lent, 
 	return r;
 }
 
+/* True when nothing of what the loan has is left on the bus. */
+static bool has_left(struct context *context, const struct loan *loan)
+{
+	for (size_t i = 0; i < loan->function_count; i++) {
+		if (loan_function_presence(&context->kernel, &loan->functions[i]) == LOAN_PRESENT)
+			return false;
+	}
+	return loan->function_count > 0;
+}
+
 bool loan_life_is_due(struct context *context, const struct loan *loan)
 {
 	if (loan_is_busy(&context->kernel.root, loan) || loan_find_stuck(loan, NULL))
 		return false;
 	if (loan->owner.kind == LOAN_OWNER_HAND)
-		return loan->state != LOAN_LENT &&
+		return (loan->state != LOAN_LENT || has_left(context, loan)) &&
 			loan_life_check_borrowers(context, loan, NULL) == 0;
 	return vm_is_gone(&context->kernel, loan->owner.vmid);
 }

@@ -18,36 +18,60 @@
 #include <string.h>
 #include <time.h>
 
+/* True when the device that we moved is still at its address: only then there is something to do.
+ */
+static bool is_to_return(const struct context *context, const struct loan_function *function)
+{
+	return function->use == LOAN_TAKEN &&
+		loan_function_presence(&context->kernel, function) == LOAN_PRESENT;
+}
+
+/* What says whether a device on vfio-pci is anybody's. */
+struct claims {
+	struct loans loans;
+	struct reservations reservations;
+};
+
+static void claims_done(struct claims *claims)
+{
+	loans_done(&claims->loans);
+	reservations_done(&claims->reservations);
+}
+
+/* True when no loan has the function and no other VM has reserved it. */
+static bool is_free(struct context *context, const struct claims *claims, const struct loan *loan,
+	const char *address)
+{
+	return !loans_find(&claims->loans, address) &&
+		!reservation_owner(&claims->reservations, &context->kernel.root, address,
+			loan->owner.vmid, time(NULL), NULL);
+}
+
 /* True when the function is nobody else's: an alternative that no loan has and no VM has reserved,
  * or one that we have taken and whose steps an earlier return has undone. */
-static bool is_ours(struct context *context, const struct loan *loan, const struct loans *loans,
-	const struct reservations *reservations, const struct loan_function *function)
+static bool is_ours(struct context *context, const struct claims *claims, const struct loan *loan,
+	const struct loan_function *function)
 {
+	if (loan_function_presence(&context->kernel, function) != LOAN_PRESENT)
+		return false;
 	if (function->use == LOAN_TAKEN)
 		return !binding_has_step(&loan->steps, function->address);
-	return function->use == LOAN_ALTERNATIVE && !loans_find(loans, function->address) &&
+	return function->use == LOAN_ALTERNATIVE &&
 		strcmp(function->home_driver, function->target) != 0 &&
-		!reservation_owner(reservations, &context->kernel.root, function->address,
-			loan->owner.vmid, time(NULL), NULL);
+		is_free(context, claims, loan, function->address);
 }
 
 /* Adopts what Proxmox bound to vfio-pci itself and left there: it has no steps yet. Where Proxmox
  * only tried, an id is left. */
-static int claim_strays(struct context *context, struct loan *loan)
+static int claim_recorded(struct context *context, const struct claims *claims, struct loan *loan)
 {
-	cleanup(reservations_done) struct reservations reservations = {0};
-	cleanup(loans_done) struct loans loans = {0};
-	struct error ignored;
 	int r = 0;
 
-	if (loans_read(&context->kernel.root, &loans, &ignored) < 0 ||
-		reservations_read(&context->kernel.root, &reservations, &ignored) < 0)
-		return 0;
 	for (size_t i = 0; r == 0 && i < loan->function_count; i++) {
 		struct loan_function *function = &loan->functions[i];
 		char now[PCI_DRIVER_SIZE];
 
-		if (!is_ours(context, loan, &loans, &reservations, function) ||
+		if (!is_ours(context, claims, loan, function) ||
 			pci_read_driver(&context->kernel, function->address, now, sizeof(now)) < 0)
 			continue;
 		r = strcmp(now, function->target) == 0
@@ -57,11 +81,92 @@ static int claim_strays(struct context *context, struct loan *loan)
 	return r;
 }
 
-static bool is_awaited(const struct loan *loan, size_t index)
+/* Is @now the device of @left, which came back at another address? It has no driver_override any
+ * more: that went with the device. */
+static bool is_same_device(
+	struct context *context, const struct loan_function *left, const struct pci_function *now)
+{
+	char identity[PCI_IDENTITY_SIZE], override[PCI_DRIVER_SIZE];
+
+	pci_read_identity(&context->kernel, now->address, identity);
+	return *identity && strcmp(identity, left->identity) == 0 &&
+		now->address[strlen(now->address) - 1] ==
+		left->address[strlen(left->address) - 1] &&
+		pci_read_override(&context->kernel, now->address, override, sizeof(override)) ==
+		0 &&
+		!*override;
+}
+
+/* Adopts a device that left and came back at another address, to vfio-pci: an id that Proxmox gave
+ * that driver was still there. */
+static int claim_moved(struct context *context, const struct claims *claims,
+	const struct pci_functions *host, struct loan *loan, const struct loan_function *left)
+{
+	for (size_t i = 0; i < host->count; i++) {
+		struct loan_function anew = *left;
+		const struct pci_function *now = &host->items[i];
+
+		if (strcmp(now->driver, left->target) != 0 || loan_find(loan, now->address) ||
+			!is_same_device(context, left, now) ||
+			!is_free(context, claims, loan, now->address))
+			continue;
+		log_step(&context->log, LOG_NOTICE, now->address, NULL,
+			"%s came back as %s, on %s: it goes home from there", left->address,
+			now->address, now->driver);
+		strcpy(anew.address, now->address);
+		anew.iommu_group = now->iommu_group;
+		anew.driver_override[0] = '\0';
+		anew.record = NULL;
+		return loan_add_function(loan, &anew) < 0
+			? -ENOMEM
+			: loan_life_adopt(
+				  context, loan, &loan->functions[loan->function_count - 1]);
+	}
+	return 0;
+}
+
+static int claim_all_moved(struct context *context, const struct claims *claims, struct loan *loan)
+{
+	cleanup(pci_functions_done) struct pci_functions host = {0};
+	size_t count = loan->function_count;
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < count; i++) {
+		const struct loan_function function = loan->functions[i];
+
+		if (function.use != LOAN_TAKEN || is_to_return(context, &function) ||
+			(!host.count && pci_scan(&context->kernel, &host, NULL) < 0))
+			continue;
+		r = claim_moved(context, claims, &host, loan, &function);
+	}
+	return r;
+}
+
+/* Puts into the loan what belongs to it, but is not in it yet. */
+static int claim_strays(struct context *context, struct loan *loan)
+{
+	cleanup(claims_done) struct claims claims = {0};
+	struct error ignored;
+	int r;
+
+	if (loans_read(&context->kernel.root, &claims.loans, &ignored) < 0 ||
+		reservations_read(&context->kernel.root, &claims.reservations, &ignored) < 0)
+		return 0;
+	r = claim_recorded(context, &claims, loan);
+	return r < 0 ? r : claim_all_moved(context, &claims, loan);
+}
+
+/* The group that a function has now: a device that left and came back may have another. */
+static long group_now(struct context *context, const struct loan_function *function)
+{
+	return is_to_return(context, function) ? pci_read_group(&context->kernel, function->address)
+					       : PCI_NO_GROUP;
+}
+
+static bool is_awaited(struct context *context, const struct loan *loan, size_t index, long group)
 {
 	for (size_t i = 0; i < index; i++) {
-		if (loan->functions[i].use == LOAN_TAKEN &&
-			loan->functions[i].iommu_group == loan->functions[index].iommu_group)
+		if (group_now(context, &loan->functions[i]) == group)
 			return true;
 	}
 	return false;
@@ -72,14 +177,14 @@ static int await_groups(struct context *context, const struct loan *loan, struct
 	unsigned long long end = clock_milliseconds() + loan->return_wait_ms;
 
 	for (size_t i = 0; i < loan->function_count; i++) {
-		const struct loan_function *function = &loan->functions[i];
+		long group = group_now(context, &loan->functions[i]);
 		unsigned long long now = clock_milliseconds();
 		int r;
 
-		if (function->use != LOAN_TAKEN || is_awaited(loan, i))
+		if (group == PCI_NO_GROUP || is_awaited(context, loan, i, group))
 			continue;
-		r = holders_await_group(&context->kernel, function->iommu_group,
-			now < end ? (unsigned int)(end - now) : 0, error);
+		r = holders_await_group(
+			&context->kernel, group, now < end ? (unsigned int)(end - now) : 0, error);
 		if (r < 0)
 			return r;
 	}
@@ -101,7 +206,7 @@ static int refuse_held(struct context *context, const struct loan *loan, struct 
 	for (size_t i = 0; i < loan->function_count; i++) {
 		const struct loan_function *function = &loan->functions[i];
 
-		if (function->use == LOAN_TAKEN && !pci_driver_is_vfio(function->target) &&
+		if (is_to_return(context, function) && !pci_driver_is_vfio(function->target) &&
 			pci_read_driver(&context->kernel, function->address, now, sizeof(now)) ==
 				0 &&
 			strcmp(now, function->target) == 0)
@@ -126,7 +231,7 @@ static void tell_dead(struct context *context, const struct loan *loan)
 	for (size_t i = 0; i < loan->function_count; i++) {
 		const char *address = loan->functions[i].address;
 
-		if (loan->functions[i].use == LOAN_TAKEN && !loan_find_stuck(loan, address) &&
+		if (is_to_return(context, &loan->functions[i]) && !loan_find_stuck(loan, address) &&
 			pci_is_dead(&context->kernel, address))
 			log_step(&context->log, LOG_WARNING, address, NULL,
 				"%s came back, but does not answer (its configuration space reads "
@@ -172,6 +277,8 @@ static void tell_static(struct context *context, const struct loan *loan)
 	for (size_t i = 0; i < loan->function_count; i++) {
 		const struct loan_function *function = &loan->functions[i];
 
+		if (loan_function_presence(&context->kernel, function) != LOAN_PRESENT)
+			continue;
 		if (function->use == LOAN_STATIC)
 			log_step(&context->log, LOG_INFO, function->address, NULL,
 				"%s stays on %s, where it was before", function->address,
@@ -180,6 +287,29 @@ static void tell_static(struct context *context, const struct loan *loan)
 			log_step(&context->log, LOG_INFO, function->address, NULL,
 				"%s stays on %s: it is lent by hand", function->address,
 				function->target);
+	}
+}
+
+/* Says of a card that is at home already why nothing is done to it. */
+static void tell_home(struct context *context, const struct loan *loan)
+{
+	const char *told = NULL;
+
+	for (size_t i = 0; i < loan->function_count; i++) {
+		const struct loan_function *function = &loan->functions[i];
+		const char *address = function->address;
+		char now[PCI_DRIVER_SIZE];
+
+		if (!is_to_return(context, function) || !*function->home_driver ||
+			(told && pci_same_card(told, address)) ||
+			pci_read_driver(&context->kernel, address, now, sizeof(now)) < 0 ||
+			strcmp(now, function->home_driver) != 0)
+			continue;
+		told = address;
+		log_step(&context->log, LOG_NOTICE, address, NULL,
+			"%s is on %s already: it left the bus and came back, or another program "
+			"bound it",
+			address, now);
 	}
 }
 
@@ -203,6 +333,8 @@ static int return_locked(
 	if (claim_strays(context, &loan) < 0)
 		return error_set_errno(error, -ENOMEM, "return the devices");
 	tell_static(context, &loan);
+	if (loan.state == LOAN_LENT)
+		tell_home(context, &loan);
 	return return_steps(context, &loan, error);
 }
 

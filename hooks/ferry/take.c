@@ -354,19 +354,21 @@ static int lock_lender(struct context *context, const struct loan *seen, int *re
 /* The entry for @function in a gone VM's loan; NULL when the function does not come from there. Our
  * loan may have it too: a process was killed after it had written one loan and before the other. */
 static const struct loan_function *find_inherited(
-	const struct plan_function *function, const struct loan *from)
+	const struct kernel *kernel, const struct plan_function *function, const struct loan *from)
 {
 	const struct loan_function *found = loan_find(from, function->now.address);
 
-	return found && found->use != LOAN_ALTERNATIVE && function->loan.use != LOAN_ALTERNATIVE
+	return found && found->use != LOAN_ALTERNATIVE && function->loan.use != LOAN_ALTERNATIVE &&
+			loan_function_presence(kernel, found) == LOAN_PRESENT
 		? found
 		: NULL;
 }
 
-static bool has_inheritance(const struct plan *plan, const struct loan *from)
+static bool has_inheritance(
+	const struct kernel *kernel, const struct plan *plan, const struct loan *from)
 {
 	for (size_t i = 0; i < plan->function_count; i++) {
-		if (find_inherited(&plan->functions[i], from))
+		if (find_inherited(kernel, &plan->functions[i], from))
 			return true;
 	}
 	return false;
@@ -383,7 +385,8 @@ static int inherit_from(struct context *context, const struct loan *seen, const 
 
 	for (size_t i = 0; r == 0 && i < plan->function_count; i++) {
 		const char *address = plan->functions[i].now.address;
-		const struct loan_function *function = find_inherited(&plan->functions[i], &from);
+		const struct loan_function *function =
+			find_inherited(&context->kernel, &plan->functions[i], &from);
 
 		if (!function)
 			continue;
@@ -413,14 +416,17 @@ static int inherit(struct context *context, const struct loans *loans, const str
 
 		if (from->owner.kind == LOAN_OWNER_VM &&
 			!loan_owner_equal(&from->owner, &loan->owner) &&
-			has_inheritance(plan, from))
+			has_inheritance(&context->kernel, plan, from))
 			r = inherit_from(context, from, plan, loan, error);
 	}
 	return r;
 }
 
-static bool is_wanted(const struct plan *plan, const struct loan_function *function)
+static bool is_wanted(
+	const struct kernel *kernel, const struct plan *plan, const struct loan_function *function)
 {
+	if (loan_function_presence(kernel, function) != LOAN_PRESENT)
+		return false;
 	for (size_t i = 0; i < plan->function_count; i++) {
 		if (strcmp(plan->functions[i].now.address, function->address) == 0)
 			return plan->functions[i].loan.use != LOAN_ALTERNATIVE ||
@@ -438,11 +444,12 @@ static int drop_unwanted(struct context *context, const struct executor *executo
 	for (size_t i = loan->function_count; i-- > 0;) {
 		char address[PCI_ADDRESS_SIZE];
 
-		if (is_wanted(plan, &loan->functions[i]))
+		if (is_wanted(&context->kernel, plan, &loan->functions[i]))
 			continue;
 		strcpy(address, loan->functions[i].address);
-		log_step(&context->log, LOG_INFO, address, NULL,
-			"%s is no longer used by the VM: it goes home", address);
+		if (loan_function_presence(&context->kernel, &loan->functions[i]) == LOAN_PRESENT)
+			log_step(&context->log, LOG_INFO, address, NULL,
+				"%s is no longer used by the VM: it goes home", address);
 		if (executor_undo(executor, loan, address, first ? NULL : error) < 0)
 			first = -EIO;
 		else

@@ -29,17 +29,27 @@ static ssize_t read_attribute(const struct kernel *kernel, const char *address,
 	return kernel_read(kernel, path, buffer, size);
 }
 
-/* sysfs writes these as 0x10de; what is missing or odd in a captured tree reads as 0. */
-static uint32_t read_id(const struct kernel *kernel, const char *address, const char *attribute)
+/* sysfs writes these as 0x10de. */
+static bool take_id(
+	const struct kernel *kernel, const char *address, const char *attribute, uint32_t *ret)
 {
 	char text[16];
 	unsigned long long value;
 
-	if (read_attribute(kernel, address, attribute, text, sizeof(text)) < 0)
-		return 0;
-	if (strncmp(text, "0x", 2) != 0 || parse_unsigned(text + 2, 16, UINT32_MAX, &value) < 0)
-		return 0;
-	return (uint32_t)value;
+	if (read_attribute(kernel, address, attribute, text, sizeof(text)) < 0 ||
+		strncmp(text, "0x", 2) != 0 || parse_unsigned(text + 2, 16, UINT32_MAX, &value) < 0)
+		return false;
+	*ret = (uint32_t)value;
+	return true;
+}
+
+/* What is missing or odd in a captured tree reads as 0. */
+static uint32_t read_id(const struct kernel *kernel, const char *address, const char *attribute)
+{
+	uint32_t id = 0;
+
+	take_id(kernel, address, attribute, &id);
+	return id;
 }
 
 long pci_read_group(const struct kernel *kernel, const char *address)
@@ -109,6 +119,31 @@ static void read_ids(const struct kernel *kernel, struct pci_function *function)
 	function->subsystem_vendor_id = (uint16_t)read_id(kernel, address, "subsystem_vendor");
 	function->subsystem_device_id = (uint16_t)read_id(kernel, address, "subsystem_device");
 	function->class_code = (uint16_t)(read_id(kernel, address, "class") >> 8);
+}
+
+bool pci_is_on_bus(const struct kernel *kernel, const char *address)
+{
+	cleanup(names_done) struct names files = {0};
+	char path[PCI_PATH_SIZE];
+
+	pci_path(address, NULL, path, sizeof(path));
+	return kernel_list(kernel, path, &files) != -ENOENT;
+}
+
+void pci_read_identity(
+	const struct kernel *kernel, const char *address, char ret[static PCI_IDENTITY_SIZE])
+{
+	static const char *const names[] = {
+		"vendor", "device", "subsystem_vendor", "subsystem_device"};
+	uint32_t ids[sizeof(names) / sizeof(names[0])];
+
+	ret[0] = '\0';
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (!take_id(kernel, address, names[i], &ids[i]))
+			return;
+	}
+	snprintf(ret, PCI_IDENTITY_SIZE, "%04x:%04x %04x:%04x", (uint16_t)ids[0], (uint16_t)ids[1],
+		(uint16_t)ids[2], (uint16_t)ids[3]);
 }
 
 static bool is_bridge(const struct kernel *kernel, const char *address)

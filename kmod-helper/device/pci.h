@@ -18,6 +18,7 @@
 #define PCI_CLASS_NETWORK 0x02
 #define PCI_CLASS_BRIDGE 0x06
 #define PCI_POWER_STATE_SIZE 16
+#define PCI_IDENTITY_SIZE 20 /* "10de:2704 1458:3702" and its NUL */
 
 struct pci_function {
 	char address[PCI_ADDRESS_SIZE]; /* "0000:01:00.0" */
@@ -56,6 +57,15 @@ bool pci_is_display(const struct pci_function *function);
 /* The path below the root of an attribute of a function; of the function's folder when @attribute
  * is NULL. */
 void pci_path(const char *address, const char *attribute, char *buffer, size_t size);
+
+/* False when no device is at this address: it was removed from the bus. True also when that cannot
+ * be known. */
+bool pci_is_on_bus(const struct kernel *kernel, const char *address);
+
+/* What the device is, at whatever address: vendor and device, then those of the subsystem, as
+ * "10de:2704 1458:3702"; "" when one of them cannot be read. */
+void pci_read_identity(
+	const struct kernel *kernel, const char *address, char ret[static PCI_IDENTITY_SIZE]);
 
 /* The driver bound now; "" when none. 0 or -errno. */
 int pci_read_driver(const struct kernel *kernel, const char *address, char *ret, size_t size);

@@ -48,6 +48,18 @@ struct loan_function *loan_find(const struct loan *loan, const char *address)
 	return NULL;
 }
 
+enum loan_presence loan_function_presence(
+	const struct kernel *kernel, const struct loan_function *function)
+{
+	char now[PCI_IDENTITY_SIZE];
+
+	if (!pci_is_on_bus(kernel, function->address))
+		return LOAN_LEFT;
+	pci_read_identity(kernel, function->address, now);
+	return *now && *function->identity && strcmp(now, function->identity) != 0 ? LOAN_REPLACED
+										   : LOAN_PRESENT;
+}
+
 int loan_add_function(struct loan *loan, const struct loan_function *function)
 {
 	struct loan_function *place = LIST_ADD(loan->functions, loan->function_count);
@@ -269,6 +281,7 @@ static const struct record_format owner_format = {RECORD_FIELDS(owner_fields)};
 
 static const struct record_field function_fields[] = {
 	{"address", RECORD_TEXT, RECORD_MEMBER(struct loan_function, address), .required = true},
+	TEXT(struct loan_function, identity),
 	NUMBER(struct loan_function, iommu_group, PCI_NO_GROUP, INT32_MAX),
 	TEXT(struct loan_function, home_driver),
 	TEXT(struct loan_function, home_module),

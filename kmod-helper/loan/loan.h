@@ -47,6 +47,7 @@ enum loan_use {
 
 struct loan_function {
 	char address[PCI_ADDRESS_SIZE];
+	char identity[PCI_IDENTITY_SIZE]; /* pci_read_identity; "" unknown */
 	long iommu_group;
 	char home_driver[PCI_DRIVER_SIZE];     /* "" none */
 	char home_module[PCI_DRIVER_SIZE];     /* the module it came from; "" built in or none */
@@ -85,6 +86,16 @@ void loan_init(struct loan *loan, const struct loan_owner *owner);
 void loan_done(struct loan *loan);
 
 struct loan_function *loan_find(const struct loan *loan, const char *address);
+
+enum loan_presence {
+	LOAN_PRESENT,  /* also when it cannot be known */
+	LOAN_LEFT,     /* no device is at its address now */
+	LOAN_REPLACED, /* another device is */
+};
+
+/* Is the device that was lent still at its address? What is not there owes nothing. */
+enum loan_presence loan_function_presence(
+	const struct kernel *kernel, const struct loan_function *function);
 
 /* Appends a copy. 0 or -ENOMEM. */
 int loan_add_function(struct loan *loan, const struct loan_function *function);

@@ -104,8 +104,14 @@ static int undo_keep(const struct kernel *kernel, const struct step *step, struc
 }
 
 const struct operation attribute_operations[] = {
-	{.name = "keep", .undo_text = "set {subject}: {argument}={original}", .undo = undo_keep},
-	{.name = "set", .apply_text = "set {subject}: {argument}", .apply = apply_set},
+	{.name = "keep",
+		.is_of_function = true,
+		.undo_text = "set {subject}: {argument}={original}",
+		.undo = undo_keep},
+	{.name = "set",
+		.is_of_function = true,
+		.apply_text = "set {subject}: {argument}",
+		.apply = apply_set},
 	{.name = NULL},
 };
 

@@ -223,6 +223,21 @@ static int apply_unbind(const struct kernel *kernel, const struct step *step, st
 	return release(kernel, step->subject, step->argument, error);
 }
 
+/* Its driver_override was ours until now, and a device that left the bus comes back without: then
+ * the kernel chose the driver that it has. */
+static int accept_other(
+	const struct kernel *kernel, const struct step *step, const char *now, struct error *error)
+{
+	char override[PCI_DRIVER_SIZE];
+
+	if (pci_read_override(kernel, step->subject, override, sizeof(override)) < 0 || *override)
+		return error_set(error, -EBUSY, "bind %s to %s: it is bound to %s now",
+			step->subject, step->argument, now);
+	error_set(error, 0, "%s left the bus and came back: the kernel gave it to %s, not to %s",
+		step->subject, now, step->argument);
+	return 0;
+}
+
 static int undo_unbind(const struct kernel *kernel, const struct step *step, struct error *error)
 {
 	char now[PCI_DRIVER_SIZE];
@@ -231,8 +246,7 @@ static int undo_unbind(const struct kernel *kernel, const struct step *step, str
 	if (r < 0 || strcmp(now, step->argument) == 0)
 		return r;
 	if (*now)
-		return error_set(error, -EBUSY, "bind %s to %s: it is bound to %s now",
-			step->subject, step->argument, now);
+		return accept_other(kernel, step, now, error);
 	/* set before the module is loaded: then the module's own probe binds the right driver */
 	r = set_override(kernel, step->subject, step->argument, error);
 	if (r == 0)
@@ -467,6 +481,7 @@ static bool driver_is_slow(const struct step *step)
 
 const struct operation binding_operations[] = {
 	{.name = BIND,
+		.is_of_function = true,
 		.apply_text = BIND_TEXT,
 		.undo_text = UNBIND_TEXT,
 		.look = look_returnable,
@@ -477,12 +492,14 @@ const struct operation binding_operations[] = {
 	{.name = LOAD, .apply = apply_load, .is_slow = driver_is_slow},
 	/* half a bind */
 	{.name = OVERRIDE,
+		.is_of_function = true,
 		.apply_text = "override {subject}: {argument}",
 		.undo_text = "override {subject}: {original}",
 		.is_minor = true,
 		.apply = apply_override,
 		.undo = undo_override},
 	{.name = UNBIND,
+		.is_of_function = true,
 		.apply_text = UNBIND_TEXT,
 		.undo_text = BIND_TEXT,
 		.look = look_unheld,
@@ -490,6 +507,7 @@ const struct operation binding_operations[] = {
 		.undo = undo_unbind,
 		.is_slow = driver_is_slow},
 	{.name = UNBIND_COUNTED,
+		.is_of_function = true,
 		.apply_text = UNBIND_TEXT,
 		.undo_text = BIND_TEXT,
 		.look = look_unheld,

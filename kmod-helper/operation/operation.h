@@ -28,6 +28,9 @@ struct operation {
 	 * {argument}"; there is {original} too, and an empty one reads "none". NULL: the name and
 	 * the subject. */
 	const char *apply_text, *undo_text;
+	/* It changes files of the function @subject only: if that is not on the bus any more, there
+	 * is nothing left to undo. */
+	bool is_of_function;
 	bool is_minor; /* told only to who asks for more (-v) */
 	/* May it be done now? Optional; run for every step before the first one is applied. */
 	int (*check)(const struct kernel *kernel, const struct step *step, struct error *error);

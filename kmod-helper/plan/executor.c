@@ -362,6 +362,18 @@ static struct step *begin_next(const struct executor *executor, struct loan *loa
 	return NULL;
 }
 
+/* Where the device of a function's step is now. */
+static enum loan_presence find_presence(
+	const struct executor *executor, const struct loan *loan, const struct step *step)
+{
+	const struct operation *operation = operation_find(executor->tables, step->operation);
+	const struct loan_function *function = loan_find(loan, step->subject);
+
+	return operation && operation->is_of_function && function
+		? loan_function_presence(executor->kernel, function)
+		: LOAN_PRESENT;
+}
+
 static int apply_all(const struct executor *executor, struct worker *worker, struct loan *loan,
 	struct error *error)
 {
@@ -372,6 +384,9 @@ static int apply_all(const struct executor *executor, struct worker *worker, str
 		if (is_stopped(executor->stop))
 			return error_set(error, -EINTR, "stopped by a signal");
 		r = run_step(executor, worker, loan, step, STEP_STARTED, APPLY, error);
+		if (r < 0 && find_presence(executor, loan, step) != LOAN_PRESENT)
+			return error_set(error, -ENODEV, "%s left the bus during the handover",
+				step->subject);
 		if (r < 0)
 			return r;
 		step->state = STEP_DONE;
@@ -429,9 +444,56 @@ static int stuck_error(const struct step *step, struct error *error)
 		step->subject, (int)step->child);
 }
 
+/* One line for a card. @told: the last function that was told. */
+static void tell_left(const struct executor *executor, const struct loan *loan,
+	const struct loan_function *function, enum loan_presence presence, const char **told)
+{
+	const char *address = function->address;
+	char owner[32], other[PCI_IDENTITY_SIZE];
+	const char *to = loan->owner.kind == LOAN_OWNER_VM ? "to " : "";
+
+	if (*told && pci_same_card(*told, address))
+		return;
+	*told = address;
+	loan_owner_format(&loan->owner, owner, sizeof(owner));
+	pci_read_identity(executor->kernel, address, other);
+	if (presence == LOAN_LEFT)
+		log_step(executor->log, LOG_NOTICE, address, NULL,
+			"%s left the bus while it was lent %s%s: nothing to return", address, to,
+			owner);
+	else
+		log_step(executor->log, LOG_NOTICE, address, NULL,
+			"%s left the bus while it was lent %s%s, and another device (%s) is there "
+			"now, which stays as it is: nothing to return",
+			address, to, owner, other);
+}
+
+/* What is not there owes nothing: a step of a function that has left the bus, maybe while it was
+ * being undone, ends without a write. */
+static int undo_or_drop(const struct executor *executor, struct worker *worker, struct loan *loan,
+	size_t index, const char **told, struct error *error)
+{
+	const struct step *step = &loan->steps.items[index];
+	enum loan_presence presence = find_presence(executor, loan, step);
+
+	if (presence == LOAN_PRESENT) {
+		int r = undo_step(executor, worker, loan, index, error);
+
+		if (r == 0 || step->state == STEP_STUCK)
+			return r;
+		presence = find_presence(executor, loan, step);
+		if (presence == LOAN_PRESENT)
+			return r;
+	}
+	tell_left(executor, loan, loan_find(loan, step->subject), presence, told);
+	steps_remove(&loan->steps, index);
+	return 0;
+}
+
 static int undo_all(const struct executor *executor, struct worker *worker, struct loan *loan,
 	const char *address, struct error *error)
 {
+	const char *told = NULL;
 	cleanup(names_done) struct names failed = {0};
 	int first = 0;
 
@@ -447,7 +509,7 @@ static int undo_all(const struct executor *executor, struct worker *worker, stru
 		if (stuck)
 			r = stuck_error(stuck, &why);
 		else
-			r = undo_step(executor, worker, loan, i, &why);
+			r = undo_or_drop(executor, worker, loan, i, &told, &why);
 		if (r == 0)
 			continue;
 		/* the first error is for the caller to report */

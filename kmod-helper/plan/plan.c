@@ -123,20 +123,29 @@ static bool is_hand_lent(const struct plan_request *request, const char *address
 		!(request->own && loan_owner_equal(&loan->owner, &request->own->owner));
 }
 
+/* The loan's record of a function; not that of another device which had its address before. */
+static const struct loan_function *find_record(
+	const struct kernel *kernel, const struct loan *loan, const char *address)
+{
+	const struct loan_function *found = loan_find(loan, address);
+
+	return found && loan_function_presence(kernel, found) != LOAN_REPLACED ? found : NULL;
+}
+
 /* Finds the record of the function in the loans: the owner's own if it took the function, else that
  * of another loan that took it, else any other, such as an alternative recorded while it was still
  * at home. */
-static const struct loan_function *find_known(
+static const struct loan_function *find_known(const struct kernel *kernel,
 	const struct plan_request *request, const struct pci_function *now, const char *target)
 {
 	const struct loan_function *found =
-		request->own ? loan_find(request->own, now->address) : NULL;
+		request->own ? find_record(kernel, request->own, now->address) : NULL;
 
 	if (found && found->use == LOAN_TAKEN)
 		return found;
 	for (size_t i = 0; request->loans && i < request->loans->count; i++) {
 		const struct loan_function *other =
-			loan_find(&request->loans->items[i], now->address);
+			find_record(kernel, &request->loans->items[i], now->address);
 
 		if (other && other->use == LOAN_TAKEN)
 			return other;
@@ -161,7 +170,7 @@ static bool is_stray(const struct kernel *kernel, const struct loan_function *fu
 static int find_home(const struct kernel *kernel, const struct plan_request *request,
 	const struct pci_function *now, struct loan_function *ret)
 {
-	const struct loan_function *known = find_known(request, now, ret->target);
+	const struct loan_function *known = find_known(kernel, request, now, ret->target);
 	char target[PCI_DRIVER_SIZE];
 	int r;
 
@@ -179,6 +188,7 @@ static int find_home(const struct kernel *kernel, const struct plan_request *req
 	if (r < 0)
 		return r;
 	ret->iommu_group = now->iommu_group;
+	pci_read_identity(kernel, now->address, ret->identity);
 	ret->boot_display = now->boot_display;
 	r = pci_read_override(
 		kernel, now->address, ret->driver_override, sizeof(ret->driver_override));
@@ -250,11 +260,11 @@ static bool is_left_behind(const struct plan_request *request, const struct plan
 
 /* Blocks a function that its owner has already moved to another driver: two targets cannot be
  * recorded, or undone. */
-static int block_other_target(
-	const struct plan_request *request, const struct plan_function *function, struct plan *plan)
+static int block_other_target(const struct kernel *kernel, const struct plan_request *request,
+	const struct plan_function *function, struct plan *plan)
 {
 	const struct loan_function *own =
-		request->own ? loan_find(request->own, function->now.address) : NULL;
+		request->own ? find_record(kernel, request->own, function->now.address) : NULL;
 
 	if (!own || own->use != LOAN_TAKEN || strcmp(own->target, function->loan.target) == 0)
 		return 0;
@@ -283,7 +293,7 @@ static int add_function(const struct kernel *kernel, const struct plan_request *
 			"%s: its driver and driver_override cannot be read", now->address);
 	function->loan.use = find_use(request, want, function);
 	function->adopted = is_left_behind(request, function);
-	return block_other_target(request, function, plan);
+	return block_other_target(kernel, request, function, plan);
 }
 
 static int block_foreign(
@@ -406,19 +416,22 @@ int plan_adopt(
 
 /* Finds the loan that knows what the function was like at home: the owner's own, else that of a
  * gone VM whose return is unfinished. */
-static const struct loan *find_standing(const struct plan_request *request, const char *address)
+static const struct loan *find_standing(
+	const struct kernel *kernel, const struct plan_request *request, const char *address)
 {
-	const struct loan_function *function =
-		request->own ? loan_find(request->own, address) : NULL;
+	const struct loan_function *own =
+		request->own ? find_record(kernel, request->own, address) : NULL;
 
-	if (function && function->use == LOAN_TAKEN)
+	if (own && own->use == LOAN_TAKEN)
 		return request->own;
 	for (size_t i = 0; request->loans && i < request->loans->count; i++) {
-		function = loan_find(&request->loans->items[i], address);
+		const struct loan *loan = &request->loans->items[i];
+		const struct loan_function *function = find_record(kernel, loan, address);
+
 		if (function && function->use == LOAN_TAKEN)
-			return &request->loans->items[i];
+			return loan;
 	}
-	return request->own;
+	return own ? request->own : NULL;
 }
 
 /* Adds a function's steps, and around them those for its power, reset and console. */
@@ -426,8 +439,8 @@ static int plan_one(const struct kernel *kernel, const struct plan_request *requ
 	const struct plan_function *function, struct steps *steps)
 {
 	const char *address = function->loan.address;
-	int r = attribute_plan_before(
-		kernel, address, &request->attributes, find_standing(request, address), steps);
+	int r = attribute_plan_before(kernel, address, &request->attributes,
+		find_standing(kernel, request, address), steps);
 
 	if (r == 0)
 		r = console_plan_framebuffer(&function->console, address, steps);
@@ -516,7 +529,7 @@ static int plan_console(
 		if (!is_moved(function) || !pci_is_display(&function->now))
 			continue;
 		console_find_use(kernel, &function->now, function->loan.target,
-			find_standing(request, function->now.address), &function->console);
+			find_standing(kernel, request, function->now.address), &function->console);
 		r = add_display_notices(request, plan, function);
 		if (r == 0)
 			r = console_plan_blank(

@@ -54,6 +54,23 @@ case_list_borrowed_is_the_vms() {
 	ferry unbind --dry-run 2b:00
 }
 
+# The card 2d:00 is not on the bus any more; another one has the address of the second loan.
+case_unbind_what_has_left() {
+	local owner='{"kind":"hand","iommu_group":25}' step
+	step='{"operation":"bind","subject":"0000:2d:00.0","argument":"vfio-pci","original":"","state":"done"}'
+	loan hand-25 "$owner" lent "$(card_functions 0000:2d:00 25 taken)" "$step"
+	loan vm-104 "$vm_104" owed "$(loan_function 0000:2b:00.0 15 nouveau taken |
+		sed 's/{/{"identity":"10de:2704 1458:3702",/')" "${step//2d:00.0/2b:00.0}"
+	ferry unbind --dry-run 2d:00
+	ferry unbind --dry-run 2b:00
+	ferry reconcile --dry-run
+	cannot_enter && return
+	installed
+	PROC=1 live gpu-ferry unbind 2d:00
+	PROC=1 live gpu-ferry reconcile
+	show run/gpu-ferry/loans/hand-25.json run/gpu-ferry/loans/vm-104.json
+}
+
 case_list_alternative_is_not_lent() {
 	loan vm-104 "$vm_104" lent "$(card_functions 0000:2c:00 16 alternative)"
 	ferry list

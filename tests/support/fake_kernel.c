@@ -225,6 +225,17 @@ static void fill_disk(pid_t pid)
 	prlimit(pid, RLIMIT_FSIZE, &limit, NULL);
 }
 
+void fake_remove_card(struct fake *fake, const char *slot)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < fake->function_count; i++) {
+		if (!pci_device_has(slot, fake->functions[i].address))
+			fake->functions[kept++] = fake->functions[i];
+	}
+	fake->function_count = kept;
+}
+
 /* Every operation passes here first. 0 or the error that it is to fail with. */
 static int begin(struct fake *fake)
 {
@@ -246,6 +257,9 @@ static int begin(struct fake *fake)
 		return 0;
 	case FAKE_DISK_FULL:
 		fill_disk(event->pid);
+		return 0;
+	case FAKE_REMOVE:
+		fake_remove_card(fake, event->slot);
 		return 0;
 	case FAKE_KILL_AFTER:
 		return 0;
@@ -330,6 +344,20 @@ static void driver_attach(struct fake *fake, struct fake_driver *driver)
 		if (!*function->driver && driver_matches(driver, function))
 			probe_one(driver, function);
 	}
+}
+
+struct fake_function *fake_plug(
+	struct fake *fake, const struct fake_function *as, const char *address)
+{
+	const struct fake_function copy = *as;
+	struct fake_function *function =
+		fake_add_function(fake, address, copy.class_code, copy.group, "");
+
+	*function = copy;
+	snprintf(function->address, sizeof(function->address), "%s", address);
+	function->driver[0] = function->override[0] = '\0';
+	device_attach(fake, function);
+	return function;
 }
 
 /* The link goes first, then remove() runs, with the device's lock. */

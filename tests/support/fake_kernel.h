@@ -81,6 +81,7 @@ enum fake_event_kind {
 	FAKE_KILL_AFTER, /* the same, after it took effect */
 	FAKE_STOP,	 /* @stop is set, then the operation goes on */
 	FAKE_DISK_FULL,	 /* the process @pid can write no file any more */
+	FAKE_REMOVE,	 /* the card @slot leaves the bus, then the operation goes on */
 };
 
 struct fake_event {
@@ -88,6 +89,7 @@ struct fake_event {
 	unsigned int at;
 	int status;
 	pid_t pid;
+	const char *slot; /* "0000:01:00" */
 };
 
 /* A file or a link besides those of the PCI functions and drivers. What is written to a file, it
@@ -144,6 +146,13 @@ struct fake_module *fake_module(struct fake *fake, const char *name);
 struct fake_function *fake_add_function(struct fake *fake, const char *address,
 	unsigned int class_code, long group, const char *driver);
 struct fake_driver *fake_add_driver(struct fake *fake, const char *name, const char *module);
+
+/* All functions of a card leave the bus: `echo 1 > remove`. A function comes to the bus, and the
+ * kernel gives it to a driver; @as may be one that was there before, its driver and override do not
+ * count. */
+void fake_remove_card(struct fake *fake, const char *slot);
+struct fake_function *fake_plug(
+	struct fake *fake, const struct fake_function *as, const char *address);
 
 /* Binding as it is now, to be compared: every function's driver and override, every dynamic id. The
  * text is malloced. */

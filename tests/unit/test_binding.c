@@ -342,8 +342,21 @@ Test(binding, undo_of_unbind_says_which_driver_has_it_now)
 	struct error error = {0};
 
 	strcpy(audio()->driver, "pci-stub");
+	strcpy(audio()->override, "vfio-pci");
 	cr_expect_eq(undo("unbind", step_of("snd_hda_intel", ""), &error), -EBUSY);
 	cr_expect_not_null(strstr(error.message, "pci-stub"), "%s", error.message);
+}
+
+/* The override went with the device. */
+Test(binding, undo_of_unbind_leaves_a_device_that_came_back_where_the_kernel_put_it)
+{
+	struct error error = {0};
+
+	strcpy(audio()->driver, "pci-stub");
+	cr_expect_eq(undo("unbind", step_of("snd_hda_intel", ""), &error), 0);
+	cr_expect_not_null(strstr(error.message, "came back: the kernel gave it to pci-stub"), "%s",
+		error.message);
+	cr_expect_str_eq(audio()->driver, "pci-stub");
 }
 
 Test(binding, an_id_of_proxmox_is_removed_and_its_absence_is_no_error)

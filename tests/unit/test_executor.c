@@ -578,11 +578,167 @@ Test(executor, when_the_child_dies_in_a_return_the_other_functions_still_go_home
 {
 	apply_all();
 	fake_restart(handover.fake);
-	handover.fake->event = (struct fake_event){.kind = FAKE_KILL_SELF, .at = 3};
+	/* the first five look whether the device is there */
+	handover.fake->event = (struct fake_event){.kind = FAKE_KILL_SELF, .at = 8};
 	cr_expect_lt(executor_undo(&handover.executor, &loan, NULL, NULL), 0);
 	cr_expect_str_eq(driver_of("0000:01:00.1"), "snd_hda_intel");
 	cr_expect_str_eq(driver_of("0000:01:00.2"), "xhci_hcd");
 	expect_undone("the child died in the return");
+}
+
+/* ---- what leaves the bus */
+
+static const char *const card[] = {"0000:01:00.0", "0000:01:00.1", "0000:01:00.2"};
+
+/* The card is removed, and comes back with the address and the ids that are given. */
+static void replug(const char *slot, unsigned int device)
+{
+	struct fake_function before[3];
+
+	for (size_t i = 0; i < 3; i++)
+		before[i] = *fake_function(handover.fake, card[i]);
+	fake_remove_card(handover.fake, "0000:01:00");
+	for (size_t i = 0; i < 3; i++) {
+		char address[PCI_ADDRESS_SIZE];
+
+		snprintf(address, sizeof(address), "%s.%zu", slot, i);
+		before[i].device = device ? device : before[i].device;
+		fake_plug(handover.fake, &before[i], address);
+	}
+	fake_restart(handover.fake);
+}
+
+static void expect_ended(const char *when)
+{
+	struct error error = {0};
+
+	cr_expect_eq(executor_undo(&handover.executor, &loan, NULL, &error), 0, "%s: %s", when,
+		error.message);
+	cr_expect_eq(loan.steps.count, 0u, "%s: %zu steps are left", when, loan.steps.count);
+}
+
+Test(executor, what_left_the_bus_owes_nothing_and_nothing_is_written)
+{
+	apply_all();
+	fake_remove_card(handover.fake, "0000:01:00");
+	fake_restart(handover.fake);
+	expect_ended("the card is gone");
+	cr_expect_str_empty(handover.fake->writes);
+}
+
+Test(executor, a_function_that_left_alone_does_not_keep_the_others)
+{
+	apply_all();
+	fake_remove_card(handover.fake, "0000:01:00.1");
+	expect_ended("the audio function is gone");
+	cr_expect_str_eq(driver_of("0000:01:00.0"), "nouveau");
+	cr_expect_str_eq(driver_of("0000:01:00.2"), "xhci_hcd");
+}
+
+Test(executor, another_device_at_the_same_address_is_left_alone)
+{
+	apply_all();
+	replug("0000:01:00", 0x1e07);
+	strcpy(fake_function(handover.fake, "0000:01:00.1")->driver, "vfio-pci");
+	expect_ended("another card is there");
+	cr_expect_str_empty(handover.fake->writes);
+	cr_expect_str_eq(driver_of("0000:01:00.1"), "vfio-pci");
+}
+
+Test(executor, what_came_back_to_its_home_driver_is_at_home)
+{
+	apply_all();
+	replug("0000:01:00", 0);
+	expect_ended("it came back");
+	for (size_t i = 0; i < 3; i++)
+		cr_expect_str_empty(fake_function(handover.fake, card[i])->override);
+	cr_expect_str_eq(driver_of("0000:01:00.0"), "nouveau");
+}
+
+/* driver_override went with the device: so the kernel chose, and not somebody against us. */
+Test(executor, what_came_back_to_another_driver_stays_there)
+{
+	fake_add_driver(handover.fake, "nvidia", "nvidia");
+	apply_all();
+	replug("0000:01:00", 0);
+	strcpy(fake_function(handover.fake, "0000:01:00.0")->driver, "nvidia");
+	expect_ended("it came back to nvidia");
+	cr_expect_str_eq(driver_of("0000:01:00.0"), "nvidia");
+}
+
+Test(executor, the_id_that_proxmox_added_is_removed_also_when_the_device_has_left)
+{
+	const struct step step = {.operation = "id",
+		.subject = "0000:01:00.0",
+		.argument = "10de 2704",
+		.state = STEP_DONE};
+
+	apply_all();
+	cr_assert_eq(kernel_write(&handover.kernel, DRIVER("vfio-pci/new_id"), "10de 2704"), 0);
+	cr_assert_not_null(steps_add(&loan.steps, &step));
+	fake_remove_card(handover.fake, "0000:01:00");
+	expect_ended("the card is gone");
+	cr_expect_eq(fake_driver(handover.fake, "vfio-pci")->new_id_count, 0u);
+}
+
+Test(executor, a_card_that_leaves_at_any_operation_of_the_return_owes_nothing)
+{
+	for (unsigned int at = 1; at < SWEEP_MAX; at++) {
+		bool over;
+		char when[32];
+
+		apply_all();
+		fake_restart(handover.fake);
+		handover.fake->event =
+			(struct fake_event){.kind = FAKE_REMOVE, .at = at, .slot = "0000:01:00"};
+		snprintf(when, sizeof(when), "leaves at operation %u", at);
+		expect_ended(when);
+		over = handover.fake->operations < at;
+		begin_anew();
+		if (over)
+			return;
+	}
+	cr_assert_fail("the return has no end");
+}
+
+Test(executor, a_card_that_leaves_at_any_operation_of_the_handover_is_told_and_owes_nothing)
+{
+	for (unsigned int at = 1; at < SWEEP_MAX; at++) {
+		struct error error = {0};
+		char when[32];
+		int r;
+
+		handover.fake->event =
+			(struct fake_event){.kind = FAKE_REMOVE, .at = at, .slot = "0000:01:00"};
+		snprintf(when, sizeof(when), "leaves at operation %u", at);
+		r = executor_apply(&handover.executor, &loan, &error);
+		if (handover.fake->operations < at)
+			return;
+		if (r < 0)
+			cr_expect_str_eq(error.message + strlen(card[0]),
+				" left the bus during the handover", "%s: %s", when, error.message);
+		expect_ended(when);
+		begin_anew();
+	}
+	cr_assert_fail("the handover has no end");
+}
+
+Test(executor, a_stuck_write_of_a_device_that_left_is_waited_for)
+{
+	struct error error = {0};
+
+	apply_all();
+	for (size_t i = 0; i < loan.steps.count; i++) {
+		struct step *step = &loan.steps.items[i];
+
+		if (strcmp(step->operation, "bind") == 0 && strcmp(step->subject, card[0]) == 0)
+			loan_set_overdue(&loan, step);
+	}
+	fake_remove_card(handover.fake, "0000:01:00");
+	cr_expect_eq(executor_undo(&handover.executor, &loan, NULL, &error), -EBUSY);
+	cr_expect_not_null(loan_find_stuck(&loan, card[0]), "%s", error.message);
+	mark_returned();
+	expect_ended("its write came back");
 }
 
 /* ---- stop, slow, stuck */

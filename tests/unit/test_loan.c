@@ -125,6 +125,7 @@ Test(loan, all_fields_come_back)
 	loan.child = 4242;
 	loan.child_start_time = 987654321;
 	strcpy(loan.functions[0].driver_override, "nouveau");
+	strcpy(loan.functions[0].identity, "10de:2704 1458:3702");
 	loan.functions[0].use = LOAN_BORROWED;
 	loan.steps.items[0].state = STEP_STUCK;
 	loan.steps.items[0].child = 77;
@@ -150,6 +151,7 @@ Test(loan, all_fields_come_back)
 	cr_expect_str_eq(again.functions[0].home_driver, "nouveau");
 	cr_expect_str_eq(again.functions[0].home_module, "nouveau");
 	cr_expect_str_eq(again.functions[0].driver_override, "nouveau");
+	cr_expect_str_eq(again.functions[0].identity, "10de:2704 1458:3702");
 	cr_expect_str_eq(again.functions[0].target, "vfio-pci");
 	cr_expect_eq(again.functions[0].use, LOAN_BORROWED);
 	cr_assert_eq(again.steps.count, 1u);

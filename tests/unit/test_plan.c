@@ -508,6 +508,21 @@ Test(plan, a_half_done_handover_is_begun_anew_with_the_first_home)
 	cr_expect_eq(own.steps.count, 11u);
 }
 
+/* Its loan still names the address; what is there now has never been lent. */
+Test(plan, another_card_at_the_address_of_a_loan_has_a_home_of_its_own)
+{
+	cleanup(loan_done) struct loan own = make_loan(VM_104, "0000:01:00", LOAN_TAKEN);
+	const struct loans loans = {.items = &own, .count = 1};
+	const struct plan_want one = want("0000:01:00.0");
+
+	strcpy(own.functions[0].identity, "1002:744c 1458:40bc");
+	strcpy(own.functions[0].home_driver, "amdgpu");
+	make((struct plan_request){.wants = &one, .want_count = 1, .own = &own, .loans = &loans});
+	cr_expect_str_eq(planned("0000:01:00.0")->home_driver, "nouveau");
+	cr_expect_str_eq(planned("0000:01:00.0")->identity, "10de:2704 1458:3702");
+	cr_expect_str_eq(planned("0000:01:00.1")->home_driver, "snd_hda_intel");
+}
+
 /* A's hook was killed after the unbind, and B gets the card before anybody has cleared up. */
 Test(plan, a_card_left_half_way_by_another_loan_keeps_the_home_recorded_there)
 {
