@@ -222,8 +222,12 @@ int resolved_add_blockers(const struct resolved *resolved, struct plan *plan)
 		if (entry->error.status == -EBUSY && entry->chosen >= 0)
 			continue;
 		if (entry->error.status < 0)
-			r = plan_block(plan, blocker_of(entry->error.status), "hostpci%u: %s",
-				entry->index, entry->error.message);
+			r = plan_block(plan, blocker_of(entry->error.status), "hostpci%u: %s%s",
+				entry->index, entry->error.message,
+				entry->error.status == -ENODEV
+					? ": it is not on this host now; connect it or power it "
+					  "on, or take it out of the VM's config"
+					: "");
 	}
 	return r;
 }
