@@ -26,31 +26,25 @@ static bool is_to_return(const struct context *context, const struct loan_functi
 		loan_function_presence(&context->kernel, function) == LOAN_PRESENT;
 }
 
-/* What says whether a device on vfio-pci is anybody's. */
-struct claims {
-	struct loans loans;
-	struct reservations reservations;
-};
-
-static void claims_done(struct claims *claims)
+/* True when no loan has the function and no other VM has reserved it. Its driver must be read
+ * before: a VM that takes the function writes its loan first. */
+static bool is_free(struct context *context, const struct loan *loan, const char *address)
 {
-	loans_done(&claims->loans);
-	reservations_done(&claims->reservations);
-}
+	cleanup(reservations_done) struct reservations reservations = {0};
+	cleanup(loans_done) struct loans loans = {0};
+	struct error ignored;
 
-/* True when no loan has the function and no other VM has reserved it. */
-static bool is_free(struct context *context, const struct claims *claims, const struct loan *loan,
-	const char *address)
-{
-	return !loans_find(&claims->loans, address) &&
-		!reservation_owner(&claims->reservations, &context->kernel.root, address,
-			loan->owner.vmid, time(NULL), NULL);
+	return loans_read(&context->kernel.root, &loans, &ignored) == 0 &&
+		reservations_read(&context->kernel.root, &reservations, &ignored) == 0 &&
+		!loans_find(&loans, address) &&
+		!reservation_owner(&reservations, &context->kernel.root, address, loan->owner.vmid,
+			time(NULL), NULL);
 }
 
 /* True when the function is nobody else's: an alternative that no loan has and no VM has reserved,
  * or one that we have taken and whose steps an earlier return has undone. */
-static bool is_ours(struct context *context, const struct claims *claims, const struct loan *loan,
-	const struct loan_function *function)
+static bool is_ours(
+	struct context *context, const struct loan *loan, const struct loan_function *function)
 {
 	if (loan_function_presence(&context->kernel, function) != LOAN_PRESENT)
 		return false;
@@ -58,12 +52,12 @@ static bool is_ours(struct context *context, const struct claims *claims, const 
 		return !binding_has_step(&loan->steps, function->address);
 	return function->use == LOAN_ALTERNATIVE &&
 		strcmp(function->home_driver, function->target) != 0 &&
-		is_free(context, claims, loan, function->address);
+		is_free(context, loan, function->address);
 }
 
 /* Adopts what Proxmox bound to vfio-pci itself and left there: it has no steps yet. Where Proxmox
  * only tried, an id is left. */
-static int claim_recorded(struct context *context, const struct claims *claims, struct loan *loan)
+static int claim_recorded(struct context *context, struct loan *loan)
 {
 	int r = 0;
 
@@ -71,8 +65,8 @@ static int claim_recorded(struct context *context, const struct claims *claims, 
 		struct loan_function *function = &loan->functions[i];
 		char now[PCI_DRIVER_SIZE];
 
-		if (!is_ours(context, claims, loan, function) ||
-			pci_read_driver(&context->kernel, function->address, now, sizeof(now)) < 0)
+		if (pci_read_driver(&context->kernel, function->address, now, sizeof(now)) < 0 ||
+			!is_ours(context, loan, function))
 			continue;
 		r = strcmp(now, function->target) == 0
 			? loan_life_adopt(context, loan, function)
@@ -99,8 +93,8 @@ static bool is_same_device(
 
 /* Adopts a device that left and came back at another address, to vfio-pci: an id that Proxmox gave
  * that driver was still there. */
-static int claim_moved(struct context *context, const struct claims *claims,
-	const struct pci_functions *host, struct loan *loan, const struct loan_function *left)
+static int claim_moved(struct context *context, const struct pci_functions *host, struct loan *loan,
+	const struct loan_function *left)
 {
 	for (size_t i = 0; i < host->count; i++) {
 		struct loan_function anew = *left;
@@ -108,7 +102,7 @@ static int claim_moved(struct context *context, const struct claims *claims,
 
 		if (strcmp(now->driver, left->target) != 0 || loan_find(loan, now->address) ||
 			!is_same_device(context, left, now) ||
-			!is_free(context, claims, loan, now->address))
+			!is_free(context, loan, now->address))
 			continue;
 		log_step(&context->log, LOG_NOTICE, now->address, NULL,
 			"%s came back as %s, on %s: it goes home from there", left->address,
@@ -125,7 +119,7 @@ static int claim_moved(struct context *context, const struct claims *claims,
 	return 0;
 }
 
-static int claim_all_moved(struct context *context, const struct claims *claims, struct loan *loan)
+static int claim_all_moved(struct context *context, struct loan *loan)
 {
 	cleanup(pci_functions_done) struct pci_functions host = {0};
 	size_t count = loan->function_count;
@@ -137,7 +131,7 @@ static int claim_all_moved(struct context *context, const struct claims *claims,
 		if (function.use != LOAN_TAKEN || is_to_return(context, &function) ||
 			(!host.count && pci_scan(&context->kernel, &host, NULL) < 0))
 			continue;
-		r = claim_moved(context, claims, &host, loan, &function);
+		r = claim_moved(context, &host, loan, &function);
 	}
 	return r;
 }
@@ -145,15 +139,9 @@ static int claim_all_moved(struct context *context, const struct claims *claims,
 /* Puts into the loan what belongs to it, but is not in it yet. */
 static int claim_strays(struct context *context, struct loan *loan)
 {
-	cleanup(claims_done) struct claims claims = {0};
-	struct error ignored;
-	int r;
+	int r = claim_recorded(context, loan);
 
-	if (loans_read(&context->kernel.root, &claims.loans, &ignored) < 0 ||
-		reservations_read(&context->kernel.root, &claims.reservations, &ignored) < 0)
-		return 0;
-	r = claim_recorded(context, &claims, loan);
-	return r < 0 ? r : claim_all_moved(context, &claims, loan);
+	return r < 0 ? r : claim_all_moved(context, loan);
 }
 
 /* The group that a function has now: a device that left and came back may have another. */
