@@ -315,7 +315,8 @@ static void device_lock(const struct fake_function *function)
 
 static int probe_one(struct fake_driver *driver, struct fake_function *function)
 {
-	if (driver->probe_error)
+	if (driver->probe_error &&
+		(!driver->refused || strcmp(driver->refused, function->address) == 0))
 		return driver->probe_error;
 	/* vfio_pci_probe refuses what is no endpoint */
 	if (strcmp(driver->name, "vfio-pci") == 0 && function->bridge)

@@ -54,6 +54,7 @@ struct fake_driver {
 	struct fake_id new_ids[FAKE_IDS];
 	size_t new_id_count;
 	int probe_error;	     /* negative errno: every probe fails with it */
+	const char *refused;	     /* NULL, or the only function whose probe fails so */
 	unsigned int remove_ms;	     /* remove() takes that long */
 	volatile bool remove_sleeps; /* remove() does not come back while this is set */
 };
