@@ -55,7 +55,7 @@ static int run_pct(
 	if (r <= 0)
 		return r;
 	return error_set(error, -EIO, "pct %s %s ended with %s: %.400s", arguments[1], arguments[2],
-		process_end_format(r, ending, sizeof(ending)), text_last_line(output));
+		process_end_format(r, ending, sizeof(ending)), stop_step_reason(output));
 }
 
 /* "status: running" of `pct status` (PVE::CLI::pct, status). A container that is not there any more

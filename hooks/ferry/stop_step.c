@@ -33,6 +33,15 @@ struct step stop_step_make(const char *operation, const char *subject, unsigned 
 	return step;
 }
 
+const char *stop_step_reason(char *output)
+{
+	char *hint = strstr(output, "\nSee ");
+
+	if (hint)
+		*hint = '\0';
+	return text_last_line(output);
+}
+
 bool stop_step_is(const struct step *step)
 {
 	return strcmp(step->operation, STOP_UNIT) == 0 ||

@@ -20,4 +20,8 @@ unsigned int stop_step_deadline_ms(const struct step *step);
 
 /* A step of @operation, one of the two, that may take @seconds. */
 struct step stop_step_make(const char *operation, const char *subject, unsigned int seconds);
+/* Why pct or systemctl failed: the last line of its output, which is cut. systemctl adds where to
+ * read more, in a line of its own; so do we, in ours. */
+const char *stop_step_reason(char *output);
+
 bool stop_step_is(const struct step *step);

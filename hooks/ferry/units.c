@@ -4,11 +4,9 @@
 
 #include "units.h"
 
-#include "kmod-helper/base/parse.h"
 #include "kmod-helper/base/process.h"
 #include "stop_step.h"
 #include <errno.h>
-#include <string.h>
 #include <unistd.h>
 
 #define SYSTEMCTL "/usr/bin/systemctl"
@@ -16,16 +14,6 @@
 
 /* systemctl(1), exit status: systemd has no such unit (its translate_bus_error_to_exit_status). */
 #define NO_SUCH_UNIT 5
-
-/* Why systemctl failed. It adds where to read more, in a line of its own; so do we, in ours. */
-static const char *reason(char *output)
-{
-	char *hint = strstr(output, "\nSee ");
-
-	if (hint)
-		*hint = '\0';
-	return text_last_line(output);
-}
 
 /* A unit that systemd does not know: nothing of it runs, and nothing can be started. */
 static int run_systemctl(const char *verb, const struct step *step, struct error *error)
@@ -49,7 +37,7 @@ static int run_systemctl(const char *verb, const struct step *step, struct error
 	if (r == 0 || r == NO_SUCH_UNIT)
 		return 0;
 	return error_set(error, -EIO, "%s the unit %s: %.400s (systemctl status %s)", verb,
-		step->subject, reason(output), step->subject);
+		step->subject, stop_step_reason(output), step->subject);
 }
 
 /* Before it is recorded as begun: what was never stopped is not to be started. The folder is what
