@@ -150,8 +150,9 @@ install: all ## install below DESTDIR, with PREFIX (/usr/local)
 	$(INSTALL) -d $(DESTDIR)$(SNIPPETSDIR)
 	ln -sfn $(LIBEXECDIR)/hookscript $(DESTDIR)$(SNIPPETSDIR)/gpu-ferry
 	ln -sfn $(LIBEXECDIR)/hookscript $(DESTDIR)$(SNIPPETSDIR)/gpu-ferry-chain
-	set -e; for page in $(wildcard hooks/*.[1-8] conf/*.[1-8]); do \
+	set -e; for page in $(filter-out %.ko.7,$(wildcard hooks/*.[1-8] conf/*.[1-8])); do \
 		$(INSTALL) -D -m 0644 $$page $(DESTDIR)$(MANDIR)/man$${page##*.}/$${page##*/}; done
+	$(INSTALL) -D -m 0644 hooks/gpu-ferry-guide.ko.7 $(DESTDIR)$(MANDIR)/ko/man7/gpu-ferry-guide.7
 	set -e; for unit in $(wildcard hooks/*.service hooks/*.path); do \
 		$(INSTALL) -D -m 0644 $$unit $(DESTDIR)$(UNITDIR)/$${unit##*/}; \
 		sed -i 's|/usr/sbin/gpu-ferry|$(SBINDIR)/gpu-ferry|g' $(DESTDIR)$(UNITDIR)/$${unit##*/}; done
