@@ -171,3 +171,46 @@ test_owed_hand_loan_waits_for_the_vm_that_borrowed() {
 	systemctl start gpu-ferry-watch.path
 	await_home "$card1"
 }
+
+# Everybody can read the file that Proxmox locks.
+test_a_strangers_lock_does_not_keep_the_card() {
+	local stranger lock=/var/lock/qemu-server/lock-104.conf n
+	vm_with_card 104 "$short1"
+	systemctl stop gpu-ferry-watch.path gpu-ferry-watch.service
+	start 104 --holder
+	stop 104 --no-post-stop
+	setpriv --reuid 65534 --regid 65534 --clear-groups flock -F "$lock" sleep 1000 </dev/null >/dev/null 2>&1 &
+	stranger=$!
+	echo $stranger >>/run/tests.holders
+	for n in {1..50}; do
+		flock -n "$lock" true || break
+		sleep 0.1
+	done
+	! flock -n "$lock" true || fail "nobody has the lock: this test tests nothing"
+	assert_exit 1 gpu-ferry status
+	assert_match "$err" "process $stranger \(sleep\) has locked $lock and is not root's"
+	assert_exit 0 gpu-ferry reconcile
+	assert_card_home "$card1"
+	assert_eq "$(loans)" '' "loans after"
+	release
+	systemctl start gpu-ferry-watch.path
+}
+
+# A VM with a TPM, and qmeventd is down.
+test_what_outlives_qemu_in_its_scope_does_not_keep_the_card() {
+	local scope=/sys/fs/cgroup/qemu.slice/104.scope daemon
+	vm_with_card 104 "$short1"
+	systemctl stop gpu-ferry-watch.path gpu-ferry-watch.service
+	start 104 --holder
+	(exec -a qemu-storage-daemon sleep 1000) </dev/null >/dev/null 2>&1 &
+	daemon=$!
+	echo $daemon >>/run/tests.holders
+	echo $daemon >$scope/cgroup.procs
+	stop 104 --no-post-stop
+	grep -q "^$daemon\$" $scope/cgroup.procs || fail "it is not in the scope: this test tests nothing"
+	assert_exit 0 gpu-ferry reconcile
+	assert_card_home "$card1"
+	assert_eq "$(loans)" '' "loans after"
+	release
+	systemctl start gpu-ferry-watch.path
+}

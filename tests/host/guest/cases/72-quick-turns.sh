@@ -52,6 +52,9 @@ test_second_vm_on_the_same_card_is_refused_by_name() {
 
 # VM 104's USB function is on its way home for as long as a test wants.
 slow_return() { # COMMAND that brings it home
+	local n
+	# a slow test host must not make the write overdue
+	echo 'write_deadline_seconds = 120;' >"$settings"
 	modprobe slowdriver hold_probe=0
 	adopt "$card1.2" slowdriver
 	vm_with_card 104 "$short1"
@@ -61,6 +64,12 @@ slow_return() { # COMMAND that brings it home
 	"$@" >"$scratch/half" 2>&1 &
 	half=$!
 	await_loan 104 returning
+	# the link is there as soon as the probe begins
+	for n in {1..100}; do
+		[ "$(driver_of "$card1.2")" != slowdriver ] || break
+		sleep 0.1
+	done
+	assert_driver "$card1.2" slowdriver
 	assert_driver "$card1.0" bochs-drm
 }
 
