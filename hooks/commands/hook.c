@@ -6,6 +6,7 @@
 
 #include "hooks/attach/chain.h"
 #include "hooks/ferry/exchange.h"
+#include "hooks/ferry/orphan.h"
 #include "hooks/ferry/return.h"
 #include "hooks/ferry/shutdown.h"
 #include "hooks/ferry/vm_plan.h"
@@ -139,6 +140,7 @@ static bool is_restarting(unsigned int vmid)
 static int post_stop(struct context *context, unsigned int vmid, struct error *error)
 {
 	const struct loan_owner owner = {.kind = LOAN_OWNER_VM, .vmid = vmid};
+	cleanup(loan_done) struct loan loan = {0};
 	bool is_watched = lock_is_held(&context->kernel.root, WATCH_LOCK);
 
 	/* if that start fails, only a watch returns the devices: so a watch must be running */
@@ -155,6 +157,8 @@ static int post_stop(struct context *context, unsigned int vmid, struct error *e
 			vmid);
 		return 0;
 	}
+	if (loan_read(&context->kernel.root, &owner, &loan, NULL) == -ENOENT)
+		return orphan_return_of_vm(context, vmid, error);
 	return return_loan(context, &owner, error);
 }
 

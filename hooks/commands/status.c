@@ -5,6 +5,7 @@
 #include "commands.h"
 
 #include "hooks/base/output.h"
+#include "hooks/ferry/orphan.h"
 #include "hooks/ferry/vm_state.h"
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/base/parse.h"
@@ -38,12 +39,14 @@ struct overview {
 	struct loans loans;
 	struct holders found;
 	const struct holders *holders;
+	struct pci_functions host; /* for cards on vfio-pci that nobody has */
 };
 
 static void overview_done(struct overview *overview)
 {
 	loans_done(&overview->loans);
 	holders_done(&overview->found);
+	pci_functions_done(&overview->host);
 }
 
 static int find_holders(struct overview *overview, struct error *error)
@@ -56,7 +59,7 @@ static int find_holders(struct overview *overview, struct error *error)
 		return 0;
 	for (size_t i = 0; i < loans->count; i++)
 		count += loans->items[i].function_count;
-	addresses = calloc(count + 1, sizeof(*addresses));
+	addresses = calloc(count + overview->host.count + 1, sizeof(*addresses));
 	if (!addresses)
 		return error_set_errno(error, -ENOMEM, "look for holders");
 	count = 0;
@@ -65,6 +68,10 @@ static int find_holders(struct overview *overview, struct error *error)
 			if (is_taken(&loans->items[i].functions[k]))
 				addresses[count++] = loans->items[i].functions[k].address;
 		}
+	}
+	for (size_t i = 0; i < overview->host.count; i++) {
+		if (orphan_is(&overview->host.items[i], loans))
+			addresses[count++] = overview->host.items[i].address;
 	}
 	overview->holders = &overview->found;
 	return holders_of_functions(
@@ -120,6 +127,20 @@ static bool is_asked_for(const struct loan *loan, const char *filter)
 	return false;
 }
 
+/* True for a function on vfio-pci that no loan has, and nobody uses. */
+static bool is_orphan(
+	const struct overview *overview, const struct pci_function *function, const char *filter)
+{
+	char device[PCI_ADDRESS_SIZE];
+
+	if (filter &&
+		(pci_device_parse(filter, device, sizeof(device)) < 0 ||
+			!pci_device_has(device, function->address)))
+		return false;
+	return orphan_is(function, &overview->loans) &&
+		!(overview->holders && holders_have(overview->holders, function->address));
+}
+
 static void add_owed(struct json_object *array, const struct loan *loan, enum loan_state state)
 {
 	if (state != LOAN_OWED && state != LOAN_OVERDUE)
@@ -136,6 +157,7 @@ static int print_json(const struct overview *overview, const char *filter, struc
 	struct json_object *object = json_object_new_object();
 	struct json_object *array = json_object_new_array();
 	struct json_object *owed = json_object_new_array();
+	struct json_object *unlent = json_object_new_array();
 
 	for (size_t i = 0; i < overview->loans.count; i++) {
 		const struct loan *loan = &overview->loans.items[i];
@@ -148,6 +170,12 @@ static int print_json(const struct overview *overview, const char *filter, struc
 	}
 	json_object_object_add(object, "loans", array);
 	json_object_object_add(object, "owed", owed);
+	for (size_t i = 0; i < overview->host.count; i++) {
+		if (is_orphan(overview, &overview->host.items[i], filter))
+			json_object_array_add(
+				unlent, json_object_new_string(overview->host.items[i].address));
+	}
+	json_object_object_add(object, "not_lent", unlent);
 	return output_json(overview->context, object, error);
 }
 
@@ -187,6 +215,24 @@ static void tell_nothing(const char *filter)
 		output_print("%s is not lent\n", filter);
 }
 
+/* One line for a card. */
+static void print_orphans(const struct overview *overview, const char *filter)
+{
+	const char *last = NULL;
+
+	for (size_t i = 0; i < overview->host.count; i++) {
+		const struct pci_function *function = &overview->host.items[i];
+
+		if (!is_orphan(overview, function, filter) ||
+			(last && pci_same_card(last, function->address)))
+			continue;
+		last = function->address;
+		output_print("%.*s is on %s, not lent: `gpu-ferry unbind %.*s` returns it\n",
+			(int)strcspn(last, "."), last, function->driver, (int)strcspn(last, "."),
+			last);
+	}
+}
+
 static int print_table(const struct overview *overview, const char *filter, struct error *error)
 {
 	static const char *const heads[] = {
@@ -207,9 +253,13 @@ static int print_table(const struct overview *overview, const char *filter, stru
 		return error_set_errno(error, r, "format the status");
 	if (table.count == table.columns) {
 		tell_nothing(filter);
+		print_orphans(overview, filter);
 		return 0;
 	}
-	return table_print(&table, error);
+	r = table_print(&table, error);
+	if (r == 0)
+		print_orphans(overview, filter);
+	return r;
 }
 
 static int error_of_owed(const struct context *context, const struct loans *loans,
@@ -287,6 +337,8 @@ static int run_status(
 		return error_set(
 			error, USAGE, "'%s' is neither a VMID nor a PCI address", arguments[0]);
 	r = loans_read(&context->kernel.root, &overview.loans, error);
+	if (r == 0)
+		r = pci_scan(&context->kernel, &overview.host, error);
 	if (r == 0)
 		r = find_holders(&overview, error);
 	if (r < 0)

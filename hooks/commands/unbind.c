@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
-/* `gpu-ferry unbind`: returns devices that were lent by hand. */
+/* `gpu-ferry unbind`: returns devices that nobody uses to the host. */
 
 #include "commands.h"
 
 #include "hooks/base/devices.h"
 #include "hooks/base/output.h"
 #include "hooks/ferry/loan_life.h"
+#include "hooks/ferry/orphan.h"
 #include "hooks/ferry/return.h"
 #include "hooks/ferry/vm_state.h"
 #include "kmod-helper/base/cleanup.h"
@@ -90,22 +91,33 @@ static int add_argument(struct context *context, const struct pci_functions *hos
 	return r;
 }
 
-static int unbind_one(struct context *context, bool dry_run, const struct pci_functions *host,
-	const struct loans *loans, const char *address, struct error *error)
+static int unbind_lent(struct context *context, bool dry_run, const char *address,
+	const struct loan *loan, struct error *error)
 {
-	const struct pci_function *function = pci_find(host, address);
-	const struct loan *loan = loans_find(loans, address);
-	int r;
+	int r = check_owner(context, address, loan, error);
 
-	if (!loan)
-		return error_set(error, -ENOENT,
-			"%s is not lent%s%s: gpu-ferry knows no home driver to give it back to",
-			address, function && *function->driver ? "; it is on " : "",
-			function ? function->driver : "");
-	r = check_owner(context, address, loan, error);
 	if (r < 0)
 		return r;
 	return dry_run ? print_return(context, loan) : return_one(context, loan, error);
+}
+
+/* Returns those of a group that no loan has. */
+static int unbind_orphans(struct context *context, bool dry_run, long iommu_group,
+	const struct names *orphans, struct error *error)
+{
+	const struct loan_owner owner = {.kind = LOAN_OWNER_HAND, .iommu_group = iommu_group};
+	cleanup(loan_done) struct loan loan = {0};
+	int r = orphan_lend(context, &owner, iommu_group, orphans, !dry_run, &loan, error);
+
+	if (r == 0 && !loan.function_count)
+		return error_set(error, -ENODEV,
+			"%s has no driver, and this host has none for it (see `gpu-ferry doctor`)",
+			orphans->names[0]);
+	if (r == 0)
+		r = dry_run ? print_return(context, &loan) : orphan_return(context, &loan, error);
+	if (r == 0)
+		orphan_tell(context, &loan);
+	return r;
 }
 
 /* True when the same loan has an earlier one of the addresses. */
@@ -118,6 +130,61 @@ static bool is_done(const struct loans *loans, const struct names *addresses, si
 			return true;
 	}
 	return false;
+}
+
+static int unbind_all_lent(struct context *context, bool dry_run, const struct loans *loans,
+	const struct names *addresses, struct error *error)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < addresses->count; i++) {
+		const struct loan *loan = loans_find(loans, addresses->names[i]);
+
+		if (loan && !is_done(loans, addresses, i))
+			r = unbind_lent(context, dry_run, addresses->names[i], loan, error);
+	}
+	return r;
+}
+
+static int unbind_all_orphans(struct context *context, bool dry_run,
+	const struct pci_functions *host, const struct loans *loans, const struct names *addresses,
+	struct error *error)
+{
+	cleanup(names_done) struct names orphans = {0};
+	const struct pci_function *home = NULL;
+	long last = PCI_NO_GROUP;
+	bool is_lent = false;
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < addresses->count; i++) {
+		const struct pci_function *function = pci_find(host, addresses->names[i]);
+
+		if (loans_find(loans, addresses->names[i]))
+			is_lent = true;
+		else if (function && (orphan_is(function, loans) || !*function->driver))
+			r = names_add(&orphans, function->address);
+		else if (!home)
+			home = function;
+	}
+	if (r < 0)
+		return error_set_errno(error, r, "look for the devices");
+	/* a loan that cannot be read may have any device of this host */
+	if (loans->unreadable.status < 0 && (orphans.count || !is_lent)) {
+		*error = loans->unreadable;
+		return loans->unreadable.status;
+	}
+	if (home && !is_lent && !orphans.count)
+		return error_set(error, -ENOENT,
+			"%s is not lent: it is on %s, a driver of the host", home->address,
+			home->driver);
+	for (size_t i = 0; r == 0 && i < orphans.count; i++) {
+		long group = pci_find(host, orphans.names[i])->iommu_group;
+
+		if (group != last || i == 0)
+			r = unbind_orphans(context, dry_run, group, &orphans, error);
+		last = group;
+	}
+	return r;
 }
 
 static int run_unbind(
@@ -142,11 +209,9 @@ static int run_unbind(
 	if (r < 0)
 		return r;
 	context_catch_signals();
-	for (size_t i = 0; r == 0 && i < addresses.count; i++) {
-		if (!is_done(&loans, &addresses, i))
-			r = unbind_one(context, options->dry_run, &host, &loans, addresses.names[i],
-				error);
-	}
+	r = unbind_all_lent(context, options->dry_run, &loans, &addresses, error);
+	if (r == 0)
+		r = unbind_all_orphans(context, options->dry_run, &host, &loans, &addresses, error);
 	return r < 0 ? error_wrap(error, r, "unbind") : 0;
 }
 

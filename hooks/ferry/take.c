@@ -691,6 +691,8 @@ int take_run(struct context *context, const struct take_request *request, struct
 	struct error later = {0};
 	int r = lock < 0 ? lock : take_patiently(context, request, &patience, error);
 
+	if (r == 0)
+		lock_unmark(lock);
 	if (r < 0 && patience.room_count && make_room_undo(context, &request->owner, &later) < 0)
 		log_write(&context->log, LOG_ERR, "still owed: %s", later.message);
 	return r;

@@ -76,6 +76,24 @@ void lock_mark(int fd)
 	(void)futimens(fd, NULL);
 }
 
+void lock_unmark(int fd)
+{
+	static const struct timespec never[2];
+
+	(void)futimens(fd, never);
+}
+
+bool lock_is_marked(const struct root *root, const char *name)
+{
+	char path[PATH_MAX];
+	auto_close int fd = -1;
+	struct stat status;
+
+	snprintf(path, sizeof(path), LOCK_FOLDER "/%s", name);
+	fd = file_open(root, path, O_PATH | O_NOFOLLOW);
+	return fd >= 0 && fstat(fd, &status) == 0 && status.st_mtime != 0;
+}
+
 long long lock_age_seconds(const struct root *root, const char *name)
 {
 	char path[PATH_MAX];

@@ -28,6 +28,10 @@ bool lock_is_held(const struct root *root, const char *name);
  * many seconds ago that was; -ENOENT when there is no such lock. For a lock that was never marked,
  * the time when it was made counts. */
 void lock_mark(int fd);
+/* Takes the mark off again: its devices have not been returned since. */
+void lock_unmark(int fd);
+/* False also when there is no such lock. */
+bool lock_is_marked(const struct root *root, const char *name);
 long long lock_age_seconds(const struct root *root, const char *name);
 
 struct locks {

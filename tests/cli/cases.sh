@@ -71,6 +71,50 @@ case_unbind_what_has_left() {
 	show run/gpu-ferry/loans/hand-25.json run/gpu-ferry/loans/vm-104.json
 }
 
+# A module of nothing but its alias, for depmod.
+module_for() { # NAME ALIAS
+	printf 'alias=%s\0license=GPL\0' "$2" >"$work/modinfo"
+	mkdir -p "$tree/lib/modules/6.8.12-4-pve/kernel"
+	objcopy -I binary -O elf64-x86-64 --rename-section .data=.modinfo "$work/modinfo" \
+		"$tree/lib/modules/6.8.12-4-pve/kernel/$1.ko"
+}
+
+# What drives the card 2b:00, as udev finds it.
+aliases_of_the_card() {
+	local id number device class
+	for id in 0:1e07:0300 1:10f7:0403 2:1ad6:0C03 3:1ad7:0C80; do
+		IFS=: read -r number device class <<<"$id"
+		write "$(function_path "0000:2b:00.$number")/modalias" \
+			"pci:v000010DEd0000${device^^}sv00001458sd000037A9bc${class:0:2}sc${class:2}i00"
+	done
+	module_for nouveau 'pci:v000010DEd*sv*sd*bc03sc*i*'
+	module_for snd-hda-intel 'pci:v*d*sv*sd*bc04sc03i*'
+	module_for xhci-pci 'pci:v*d*sv*sd*bc0Csc03i*'
+	write proc/sys/kernel/osrelease 6.8.12-4-pve
+	depmod -b "$tree" 6.8.12-4-pve 2>/dev/null
+}
+
+case_unbind_without_a_loan() {
+	on_vfio 0000:2b:00
+	bound 0000:2b:00.3
+	aliases_of_the_card
+	write etc/modprobe.d/vfio.conf '# the guide' '' 'options vfio-pci ids=10de:1e07,10de:10f7'
+	write proc/cmdline 'quiet vfio-pci.ids=10de:1ad6'
+	ferry status
+	ferry status 2c:00
+	ferry status --output-format json
+	ferry unbind --dry-run 2b:00
+	ferry unbind --dry-run 2b:00.1 2c:00
+	ferry unbind --dry-run 2c:00
+}
+
+case_unbind_of_a_card_that_a_vm_has_reserved() {
+	on_vfio 0000:2b:00
+	running 105 4243
+	write run/qemu-server/pci-id-reservations '0000:2b:00.0 105 pid:4243'
+	ferry unbind --dry-run 2b:00
+}
+
 case_list_alternative_is_not_lent() {
 	loan vm-104 "$vm_104" lent "$(card_functions 0000:2c:00 16 alternative)"
 	ferry list

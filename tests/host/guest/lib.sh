@@ -260,6 +260,8 @@ host_reset() {
 	systemctl stop gpu-ferry-watch.service
 	rm -rf /run/modprobe.d/* /run/gpu-ferry/loans/*
 	host_clean
+	[ -e "$pci/$card1.0" ] && [ -e "$pci/$card1.1" ] && [ -e "$pci/$card1.2" ] ||
+		echo 1 >/sys/bus/pci/rescan
 	# Removes what was left in new_id.
 	state >/dev/null
 	while read -r address home _; do

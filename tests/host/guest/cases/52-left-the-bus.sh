@@ -19,8 +19,8 @@ test_card_leaves_while_lent_by_hand() {
 	assert_exit 0 gpu-ferry bind "$short1"
 	pull 0 1 2
 	assert_exit 0 gpu-ferry unbind "$short1"
-	assert_one_line "$err"
-	assert_match "$err" "$card1.0 left the bus while it was lent by hand: nothing to return"
+	assert_one_line "$out"
+	assert_match "$out" "$card1.0 left the bus while it was lent by hand: nothing to return"
 	assert_eq "$(loans)" '' "loans after"
 	plug
 	assert_home
@@ -40,7 +40,7 @@ test_card_that_came_back_is_at_home_already() {
 	pull 0 1 2
 	plug
 	assert_exit 0 gpu-ferry unbind "$short1"
-	assert_match "$err" "$card1.0 is on bochs-drm already"
+	assert_match "$out" "$card1.0 is on bochs-drm already"
 	assert_eq "$(loans)" '' "loans after"
 	assert_home
 }
