@@ -1952,7 +1952,7 @@ case_attach_twice_and_detach_with_the_stand_in_qm() {
 	show $vm_conf $record
 }
 
-# Somebody has set it by hand, as README says: it is not detach's to take off.
+# Somebody has set it by hand, as gpu-ferry(8) says: it is not detach's to take off.
 case_detach_keeps_a_hookscript_of_before_with_the_stand_in_qm() {
 	cannot_enter && return
 	installed
