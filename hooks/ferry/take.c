@@ -227,6 +227,54 @@ static int add_held(struct context *context, const struct settings *settings,
 	return r < 0 ? error_set_errno(error, r, "plan the handover") : 0;
 }
 
+static bool has_blocker(const struct plan *plan, enum blocker_code code)
+{
+	for (size_t i = 0; i < plan->blocker_count; i++) {
+		if (plan->blockers[i].code == code)
+			return true;
+	}
+	return false;
+}
+
+static void drop_vm(struct holders *holders, unsigned int vmid)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < holders->count; i++) {
+		if (holders->items[i].kind != HOLDER_VM || holders->items[i].guest != vmid)
+			holders->items[kept++] = holders->items[i];
+	}
+	holders->count = kept;
+}
+
+/* A card that was lent by hand may be in use by what it was lent for: then QEMU cannot open it. */
+static int block_borrowed(struct context *context, const struct take_request *request,
+	struct plan *plan, struct error *error)
+{
+	long last = PCI_NO_GROUP;
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < plan->function_count; i++) {
+		const struct plan_function *function = &plan->functions[i];
+		cleanup(holders_done) struct holders holders = {0};
+		char text[HOLDERS_TEXT_SIZE];
+
+		if (function->loan.use != LOAN_BORROWED || function->now.iommu_group == last)
+			continue;
+		last = function->now.iommu_group;
+		r = holders_of_group(&context->kernel, last, &holders, error);
+		drop_vm(&holders, request->owner.vmid);
+		if (r < 0 || !holders.count)
+			continue;
+		holders_format(&holders, text, sizeof(text));
+		if (plan_block(plan, BLOCKER_HELD,
+			    "%s is lent by hand and in use by %s: end that first",
+			    function->now.address, text) < 0)
+			r = error_set_errno(error, -ENOMEM, "plan the handover");
+	}
+	return r;
+}
+
 /* The settings for power and reset, in the form that kmod-helper takes. */
 static struct attribute_wish *make_wishes(const struct device_settings *devices)
 {
@@ -303,6 +351,9 @@ int take_plan(struct context *context, const struct take_request *request,
 		r = block_reservations(context, request, plan, error);
 	if (r == 0)
 		r = add_held(context, request->settings, loans, plan, error);
+	/* a VM that has it is told already */
+	if (r == 0 && !has_blocker(plan, BLOCKER_RESERVED))
+		r = block_borrowed(context, request, plan, error);
 	return r;
 }
 

@@ -212,3 +212,56 @@ Test(take, a_gone_vms_card_that_is_still_open_does_not_go_over)
 		"0000:01:00.0 was lent (VM 104), which is gone, but its group is still open: ? "
 		"(PID 300, vfio/15): end that first");
 }
+
+/* ---- a card that was lent by hand, and is in use */
+
+#define GROUP_DEVICE makedev(240, 15)
+
+static int open_by_4242(void *fake, const dev_t *wanted, size_t count, device_visitor visitor,
+	void *data, struct open_devices_extent *ret)
+{
+	(void)fake;
+	*ret = (struct open_devices_extent){0};
+	for (size_t i = 0; i < count; i++) {
+		int r = wanted[i] == GROUP_DEVICE ? visitor(data, 4242, wanted[i]) : 0;
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static void plan_on_card_lent_by_hand(const char *cgroup)
+{
+	cleanup(loan_done) struct loan loan = {0};
+	cleanup(loans_done) struct loans loans = {0};
+
+	handover_plan(&handover, &loan);
+	loan.owner = (struct loan_owner){.kind = LOAN_OWNER_HAND, .iommu_group = 15};
+	loan.state = LOAN_LENT;
+	cr_assert_eq(loan_write(&context.kernel.root, &loan, NULL), 0);
+	put_on_vfio();
+	scan();
+	fake_add_file(handover.fake, "sys/class/vfio/15/dev", "240:15");
+	fake_add_file(handover.fake, "proc/4242/comm", "dpdk-testpmd");
+	scratch_write(&handover.scratch, "proc/4242/cgroup", cgroup);
+	ops.devices_in_use = open_by_4242;
+	cr_assert_eq(loans_read(&context.kernel.root, &loans, NULL), 0);
+	cr_assert_eq(take_plan(&context, &request, &loans, &plan, NULL), 0);
+}
+
+Test(take, a_card_lent_by_hand_that_another_program_uses_is_refused_by_name)
+{
+	plan_on_card_lent_by_hand("0::/user.slice\n");
+	cr_assert_eq(plan.blocker_count, 1u);
+	cr_expect_eq(plan.blockers[0].code, BLOCKER_HELD);
+	cr_expect_str_eq(plan.blockers[0].message,
+		"0000:01:00.0 is lent by hand and in use by dpdk-testpmd (PID 4242, vfio/15): end "
+		"that first");
+}
+
+Test(take, a_card_lent_by_hand_that_the_vm_itself_uses_is_not_refused)
+{
+	plan_on_card_lent_by_hand("0::/qemu.slice/105.scope\n");
+	cr_expect_eq(plan.blocker_count, 0u);
+}

@@ -71,6 +71,19 @@ test_plan_of_a_lent_card_names_the_blocker() {
 	stop 104
 }
 
+# It cannot be opened twice: the start says who has it, before QEMU fails.
+test_card_lent_by_hand_and_in_use_is_refused() {
+	vm_with_card 104 "$short1"
+	assert_exit 0 gpu-ferry bind "$short1"
+	hold "/dev/vfio/$(basename "$(readlink "$pci/$card1.0/iommu_group")")"
+	assert_exit 1 gpu-ferry plan 104
+	assert_match "$out" "$card1.0 is lent by hand and in use by sleep \(PID $holder"
+	assert_exit 1 "$hook" 104 pre-start
+	release
+	assert_exit 0 gpu-ferry unbind "$short1"
+	assert_home
+}
+
 # The hand lent it first, so the hand has it again when the VM is done.
 test_vm_borrows_card_lent_by_hand() {
 	assert_exit 0 gpu-ferry bind "$short1"
