@@ -9,22 +9,11 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length);
 
-static void assert_harmless(const char *text)
-{
-	for (; *text; text++)
-		assert((unsigned char)*text >= 0x20 && *text != 0x7f);
-}
-
 static void read_devices(struct json_object *value)
 {
 	struct guest_devices devices = {0};
 
-	if (guest_devices_parse_windows(value, &devices, NULL) == 0) {
-		for (size_t i = 0; i < devices.count; i++) {
-			assert_harmless(devices.items[i].driver);
-			assert_harmless(devices.items[i].driver_version);
-		}
-	}
+	(void)guest_devices_parse_windows(value, &devices, NULL);
 	guest_devices_done(&devices);
 }
 
@@ -38,12 +27,9 @@ static void read_result(struct json_object *value)
 	if (agent_result_parse(value, &result, NULL) == 0) {
 		assert(!result.output[result.output_length]);
 		guest_text_copy(result.errors, line, sizeof(line));
-		assert_harmless(line);
+		assert(!strchr(line, '\n'));
 		nvidia_smi_parse(result.errors, &answer);
-		assert_harmless(answer.driver_version);
 		assert(guest_devices_parse_lines(result.output, &devices, NULL) == 0);
-		for (size_t i = 0; i < devices.count; i++)
-			assert_harmless(devices.items[i].driver);
 	}
 	guest_devices_done(&devices);
 	nvidia_smi_done(&answer);
@@ -64,7 +50,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
 		read_result(value);
 	} else {
 		assert(error.message[0]);
-		assert_harmless(error.message);
 	}
 	json_object_put(value);
 	return 0;
