@@ -106,9 +106,7 @@ int make_room_plan(const struct settings *settings, struct plan *plan)
 	if (r == 0 && others.count)
 		return block(settings, &others, plan);
 	if (r == 0 && *plan->holders.unknown)
-		return plan_block(plan, BLOCKER_HELD,
-			"gpu-ferry %s; nothing was changed: end that process, then try again",
-			plan->holders.unknown);
+		return plan_block(plan, BLOCKER_HELD, "gpu-ferry %s", plan->holders.unknown);
 	for (size_t i = 0; r == 0 && i < plan->holders.count; i++) {
 		if (find_step(settings, &plan->holders.items[i], &step))
 			r = insert_step(&plan->steps, &step);

@@ -205,7 +205,7 @@ static int refuse_held(struct context *context, const struct loan *loan, struct 
 		: 0;
 	holders_drop_kernel(&holders);
 	if (r == 0 && !holders.count && *holders.unknown)
-		return error_set(error, -EBUSY, "%s: end that process", holders.unknown);
+		return error_set(error, -EBUSY, "gpu-ferry %s", holders.unknown);
 	if (r < 0 || !holders.count)
 		return r;
 	holders_format(&holders, text, sizeof(text));

@@ -147,7 +147,7 @@ static int see_device(void *data, pid_t pid, dev_t device)
 static void say_unknown(const struct kernel *kernel, const struct open_devices_extent *extent,
 	char *buffer, size_t size)
 {
-	char path[64], command[32], status[4096], many[64] = "does not answer";
+	char path[64], command[32], status[4096], reason[160];
 	const char *user;
 	ssize_t length;
 
@@ -163,13 +163,18 @@ static void say_unknown(const struct kernel *kernel, const struct open_devices_e
 	user = strstr(status, "\nUid:\t");
 	user = user ? user + strlen("\nUid:\t") : "?";
 	if (extent->most)
-		snprintf(many, sizeof(many), "has more than %zu descriptors and mappings",
+		snprintf(reason, sizeof(reason),
+			"has more than %zu descriptors and mappings: who uses the card is not known; "
+			"end that process, then try again",
 			extent->most - 1);
+	else
+		snprintf(reason, sizeof(reason),
+			"was the last one: who uses the card is not known; the host is very busy, or "
+			"that process does not answer: try again");
 	snprintf(buffer, size,
-		"looked at %zu processes in %u.%u s, and process %d (%s) of user %.*s %s: who uses the "
-		"card is not known",
+		"looked at %zu processes in %u.%u s, and process %d (%s) of user %.*s %s",
 		extent->processes, extent->milliseconds / 1000, extent->milliseconds / 100 % 10,
-		(int)extent->pid, command, (int)strcspn(user, "\t"), user, many);
+		(int)extent->pid, command, (int)strcspn(user, "\t"), user, reason);
 }
 
 int holders_of_nodes(const struct kernel *kernel, const struct nodes *nodes, struct holders *ret,

@@ -42,7 +42,7 @@ bool memory_mapping_parse(const char *line, struct memory_mapping *ret);
 /*
  * kernel_ops.devices_in_use of the running kernel: one pass over /proc, in a child. It is run at
  * each handover, on hosts with hundreds of processes: what a system call can be spared is spared.
- * @limits is NULL for the standard ones: five seconds, and some more for processes that do not show
+ * @limits is NULL for the standard ones: 15 seconds, and some more for processes that do not show
  * their mappings. Past them what was found counts, and @ret says that it is not all. 0, -errno, or
  * the negative that the visitor returned.
  */

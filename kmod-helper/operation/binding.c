@@ -194,8 +194,7 @@ static int refuse_held(const struct holders *holders, const char *address, struc
 	char text[HOLDERS_TEXT_SIZE];
 
 	if (holders->count == 0 && *holders->unknown)
-		return error_set(error, -EBUSY,
-			"unbind %s: %s; nothing was unbound: end that process", address,
+		return error_set(error, -EBUSY, "unbind %s: nothing was unbound: %s", address,
 			holders->unknown);
 	if (holders->count == 0)
 		return 0;

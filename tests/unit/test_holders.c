@@ -435,10 +435,11 @@ Test(holders, a_pass_that_does_not_come_to_the_end_is_told_with_who_made_it_long
 	expect_holders("Xorg (PID 300, card0)");
 	cr_expect_str_eq(holders.unknown,
 		"looked at 480 processes in 5.0 s, and process 4242 (perl) of user 65534 has more "
-		"than 20000 descriptors and mappings: who uses the card is not known");
+		"than 20000 descriptors and mappings: who uses the card is not known; end that "
+		"process, then try again");
 	fake_extent.most = 0;
 	expect_holders("Xorg (PID 300, card0)");
-	cr_expect_not_null(strstr(holders.unknown, "(perl) of user 65534 does not answer: who"));
+	cr_expect_not_null(strstr(holders.unknown, "(perl) of user 65534 was the last one: who"));
 	fake_extent.is_partial = false;
 	find();
 	cr_expect_str_eq(holders.unknown, "");
