@@ -6,6 +6,7 @@
 
 #include "hooks/attach/chain.h"
 #include "hooks/ferry/exchange.h"
+#include "hooks/ferry/loan_life.h"
 #include "hooks/ferry/orphan.h"
 #include "hooks/ferry/return.h"
 #include "hooks/ferry/shutdown.h"
@@ -103,15 +104,17 @@ static bool chooses_otherwise(
 		!now.plan.blocker_count && !resolved_equal(&now.resolved, &before->resolved);
 }
 
+/* A taking lasts seconds, and Proxmox chooses from a mapping after it: when another VM's card has
+ * become free meanwhile, that one is taken instead. */
 static int pre_start(struct context *context, unsigned int vmid, struct error *error)
 {
-	int r = -EBUSY;
+	int r = 0;
 
-	for (unsigned int i = 0; r == -EBUSY && i < CHOICES_MAX; i++) {
+	for (unsigned int i = 0; i < CHOICES_MAX; i++) {
 		cleanup(vm_plan_done) struct vm_plan guest = {0};
 
 		r = take_chosen(context, vmid, &guest, error);
-		if (r == -EBUSY && !chooses_otherwise(context, vmid, &guest))
+		if ((r < 0 && r != -EBUSY) || !chooses_otherwise(context, vmid, &guest))
 			break;
 	}
 	return r;
@@ -119,7 +122,10 @@ static int pre_start(struct context *context, unsigned int vmid, struct error *e
 
 static int post_start(struct context *context, unsigned int vmid, struct error *error)
 {
-	return exchange_alternatives(context, vmid, error);
+	const struct loan_owner owner = {.kind = LOAN_OWNER_VM, .vmid = vmid};
+	int r = loan_life_start(context, &owner, error);
+
+	return r < 0 ? r : exchange_alternatives(context, vmid, error);
 }
 
 static int pre_stop(struct context *context, unsigned int vmid, struct error *error)

@@ -4,6 +4,7 @@
 
 #include "loan_life.h"
 
+#include "conf/pve/vm_process.h"
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/loan/lock.h"
 #include "kmod-helper/plan/plan.h"
@@ -26,16 +27,25 @@ static void format_lock_name(const struct loan_owner *owner, char name[static LO
 		snprintf(name, LOCK_NAME_SIZE, "hand-%ld", owner->iommu_group);
 }
 
+static bool is_stopping(struct context *context, const struct loan *loan)
+{
+	return loan->owner.kind == LOAN_OWNER_VM && loan->state == LOAN_LENT &&
+		loan->has_started != 0 &&
+		vm_process_find(&context->kernel.root, loan->owner.vmid) == 0 &&
+		!vm_is_gone(&context->kernel, loan->owner.vmid);
+}
+
 /* Before the first write and after the last one no child is at work, and the lock alone tells it:
  * who returns the loan has it to the end. */
 bool loan_life_is_returning(struct context *context, const struct loan *loan)
 {
 	char name[LOCK_NAME_SIZE];
 
+	if (!is_returning(loan))
+		return is_stopping(context, loan);
 	format_lock_name(&loan->owner, name);
-	return is_returning(loan) &&
-		(loan_is_busy(&context->kernel.root, loan) ||
-			lock_is_held(&context->kernel.root, name));
+	return loan_is_busy(&context->kernel.root, loan) ||
+		lock_is_held(&context->kernel.root, name);
 }
 
 /* True when the process that has the lock is returning the loan. */
@@ -69,6 +79,18 @@ int loan_life_lock(struct context *context, const struct loan_owner *owner, stru
 			  "`gpu-ferry status` shows its state",
 			  text)
 		: fd;
+}
+
+int loan_life_start(struct context *context, const struct loan_owner *owner, struct error *error)
+{
+	cleanup(loan_done) struct loan loan = {0};
+	auto_close int lock = loan_life_lock(context, owner, error);
+	int r = lock < 0 ? lock : loan_read(&context->kernel.root, owner, &loan, error);
+
+	if (r < 0 || loan.state != LOAN_LENT)
+		return r == -ENOENT ? 0 : r;
+	loan.has_started = 1;
+	return loan_write(&context->kernel.root, &loan, error);
 }
 
 int loan_life_adopt(struct context *context, struct loan *loan, struct loan_function *function)

@@ -13,9 +13,14 @@
 /* The deadline for the lock of a loan that another process of ours may be working on. */
 #define LOAN_LOCK_MS 10000
 
-/* True while another process is returning the loan. Such a return ends by itself, or becomes
- * overdue. */
+/* True while another process is returning the loan, or is about to: its VM had started, its QEMU is
+ * gone, and Proxmox, which has the VM locked, calls post-stop next. Such a return ends by itself,
+ * or becomes overdue. */
 bool loan_life_is_returning(struct context *context, const struct loan *loan);
+
+/* Records that the VM's QEMU has come up, for loan_life_is_returning(). 0, also without a loan, or
+ * -errno. */
+int loan_life_start(struct context *context, const struct loan_owner *owner, struct error *error);
 
 /* Takes the loan's lock. Waits LOAN_LOCK_MS, and longer while another process is returning the loan
  * (a message says so). Returns a descriptor, -EBUSY, -EINTR (stop_requested) or -errno. */

@@ -541,6 +541,7 @@ static int run_plan(
 
 	executor.stop = &stop_requested;
 	loan->state = LOAN_TAKING;
+	loan->has_started = 0;
 	r = drop_unwanted(context, &executor, plan, loan, error);
 	if (r == 0)
 		r = windows_drop(&executor, plan, loan, error);

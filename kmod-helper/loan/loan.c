@@ -222,6 +222,11 @@ static bool owner_is_hand(const void *owner)
 	return !owner_is_vm(owner);
 }
 
+static bool loan_has_started(const void *item)
+{
+	return ((const struct loan *)item)->has_started != 0;
+}
+
 static bool loan_has_child(const void *loan)
 {
 	return ((const struct loan *)loan)->child != 0;
@@ -312,6 +317,8 @@ static const struct record_field loan_fields[] = {
 	{"owner", RECORD_OBJECT, RECORD_MEMBER(struct loan, owner), .required = true,
 		.format = &owner_format},
 	CHOICE(struct loan, state, state_names),
+	{"has_started", RECORD_NUMBER, RECORD_MEMBER(struct loan, has_started), .maximum = 1,
+		.is_there = loan_has_started},
 	TEXT(struct loan, since),
 	NUMBER(struct loan, write_deadline_ms, 0, INT32_MAX),
 	NUMBER(struct loan, slow_write_deadline_ms, 0, INT32_MAX),

@@ -65,7 +65,8 @@ struct loan_function {
 struct loan {
 	struct loan_owner owner;
 	enum loan_state state;
-	char since[32]; /* RFC 3339, UTC */
+	unsigned int has_started; /* its VM's QEMU has come up: when that is gone, the VM stops */
+	char since[32];		  /* RFC 3339, UTC */
 	struct loan_function *functions;
 	size_t function_count;
 	struct steps steps; /* in the order of the handover; a return undoes them backwards */

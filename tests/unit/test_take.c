@@ -184,6 +184,23 @@ Test(take, a_return_is_under_way_until_its_lock_is_free)
 	cr_expect_not(plan.is_returning, "%s", plan.blockers[0].message);
 }
 
+/* Its QEMU has ended a moment ago, and Proxmox calls post-stop next: who starts now waits. While it
+ * starts there is no QEMU either. */
+Test(take, a_vm_that_stops_is_waited_for_and_one_that_starts_is_not)
+{
+	auto_close int config = lock_config();
+	const struct loan_owner owner = {.kind = LOAN_OWNER_VM, .vmid = 104};
+
+	write_loan(LOAN_LENT);
+	make_plan();
+	cr_assert_eq(plan.blocker_count, 1u);
+	cr_expect_not(plan.is_returning, "%s", plan.blockers[0].message);
+	cr_assert_eq(loan_life_start(&context, &owner, NULL), 0);
+	make_plan();
+	cr_assert_eq(plan.blocker_count, 1u);
+	cr_expect(plan.is_returning, "%s", plan.blockers[0].message);
+}
+
 static int find_user(void *fake, const dev_t *wanted, size_t count, device_visitor visitor,
 	void *data, struct open_devices_extent *ret)
 {
