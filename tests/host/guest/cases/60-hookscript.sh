@@ -176,7 +176,7 @@ touched() { # FILE of strace -f -y
 		/ = -1 /d
 		s/^[0-9]+ +//
 		s/^execve\("([^"]*)".*/run \1/p
-		s/^connect\(.*sun_path="([^"]*)".*/connect \1/p
+		s/^(connect|sendto)\(.*sun_path="([^"]*)".*/connect \2/p
 		s/^openat2?\([^"<]*(<([^>]*)>)?, "([^"]*)", (\{flags=)?([A-Z_|0-9]*).*/open \2 \3 \5/p
 		s/^(mkdirat|unlinkat|utimensat|mknodat|fchmodat|fchownat)\([^"<]*(<([^>]*)>)?, "([^"]*)".*/open \3 \4 O_WRONLY/p
 		s/^(mkdir|rmdir|unlink|mknod|chmod|chown|truncate)\("([^"]*)".*/open  \2 O_WRONLY/p
@@ -186,6 +186,8 @@ touched() { # FILE of strace -f -y
 		{
 			folder = NF == 4 ? $2 : ""; path = NF == 4 ? $3 : $2; flags = $NF
 			if (path !~ /^\//) path = (folder == "/" ? "" : folder) "/" path
+			sub(/\/\.$/, "", path)
+			if (path == "") path = "/"
 			print (flags ~ /O_(WRONLY|RDWR|CREAT|TRUNC|APPEND)/ ? "write" : "read"), path
 		}' | sort -u
 }
@@ -194,14 +196,15 @@ touched() { # FILE of strace -f -y
 listed() {
 	zcat /usr/share/man/man8/gpu-ferry.8.gz | sed -nE '
 		/^\.\\" touches: /{ s///; h }
-		/^\.It Pa /{ s///; G; s/(.*)\n(.+)/\2 \1/p }'
+		/^\.El/{ s/.*//; h }
+		/^\.Pa /{ s///; G; s/(.*)\n(.+)/\2 \1/p }'
 }
 
 test_the_hook_touches_only_what_the_manual_lists() {
 	local kind path pattern unknown='' rest
 	cat >/var/lib/vz/snippets/test-traced <<-END
 		#!/bin/sh
-		exec strace -f -y -qq --seccomp-bpf -s 4096 -o $scratch/touched.\$2 -e trace=%file,connect $hook "\$@"
+		exec strace -f -y -qq --seccomp-bpf -s 4096 -o $scratch/touched.\$2 -e trace=%file,connect,sendto $hook "\$@"
 	END
 	chmod +x /var/lib/vz/snippets/test-traced
 	hookscript=test-traced vm_with_card 104 "$short1"
