@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum phase {
@@ -90,14 +91,27 @@ static bool is_chained(const char *name)
 	return strcmp(slash ? slash + 1 : name, "gpu-ferry-chain") == 0;
 }
 
-/* Only pre-start reads the config. The later phases look only at the loan, because the config may
- * have changed since then. */
+/* True when the VM's devices were returned since its start: lock_mark of kmod-helper/loan/lock.h.
+ */
+static bool was_returned(unsigned int vmid)
+{
+	struct stat status;
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "/run/gpu-ferry/locks/vm-%u", vmid);
+	return stat(path, &status) == 0 && status.st_mtime != 0;
+}
+
+/* The phases after pre-start look at the loan, because the config may have changed since then. Only
+ * a loan that was deleted makes post-stop read the config. */
 static int is_needed(unsigned int vmid, enum phase phase, struct error *error)
 {
 	if (phase == PRE_STOP)
 		return 0;
 	if (has_loan(vmid))
 		return 1;
+	if (phase == POST_STOP)
+		return !was_returned(vmid) && wants_devices(vmid, error) > 0;
 	return phase == PRE_START ? wants_devices(vmid, error) : 0;
 }
 

@@ -108,6 +108,18 @@ case_unbind_without_a_loan() {
 	ferry unbind --dry-run 2c:00
 }
 
+# The hookscript calls gpu-ferry although there is no loan; not once the devices were returned.
+case_post_stop_after_the_loan_was_deleted() {
+	cannot_enter && return
+	installed
+	on_vfio 0000:2b:00
+	config 104 "hostpci0: 2b:00"
+	PROC=1 live /var/lib/vz/snippets/gpu-ferry 104 post-stop | grep -o 'there is no loan any more'
+	rm -rf "$tree/run/gpu-ferry"
+	write run/gpu-ferry/locks/vm-104 ""
+	PROC=1 live /var/lib/vz/snippets/gpu-ferry 104 post-stop
+}
+
 case_unbind_of_a_card_that_a_vm_has_reserved() {
 	on_vfio 0000:2b:00
 	running 105 4243

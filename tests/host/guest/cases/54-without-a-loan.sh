@@ -45,7 +45,7 @@ test_post_stop_after_the_loan_was_deleted() {
 	start 104 --holder
 	rm -rf /run/gpu-ferry
 	stop 104
-	assert_match "$(task_log stop)" "there is no loan any more"
+	assert_match "$(task_log 104)" "there is no loan any more"
 	assert_eq "$(loans)" '' "loans after"
 	assert_home
 }
