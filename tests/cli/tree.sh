@@ -24,13 +24,22 @@ driver() { # NAME [MODULE]: without a module it is built in
 	fi
 }
 
+declare -A above=() # the bridges above a function: "0000:00:01.0/"; none for one on bus 0
+
 function_path() { # ADDRESS
-	echo "sys/devices/pci0000:00/$1"
+	echo "sys/devices/pci0000:00/${above[$1]:-}$1"
+}
+
+climb() { # PATH: from a folder below sys to sys
+	local slashes=${1//[!\/]/}
+	echo "${slashes//\//../}"
 }
 
 bound() { # ADDRESS [DRIVER]: to DRIVER, or to none
-	rm -f "$tree/$(function_path "$1")/driver"
-	[ $# = 1 ] || link "$(function_path "$1")/driver" "../../../bus/pci/drivers/$2"
+	local path
+	path=$(function_path "$1")
+	rm -f "$tree/$path/driver"
+	[ $# = 1 ] || link "$path/driver" "$(climb "$path")bus/pci/drivers/$2"
 }
 
 group() { # ADDRESS [GROUP]: in GROUP, or in none
@@ -39,14 +48,14 @@ group() { # ADDRESS [GROUP]: in GROUP, or in none
 	old=$(readlink "$tree/$path/iommu_group") || old=
 	[ -z "$old" ] || rm "$tree/sys/kernel/iommu_groups/${old##*/}/devices/$1" "$tree/$path/iommu_group"
 	[ $# = 1 ] && return
-	link "$path/iommu_group" "../../../kernel/iommu_groups/$2"
-	link "sys/kernel/iommu_groups/$2/devices/$1" "../../../../devices/pci0000:00/$1"
+	link "$path/iommu_group" "$(climb "$path")kernel/iommu_groups/$2"
+	link "sys/kernel/iommu_groups/$2/devices/$1" "../../../../${path#sys/}"
 }
 
 device() { # ADDRESS IDS SUBSYSTEM CLASS GROUP [DRIVER]
 	local path
 	path=$(function_path "$1")
-	link "sys/bus/pci/devices/$1" "../../../devices/pci0000:00/$1"
+	link "sys/bus/pci/devices/$1" "../../../${path#sys/}"
 	write "$path/vendor" "0x${2%:*}"
 	write "$path/device" "0x${2#*:}"
 	write "$path/subsystem_vendor" "0x${3%:*}"
