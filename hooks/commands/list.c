@@ -16,8 +16,11 @@ struct list_options {
 	bool all;
 };
 
+struct listing;
+
 /* What `list` shows about one function, from sysfs and the loans. */
 struct row {
+	const struct listing *listing;
 	const struct pci_function *function;
 	const struct holders *holders; /* NULL: they cannot be known */
 	const struct loan *loan;
@@ -50,6 +53,7 @@ static struct row make_row(const struct listing *listing, const struct pci_funct
 {
 	const struct loan *loan = loans_find_user(&listing->loans, function->address);
 	struct row row = {
+		.listing = listing,
 		.function = function,
 		.holders = listing->knows_holders ? &listing->holders : NULL,
 		.loan = loan,
@@ -77,6 +81,19 @@ static void add_id(struct json_object *object, const char *key, uint16_t id)
 	json_add_text(object, key, text);
 }
 
+static struct json_object *format_virtual(
+	const struct pci_functions *host, const struct pci_function *function)
+{
+	struct json_object *array = json_object_new_array();
+
+	for (size_t i = 0; i < host->count; i++) {
+		if (strcmp(host->items[i].parent, function->address) == 0)
+			json_object_array_add(
+				array, json_object_new_string(host->items[i].address));
+	}
+	return array;
+}
+
 static struct json_object *format_row(const struct row *row)
 {
 	const struct pci_function *function = row->function;
@@ -98,6 +115,9 @@ static struct json_object *format_row(const struct row *row)
 	json_add_owner(object, "lent_to", row->loan ? &row->loan->owner : NULL);
 	json_add_text_or_null(object, "host_use", row->host_use);
 	json_add_holders(object, "holders", row->holders, function->address);
+	json_add_text_or_null(object, "physical_function", function->parent);
+	json_object_object_add(
+		object, "virtual_functions", format_virtual(&row->listing->host, function));
 	json_object_object_add(
 		object, "boot_display", json_object_new_boolean(function->boot_display));
 	json_add_text_or_null(object, "power_state", row->power_state);
@@ -124,8 +144,14 @@ static const char *or_dash(const char *text)
 static int add_row(struct table *table, const struct row *row)
 {
 	const struct pci_function *function = row->function;
-	char group[24] = "-", owner[32] = "-", holders[80];
+	size_t children = pci_count_virtual(&row->listing->host, function);
+	char group[24] = "-", owner[32] = "-", holders[80], family[64] = "";
 
+	if (*function->parent)
+		snprintf(family, sizeof(family), " (virtual function of %s)", function->parent);
+	else if (children)
+		snprintf(family, sizeof(family), " (has %zu virtual function%s)", children,
+			children == 1 ? "" : "s");
 	if (function->iommu_group != PCI_NO_GROUP)
 		snprintf(group, sizeof(group), "%ld", function->iommu_group);
 	if (row->loan)
@@ -139,7 +165,7 @@ static int add_row(struct table *table, const struct row *row)
 		table_add(table, "%s", or_dash(row->home_driver)) < 0 ||
 		table_add(table, "%s", owner) < 0 || table_add(table, "%s", holders) < 0 ||
 		table_add(table, "%s", or_dash(row->power_state)) < 0 ||
-		table_add(table, "%s%s%s%s%s", row->name,
+		table_add(table, "%s%s%s%s%s%s", row->name, family,
 			function->boot_display ? " (boot display)" : "", *row->host_use ? " (" : "",
 			row->host_use, *row->host_use ? ")" : "") < 0)
 		return -ENOMEM;

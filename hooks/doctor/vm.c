@@ -361,7 +361,7 @@ static const struct lasting_blocker lasting_blockers[] = {
 static void check_blocker(struct patient *patient, const struct blocker *blocker)
 {
 	if (blocker->code == BLOCKER_HELD || blocker->code == BLOCKER_HOST_USE ||
-		blocker->code == BLOCKER_RESERVED)
+		blocker->code == BLOCKER_RESERVED || blocker->code == BLOCKER_VFS)
 		check_add(patient->list, CHECK_NOTICE, "vm_plan",
 			"a start now would be refused: %s", blocker->message);
 	for (size_t i = 0; i < sizeof(lasting_blockers) / sizeof(lasting_blockers[0]); i++) {

@@ -275,6 +275,56 @@ static int block_borrowed(struct context *context, const struct take_request *re
 	return r;
 }
 
+/* Blocks a physical function one of whose virtual functions Proxmox has reserved for a VM that has
+ * no loan, or a process uses. The plan has looked at loans and drivers already. */
+static int block_used_virtual(struct context *context, const struct take_request *request,
+	const struct loans *loans, const struct plan_function *physical, struct plan *plan)
+{
+	cleanup(reservations_done) struct reservations reservations = {0};
+	int r = reservations_read(&context->kernel.root, &reservations, NULL);
+
+	for (size_t i = 0; r == 0 && i < request->host->count; i++) {
+		cleanup(holders_done) struct holders holders = {0};
+		const char *address = request->host->items[i].address;
+		char user[HOLDERS_TEXT_SIZE] = "";
+		unsigned int vmid;
+
+		if (strcmp(request->host->items[i].parent, physical->now.address) != 0)
+			continue;
+		vmid = reservation_owner(
+			&reservations, &context->kernel.root, address, 0, time(NULL), NULL);
+		r = holders_of_functions(
+			&context->kernel, loans, &address, 1, NULL, &holders, NULL);
+		if (vmid)
+			snprintf(user, sizeof(user), "reserved by VM %u", vmid);
+		else if (holders.count)
+			holders_format(&holders, user, sizeof(user));
+		if (r == 0 && *user)
+			return plan_block(plan, BLOCKER_VFS,
+				"%s cannot leave its driver, which would remove its virtual "
+				"functions: %s (%s): end that first, or give the VM a virtual "
+				"function instead",
+				physical->now.address, address, user);
+	}
+	return r;
+}
+
+static int block_virtual(struct context *context, const struct take_request *request,
+	const struct loans *loans, struct plan *plan, struct error *error)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < plan->function_count; i++) {
+		const struct plan_function *function = &plan->functions[i];
+
+		if (function->loan.use == LOAN_TAKEN && !is_on_target(function) &&
+			!has_blocker(plan, BLOCKER_VFS) &&
+			pci_count_virtual(request->host, &function->now))
+			r = block_used_virtual(context, request, loans, function, plan);
+	}
+	return r < 0 ? error_set_errno(error, r, "look for users of virtual functions") : 0;
+}
+
 /* The settings for power and reset, in the form that kmod-helper takes. */
 static struct attribute_wish *make_wishes(const struct device_settings *devices)
 {
@@ -295,6 +345,7 @@ static const struct {
 	const char *advice;
 } advices[] = {
 	{BLOCKER_NO_DEVICE, " (see `gpu-ferry list --all`)"},
+	{BLOCKER_VFS, ": end that first, or give the VM a virtual function instead"},
 	{BLOCKER_OVERDUE, "; `gpu-ferry status` shows who uses it and how to free it"},
 	{BLOCKER_FOREIGN_MEMBER,
 		"; put the card into another slot, or name it in `allow` in /" SETTINGS_PATH},
@@ -350,6 +401,8 @@ int take_plan(struct context *context, const struct take_request *request,
 	if (r == 0)
 		r = block_reservations(context, request, plan, error);
 	if (r == 0)
+		r = block_virtual(context, request, loans, plan, error);
+	if (r == 0)
 		r = add_held(context, request->settings, loans, plan, error);
 	/* a VM that has it is told already */
 	if (r == 0 && !has_blocker(plan, BLOCKER_RESERVED))
@@ -365,10 +418,22 @@ int take_refusal(const struct plan *plan, struct error *error)
 		plan->blockers[0].message, plan->blocker_count - 1);
 }
 
+/* True for a virtual function whose physical one is asked for: nobody may take it meanwhile. */
+static bool is_virtual_of_want(
+	const struct take_request *request, const struct pci_function *function)
+{
+	for (size_t i = 0; *function->parent && i < request->want_count; i++) {
+		if (strcmp(request->wants[i].address, function->parent) == 0)
+			return true;
+	}
+	return false;
+}
+
 static int lock_groups(struct context *context, const struct take_request *request,
 	struct locks *ret, struct error *error)
 {
-	auto_free long *groups = calloc(request->want_count + 1, sizeof(*groups));
+	auto_free long *groups =
+		calloc(request->want_count + request->host->count + 1, sizeof(*groups));
 	size_t count = 0;
 
 	if (!groups)
@@ -378,6 +443,12 @@ static int lock_groups(struct context *context, const struct take_request *reque
 
 		if (!request->wants[i].alternative && group != PCI_NO_GROUP)
 			groups[count++] = group;
+	}
+	for (size_t i = 0; i < request->host->count; i++) {
+		const struct pci_function *function = &request->host->items[i];
+
+		if (is_virtual_of_want(request, function) && function->iommu_group != PCI_NO_GROUP)
+			groups[count++] = function->iommu_group;
 	}
 	return locks_take_groups(&context->kernel.root, groups, count, GROUP_LOCK_MS, ret, error);
 }

@@ -177,6 +177,15 @@ static bool is_boot_display(const struct kernel *kernel, const char *address)
 	return false;
 }
 
+static void read_parent(const struct kernel *kernel, struct pci_function *function)
+{
+	char path[PCI_PATH_SIZE];
+
+	pci_path(function->address, "physfn", path, sizeof(path));
+	if (kernel_link(kernel, path, function->parent, sizeof(function->parent)) < 0)
+		function->parent[0] = '\0';
+}
+
 static void read_function(
 	const struct kernel *kernel, const char *address, struct pci_function *ret)
 {
@@ -184,6 +193,7 @@ static void read_function(
 	snprintf(ret->address, sizeof(ret->address), "%s", address);
 	if (!read_modalias(kernel, ret))
 		read_ids(kernel, ret);
+	read_parent(kernel, ret);
 	ret->bridge = ret->class_code >> 8 == PCI_CLASS_BRIDGE && is_bridge(kernel, address);
 	pci_read_driver(kernel, address, ret->driver, sizeof(ret->driver));
 	ret->boot_display = pci_is_display(ret) && is_boot_display(kernel, address);
@@ -299,6 +309,15 @@ bool pci_same_card(const char *left, const char *right)
 bool pci_is_display(const struct pci_function *function)
 {
 	return function->class_code >> 8 == PCI_CLASS_DISPLAY;
+}
+
+size_t pci_count_virtual(const struct pci_functions *functions, const struct pci_function *function)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < functions->count; i++)
+		count += strcmp(functions->items[i].parent, function->address) == 0;
+	return count;
 }
 
 int pci_read_driver(const struct kernel *kernel, const char *address, char *ret, size_t size)

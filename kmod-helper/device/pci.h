@@ -26,9 +26,10 @@ struct pci_function {
 	uint16_t subsystem_vendor_id, subsystem_device_id;
 	uint16_t class_code; /* base class and subclass: 0x0300 */
 	long iommu_group;    /* PCI_NO_GROUP: none, the IOMMU is off or does not cover it */
-	char driver[PCI_DRIVER_SIZE]; /* "" when none is bound */
-	bool boot_display;	      /* the firmware drew its screen there */
-	bool bridge;		      /* has a bus behind it: never lent */
+	char driver[PCI_DRIVER_SIZE];  /* "" when none is bound */
+	bool boot_display;	       /* the firmware drew its screen there */
+	bool bridge;		       /* has a bus behind it: never lent */
+	char parent[PCI_ADDRESS_SIZE]; /* of a virtual function: its physical one; "": it is none */
 };
 
 struct pci_functions {
@@ -53,6 +54,10 @@ bool pci_device_has(const char *device, const char *address);
 bool pci_same_card(const char *left, const char *right);
 
 bool pci_is_display(const struct pci_function *function);
+
+/* The number of virtual functions that @function has now. */
+size_t pci_count_virtual(
+	const struct pci_functions *functions, const struct pci_function *function);
 
 /* The path below the root of an attribute of a function; of the function's folder when @attribute
  * is NULL. */

@@ -29,6 +29,7 @@ static const char *const blocker_names[] = {
 	[BLOCKER_CONFIG] = "config",
 	[BLOCKER_NO_ATTRIBUTE] = "config",
 	[BLOCKER_BACKUP] = "backup",
+	[BLOCKER_VFS] = "vfs",
 };
 
 const char *blocker_name(enum blocker_code code)
@@ -337,6 +338,54 @@ static int add_members(
 	return r;
 }
 
+/* Says who uses a virtual function; false: nobody, as far as loans, drivers and wants show. */
+static bool find_virtual_user(const struct plan_request *request,
+	const struct pci_function *function, char *ret, size_t size)
+{
+	const struct loan *loan =
+		request->loans ? loans_find_user(request->loans, function->address) : NULL;
+
+	if (loan)
+		loan_owner_format(&loan->owner, ret, size);
+	else if (find_want(request, function->address))
+		snprintf(ret, size, "asked for together with it");
+	else if (pci_driver_is_vfio(function->driver))
+		snprintf(ret, size, "on %s", function->driver);
+	else
+		return false;
+	return true;
+}
+
+/* The driver of a physical function removes all its virtual ones when it is unbound
+ * (pci_disable_sriov()), under a VM that runs, too. */
+static int check_virtual_functions(
+	const struct plan_request *request, const struct pci_function *now, struct plan *plan)
+{
+	size_t count = pci_count_virtual(request->host, now);
+	char users[256] = "", user[PCI_DRIVER_SIZE + 8];
+
+	for (size_t i = 0; count && i < request->host->count; i++) {
+		const struct pci_function *function = &request->host->items[i];
+		size_t used = strlen(users);
+
+		if (strcmp(function->parent, now->address) == 0 &&
+			find_virtual_user(request, function, user, sizeof(user)))
+			snprintf(users + used, sizeof(users) - used, "%s%s (%s)", used ? ", " : "",
+				function->address, user);
+	}
+	if (*users)
+		return plan_block(plan, BLOCKER_VFS,
+			"%s cannot leave its driver, which would remove its virtual functions: %s",
+			now->address, users);
+	if (count)
+		return plan_add_notice(plan, now->address,
+			"%s has %zu virtual %s that nobody uses: the loan removes %s, and they come "
+			"back at the host's next boot, or by sriov_numvfs",
+			now->address, count, count == 1 ? "function" : "functions",
+			count == 1 ? "it" : "them");
+	return 0;
+}
+
 static int check_function(const struct kernel *kernel, const struct plan_request *request,
 	const struct plan_function *function, struct plan *plan)
 {
@@ -378,7 +427,7 @@ static int check_function(const struct kernel *kernel, const struct plan_request
 		return plan_block(plan, BLOCKER_NO_ATTRIBUTE,
 			"asked to set %s of %s, which the device does not have", missing->name,
 			now->address);
-	return 0;
+	return check_virtual_functions(request, now, plan);
 }
 
 static int check_wants(const struct plan_request *request, struct plan *plan)
@@ -472,18 +521,21 @@ static int plan_function_steps(const struct kernel *kernel, const struct plan_re
 static bool is_planned(const struct plan *plan, const char *address)
 {
 	for (size_t i = 0; i < plan->function_count; i++) {
-		if (strcmp(plan->functions[i].now.address, address) == 0)
+		if (plan->functions[i].loan.use != LOAN_ALTERNATIVE &&
+			strcmp(plan->functions[i].now.address, address) == 0)
 			return true;
 	}
 	return false;
 }
 
+/* A virtual function has no screen. */
 static bool leaves_no_display(const struct plan_request *request, const struct plan *plan)
 {
 	for (size_t i = 0; i < request->host->count; i++) {
 		const struct pci_function *function = &request->host->items[i];
 
-		if (pci_is_display(function) && !pci_driver_is_vfio(function->driver) &&
+		if (pci_is_display(function) && !*function->parent &&
+			!pci_driver_is_vfio(function->driver) &&
 			!is_planned(plan, function->address))
 			return false;
 	}
@@ -495,7 +547,7 @@ static int add_display_notices(
 	const struct plan_request *request, struct plan *plan, const struct plan_function *function)
 {
 	const char *address = function->now.address;
-	bool last = leaves_no_display(request, plan);
+	bool last = !*function->now.parent && leaves_no_display(request, plan);
 	int r = 0;
 
 	if (function->now.boot_display)

@@ -26,6 +26,7 @@ enum blocker_code {
 	BLOCKER_OVERDUE,
 	BLOCKER_NO_DRIVER,
 	BLOCKER_CONFIG,
+	BLOCKER_VFS,
 	BLOCKER_NO_ATTRIBUTE, /* "config" too: a file of sysfs that is to be set is not there */
 	BLOCKER_BACKUP,
 };

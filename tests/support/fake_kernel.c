@@ -768,6 +768,8 @@ static int fill_link(const struct fake_function *function, const struct fake_dri
 		name = function->driver;
 	else if (function && function->group >= 0 && strcmp(leaf, "iommu_group") == 0)
 		name = group;
+	else if (function && strcmp(leaf, "physfn") == 0)
+		name = function->parent;
 	else if (driver && strcmp(leaf, "module") == 0)
 		name = driver->module;
 	else if (driver && bound && strcmp(bound->driver, driver->name) == 0)

@@ -29,6 +29,7 @@ struct fake_function {
 	unsigned int class_code; /* as pci_function's: 0x0300 */
 	long group;
 	bool bridge;
+	char parent[PCI_ADDRESS_SIZE]; /* its physical function; "": it is no virtual one */
 	char driver[PCI_DRIVER_SIZE];
 	char override[PCI_DRIVER_SIZE];
 	char power_state[16];

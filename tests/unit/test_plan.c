@@ -239,6 +239,86 @@ Test(plan, a_foreign_member_on_vfio_pci_already_stays_there)
 	cr_expect_eq(planned("0000:04:00.0")->use, LOAN_STATIC);
 }
 
+/* ---- virtual functions */
+
+#define VIRTUAL "0000:01:00.4"
+
+static void add_virtual(const char *driver)
+{
+	fake_add_function(handover.fake, VIRTUAL, 0x0300, 30, driver);
+	strcpy(fake_function(handover.fake, VIRTUAL)->parent, "0000:01:00.0");
+}
+
+Test(plan, a_physical_function_stays_while_a_virtual_one_is_on_vfio_pci)
+{
+	add_virtual("vfio-pci");
+	take("0000:01:00.0");
+	expect_blocker(BLOCKER_VFS, VIRTUAL " (on vfio-pci)");
+}
+
+Test(plan, a_physical_function_stays_while_a_virtual_one_is_lent)
+{
+	struct loan_function lent = {.address = VIRTUAL, .use = LOAN_TAKEN};
+	struct loan loan = {
+		.owner = {.kind = LOAN_OWNER_VM, .vmid = 106},
+		.functions = &lent,
+		.function_count = 1,
+	};
+	const struct loans loans = {.items = &loan, .count = 1};
+	const struct plan_want one = want("0000:01:00.0");
+
+	add_virtual("");
+	make((struct plan_request){.wants = &one, .want_count = 1, .loans = &loans});
+	expect_blocker(BLOCKER_VFS, VIRTUAL " (VM 106)");
+	lent.use = LOAN_ALTERNATIVE;
+	make((struct plan_request){.wants = &one, .want_count = 1, .loans = &loans});
+	expect_clear();
+}
+
+Test(plan, a_physical_function_and_a_virtual_one_cannot_both_be_asked_for)
+{
+	const struct plan_want wants[] = {want("0000:01:00.0"), want(VIRTUAL)};
+
+	add_virtual("");
+	make((struct plan_request){.wants = wants, .want_count = COUNT(wants)});
+	expect_blocker(BLOCKER_VFS, VIRTUAL " (asked for together with it)");
+}
+
+Test(plan, unused_virtual_functions_end_with_a_notice)
+{
+	add_virtual("");
+	take("0000:01:00.0");
+	expect_clear();
+	cr_assert_eq(plan.notice_count, 1u);
+	cr_expect_not_null(strstr(plan.notices[0].message, "1 virtual function"), "%s",
+		plan.notices[0].message);
+	cr_expect_null(find_planned(VIRTUAL));
+}
+
+/* It has no screen. */
+Test(plan, a_virtual_function_is_taken_alone_and_counts_as_no_display)
+{
+	add_virtual("");
+	fake_function(handover.fake, "0000:02:00.0")->class_code = 0x0c80;
+	take(VIRTUAL);
+	expect_clear();
+	cr_expect_eq(plan.function_count, 1u);
+	cr_expect_eq(plan.notice_count, 0u);
+	take("0000:01:00.0");
+	cr_expect_not_null(strstr(plan.notices[1].message, "is the last display"), "%s",
+		plan.notices[1].message);
+}
+
+Test(plan, another_choice_of_a_mapping_is_still_a_display_of_the_host)
+{
+	struct plan_want wants[] = {want("0000:01:00.0"), want("0000:02:00.0")};
+
+	wants[1].alternative = true;
+	fake_function(handover.fake, "0000:01:00.0")->boot_vga = false;
+	make((struct plan_request){.wants = wants, .want_count = COUNT(wants)});
+	cr_expect_eq(plan.notice_count, 0u, "%s", plan.notices[0].message);
+}
+
 /* ---- checks */
 
 Test(plan, without_a_group_there_is_no_iommu)

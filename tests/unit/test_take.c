@@ -201,6 +201,22 @@ Test(take, a_vm_that_stops_is_waited_for_and_one_that_starts_is_not)
 	cr_expect(plan.is_returning, "%s", plan.blockers[0].message);
 }
 
+/* Proxmox reserves a device before the VM's loan is written. */
+Test(take, a_physical_function_stays_while_a_virtual_one_is_reserved)
+{
+	fake_add_function(handover.fake, "0000:01:00.4", 0x0300, 30, "");
+	strcpy(fake_function(handover.fake, "0000:01:00.4")->parent, "0000:01:00.0");
+	make_plan();
+	cr_assert_eq(plan.blocker_count, 0u);
+	scratch_write(&handover.scratch, "run/qemu-server/pci-id-reservations",
+		"0000:01:00.4 106 time:99999999999\n");
+	make_plan();
+	cr_assert_eq(plan.blocker_count, 1u);
+	cr_expect_eq(plan.blockers[0].code, BLOCKER_VFS);
+	cr_expect_not_null(strstr(plan.blockers[0].message, "0000:01:00.4 (reserved by VM 106)"),
+		"%s", plan.blockers[0].message);
+}
+
 static int find_user(void *fake, const dev_t *wanted, size_t count, device_visitor visitor,
 	void *data, struct open_devices_extent *ret)
 {
