@@ -84,6 +84,14 @@ static bool leaves_card(const struct names *mapping, const struct names *others)
 	return false;
 }
 
+/* True when the device is a mapping of several cards. */
+static bool has_cards(const struct attach_device *device)
+{
+	const struct names first = {device->addresses.names, device->addresses.count ? 1 : 0};
+
+	return is_mapping(device) && leaves_card(&device->addresses, &first);
+}
+
 /* True when both arguments can be used together. A mapping needs only one of its alternatives: the
  * others may be named elsewhere too, as long as one card is left. Two different mappings are always
  * fine. */
@@ -333,11 +341,20 @@ static int note_other(struct context *context, const struct attach_devices *devi
 	int r = guest_functions(context, &devices->host, vmid, &meaning);
 
 	for (size_t i = 0; r == 0 && i < devices->count; i++) {
-		if (shared_name(&meaning.functions, &devices->items[i].addresses))
+		const struct attach_device *device = &devices->items[i];
+
+		if (!shared_name(&meaning.functions, &device->addresses))
+			continue;
+		if (has_cards(device))
+			r = changes_note(changes,
+				"%s is also attached to VM %u: each of them takes a card of it that "
+				"is free when it starts",
+				device->argument, vmid);
+		else
 			r = changes_note(changes,
 				"%s is also attached to VM %u: only one of them can have the card "
 				"at a time",
-				devices->items[i].argument, vmid);
+				device->argument, vmid);
 	}
 	return r;
 }

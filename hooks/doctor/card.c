@@ -26,7 +26,7 @@ bool is_gpu(const struct doctor *doctor, const struct pci_function *function)
 {
 	const struct pci_function *first = doctor->host.items;
 
-	if (!pci_is_display(function))
+	if (!pci_is_display(function) || *function->parent)
 		return false;
 	while (first < function &&
 		!(pci_is_display(first) && pci_same_card(first->address, function->address)))

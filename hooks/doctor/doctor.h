@@ -85,5 +85,6 @@ const char *display_module_left_behind(
 /* True when an ids= in modprobe.d, or on the command line of the next boot, means the function. */
 bool is_taken_at_boot(const struct doctor *doctor, const struct pci_function *function);
 
-/* True for the first display function of a card, which stands for the whole card. */
+/* True for the first display function of a card, which stands for the whole card. A virtual
+ * function is none. */
 bool is_gpu(const struct doctor *doctor, const struct pci_function *function);

@@ -61,7 +61,7 @@ static bool is_of_a_gpu(const void *context, const char *address)
 	const struct doctor *doctor = context;
 
 	for (size_t i = 0; i < doctor->host.count; i++) {
-		if (is_gpu(doctor, &doctor->host.items[i]) &&
+		if (pci_is_display(&doctor->host.items[i]) &&
 			pci_same_card(doctor->host.items[i].address, address))
 			return true;
 	}
@@ -216,6 +216,26 @@ void doctor_check_guests(struct doctor *doctor, unsigned int except)
 
 /* ---- for one VM: who else has its cards */
 
+static bool is_family(const struct pci_function *left, const struct pci_function *right)
+{
+	return strcmp(left->parent, right->address) == 0 ||
+		strcmp(right->parent, left->address) == 0;
+}
+
+/* True when a VM that has @left keeps another VM from having @right. */
+static bool collide(const struct doctor *doctor, const char *left, const char *right)
+{
+	const struct pci_function *one = pci_find(&doctor->host, left);
+	const struct pci_function *two = pci_find(&doctor->host, right);
+
+	if (!one || !two)
+		return pci_same_card(left, right);
+	if (one->iommu_group == two->iommu_group && one->iommu_group != PCI_NO_GROUP)
+		return true;
+	return is_family(one, two) ||
+		(!*one->parent && !*two->parent && pci_same_card(left, right));
+}
+
 static bool is_of_patient(const void *context, const char *address)
 {
 	const struct patient *patient = context;
@@ -225,11 +245,74 @@ static bool is_of_patient(const void *context, const char *address)
 		const struct names *addresses = choice_addresses(&choice->entries[i]);
 
 		for (size_t k = 0; addresses && k < addresses->count; k++) {
-			if (pci_same_card(addresses->names[k], address))
+			if (collide(patient->doctor, addresses->names[k], address))
 				return true;
 		}
 	}
 	return false;
+}
+
+/* True when the entry has a choice with which @addresses collide in nothing. */
+static bool has_room(const struct doctor *doctor, const struct choice_entry *entry,
+	const struct names *addresses)
+{
+	for (size_t k = 0; k < entry->alternatives.count; k++) {
+		const struct names *choice = &entry->alternatives.lists[k];
+		bool collides = false;
+
+		for (size_t i = 0; i < choice->count; i++) {
+			for (size_t n = 0; n < addresses->count; n++)
+				collides |= collide(doctor, choice->names[i], addresses->names[n]);
+		}
+		if (!collides)
+			return true;
+	}
+	return false;
+}
+
+/* True when @later finds a free card for every entry, whatever @first took before. */
+static bool can_follow(
+	const struct doctor *doctor, const struct choice *first, const struct choice *later)
+{
+	for (size_t i = 0; i < first->count; i++) {
+		const struct choice_entry *taken = &first->entries[i];
+
+		for (size_t n = 0; n < later->count; n++) {
+			const struct choice_entry *entry = &later->entries[n];
+
+			if (taken->mediated || entry->mediated || !entry->alternatives.count)
+				continue;
+			for (size_t k = 0; k < taken->alternatives.count; k++) {
+				if (!has_room(doctor, entry, &taken->alternatives.lists[k]))
+					return false;
+			}
+		}
+	}
+	return true;
+}
+
+static bool is_same_card(const void *context, const char *address)
+{
+	return pci_same_card(context, address);
+}
+
+bool patient_shares(const struct patient *patient, const char *address)
+{
+	auto_free unsigned int *vmids = NULL;
+	size_t count = 0;
+	bool found = false;
+
+	if (vm_list_read(&patient->doctor->context->kernel.root, &vmids, &count, NULL) < 0)
+		return false;
+	for (size_t i = 0; i < count && !found; i++) {
+		cleanup(other_vm_done) struct other_vm vm = {0};
+
+		found = vmids[i] != patient->vmid &&
+			other_vm_read(patient->doctor, vmids[i], &vm) == 0 &&
+			!vm_config_is_template(&vm.resolved.config) &&
+			other_vm_find(&vm, is_same_card, address);
+	}
+	return found;
 }
 
 static bool starts_at_boot(const struct vm_config *config)
@@ -243,6 +326,7 @@ static void check_other_vm(struct patient *patient, unsigned int vmid)
 {
 	cleanup(other_vm_done) struct other_vm vm = {0};
 	const char *address;
+	bool own_first, other_first;
 
 	if (other_vm_read(patient->doctor, vmid, &vm) < 0 ||
 		vm_config_is_template(&vm.resolved.config))
@@ -250,7 +334,19 @@ static void check_other_vm(struct patient *patient, unsigned int vmid)
 	address = other_vm_find(&vm, is_of_patient, patient);
 	if (!address)
 		return;
-	if (starts_at_boot(&vm.resolved.config) && starts_at_boot(patient->config)) {
+	own_first =
+		can_follow(patient->doctor, &patient->guest.resolved.choice, &vm.resolved.choice);
+	other_first =
+		can_follow(patient->doctor, &vm.resolved.choice, &patient->guest.resolved.choice);
+	if (own_first && other_first) {
+		check_add(patient->list, CHECK_INFO, "vm_others",
+			"VM %u may be given %s too: both can run, each with a card of its own",
+			vmid, address);
+	} else if (own_first || other_first) {
+		check_add(patient->list, CHECK_NOTICE, "vm_others",
+			"VM %u may be given %s too: both can run only when VM %u starts first",
+			vmid, address, own_first ? patient->vmid : vmid);
+	} else if (starts_at_boot(&vm.resolved.config) && starts_at_boot(patient->config)) {
 		check_add(patient->list, CHECK_WARN, "vm_others",
 			"VM %u is given %s too, and both start at boot: only the first one gets it",
 			vmid, address);

@@ -13,6 +13,7 @@ struct patient {
 	unsigned int vmid;
 	struct vm_plan guest;
 	const struct vm_config *config; /* of guest */
+	char device[PCI_ADDRESS_SIZE];	/* what patient_device() found */
 };
 
 /* The function at @address of this host; NULL when there is none. */
@@ -20,11 +21,13 @@ const struct pci_function *patient_function(const struct patient *patient, const
 
 /* vm_cpu.c: `args: -cpu`, and hiding that it is a VM */
 void patient_check_cpu(struct patient *patient);
-/* A device to name in an attach command: one that the VM has, else a GPU that is not the boot
- * display, else any GPU. */
-const char *patient_device(const struct patient *patient);
+/* A device to name in an attach command: one that the VM has, else the whole card that is best to
+ * have: free, not the boot display, without virtual functions. */
+const char *patient_device(struct patient *patient);
 
 /* snippets.c: the hookscript, and the one that runs with it */
 void patient_check_hookscript(struct patient *patient);
+/* guests.c: does another VM of this node name the card of @address? */
+bool patient_shares(const struct patient *patient, const char *address);
 /* guests.c: who else has its cards */
 void patient_check_others(struct patient *patient);
