@@ -402,3 +402,24 @@ int mapping_find(const struct mappings *mappings, const char *name, const char *
 	alternatives = (struct alternatives){0};
 	return 0;
 }
+
+void mapping_explain_absence(
+	const struct mappings *mappings, const char *name, const char *node, struct error *error)
+{
+	const struct mapping *mapping = mapping_by_name(mappings, name);
+	char others[512] = "";
+
+	for (size_t i = 0; mapping && i < mapping->maps.count; i++) {
+		cleanup(property_set_done) struct property_set set = {0};
+		size_t used = strlen(others);
+		const char *other;
+
+		if (property_parse(&map_format, mapping->maps.names[i], &set, NULL) < 0)
+			continue;
+		other = property_get(&set, "node");
+		snprintf(others + used, sizeof(others) - used, "%s%s", used ? ", " : "", other);
+	}
+	if (*others)
+		error_set(error, -ENOENT, "the mapping '%s' has no device on %s; it has on %s",
+			name, node, others);
+}

@@ -5,6 +5,7 @@
 #include "doctor.h"
 
 #include "conf/host/kernel_arguments.h"
+#include "hooks/host/setup.h"
 #include "kmod-helper/base/cleanup.h"
 #include <fcntl.h>
 #include <limits.h>
@@ -40,15 +41,12 @@ void fix_boot_argument(struct doctor *doctor, const char *argument)
 	const struct boot_argument *configured =
 		boot_command_line_find(&doctor->command_line, argument);
 	const char *refresh = boot_loader_refresh_command(&doctor->loader);
-	char lines[32] = "";
 
-	if (configured && configured->line_count > 1)
-		snprintf(
-			lines, sizeof(lines), ",%u", configured->line + configured->line_count - 1);
-	if (configured && refresh)
-		/* \< and \> keep iommu=off from matching the end of amd_iommu=off */
-		check_fix(&doctor->list, "sed -i '%u%ss/ *\\<%s\\>//' /%s && %s && reboot",
-			configured->line, lines, configured->text, configured->path, refresh);
+	if (configured && refresh && host_setup_takes_argument(argument))
+		check_fix(&doctor->list, "gpu-ferry setup --apply && reboot");
+	else if (configured && refresh)
+		check_fix(&doctor->list, "editor /%s  # take out %s, then: %s && reboot",
+			configured->path, configured->text, refresh);
 	else
 		check_fix(
 			&doctor->list, "reboot  # without %s on the kernel command line", argument);

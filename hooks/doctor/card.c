@@ -7,6 +7,7 @@
 #include "conf/pve/reservation.h"
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/device/pci_resource.h"
+#include "kmod-helper/holder/host_use.h"
 #include <errno.h>
 #include <string.h>
 #include <time.h>
@@ -260,42 +261,65 @@ void fix_setting(struct doctor *doctor, const char *name, const char *value, con
 			*remark ? " " : "", remark);
 }
 
-/* Suggests an `allow` that has its present entries and the strangers. */
-static void fix_allow(struct doctor *doctor, char *strangers)
-{
-	const struct names *allow = &doctor->settings.allow;
-	char text[1024] = "";
-	char value[sizeof(text) + 8];
-	char *save = NULL;
+/* The other members of a card's group. */
+struct strangers {
+	char text[1024];      /* each with what the host uses it for */
+	char allow[512];      /* the present entries of `allow`, and all of these */
+	char permitted[1024]; /* those that `allow` has, as text */
+	bool in_use;
+};
 
-	for (size_t i = 0; i < allow->count; i++)
-		append_allowed(text, sizeof(text), allow->names[i]);
-	for (char *name = strtok_r(strangers, " ", &save); name; name = strtok_r(NULL, " ", &save))
-		append_allowed(text, sizeof(text), name);
-	snprintf(value, sizeof(value), "[ %s ]", text);
-	fix_setting(doctor, "allow", value,
-		"if the VM may have them; else move the card to another slot");
+static void append_stranger(
+	const struct doctor *doctor, const struct pci_function *member, struct strangers *strangers)
+{
+	bool allowed = names_have(&doctor->settings.allow, member->address);
+	char *buffer = allowed ? strangers->permitted : strangers->text;
+	size_t used = strlen(buffer);
+	char use[256];
+	bool in_use = host_use_find(&doctor->context->kernel, member->address, use, sizeof(use));
+
+	snprintf(buffer + used, sizeof(strangers->text) - used, " %s%s%s%s", member->address,
+		in_use ? " (" : "", in_use ? use : "", in_use ? ")" : "");
+	if (allowed)
+		return;
+	append_allowed(strangers->allow, sizeof(strangers->allow), member->address);
+	strangers->in_use |= in_use;
 }
 
-/* Appends " ADDRESS" for each member of the group that is not part of the card, not a bridge, and
- * not in `allow`. */
-static void list_strangers(
-	const struct doctor *doctor, const struct pci_function *function, char *buffer, size_t size)
+/* Finds the members of the group that are neither part of the card nor bridges. */
+static void find_strangers(
+	const struct doctor *doctor, const struct pci_function *function, struct strangers *ret)
 {
+	for (size_t i = 0; i < doctor->settings.allow.count; i++)
+		append_allowed(ret->allow, sizeof(ret->allow), doctor->settings.allow.names[i]);
 	for (size_t i = 0; i < doctor->host.count; i++) {
 		const struct pci_function *member = &doctor->host.items[i];
-		size_t used = strlen(buffer);
 
 		if (member->iommu_group == function->iommu_group && !member->bridge &&
-			!pci_same_card(member->address, function->address) &&
-			!names_have(&doctor->settings.allow, member->address))
-			snprintf(buffer + used, size - used, " %s", member->address);
+			!pci_same_card(member->address, function->address))
+			append_stranger(doctor, member, ret);
 	}
+}
+
+/* What the host needs is not offered to a VM first. */
+static void fix_strangers(struct doctor *doctor, const struct strangers *strangers)
+{
+	char value[sizeof(strangers->allow) + 8];
+
+	snprintf(value, sizeof(value), "[ %s ]", strangers->allow);
+	if (strangers->in_use)
+		check_fix(&doctor->list,
+			"gpu-ferry list --all  # take another slot, or another card; only where "
+			"the host can do without them: allow = %s; in /" SETTINGS_PATH,
+			value);
+	else
+		fix_setting(doctor, "allow", value,
+			"if the VM may have them; else move the card to another slot");
 }
 
 static void check_group(struct doctor *doctor, const struct pci_function *function)
 {
-	char strangers[512] = "";
+	struct strangers strangers = {0};
 
 	if (function->iommu_group == PCI_NO_GROUP) {
 		check_add(&doctor->list, CHECK_SKIP, "card_group",
@@ -303,18 +327,22 @@ static void check_group(struct doctor *doctor, const struct pci_function *functi
 			function->address);
 		return;
 	}
-	list_strangers(doctor, function, strangers, sizeof(strangers));
-	if (!*strangers) {
+	find_strangers(doctor, function, &strangers);
+	if (*strangers.permitted)
+		check_add(&doctor->list, CHECK_NOTICE, "card_group",
+			"%s: group %ld also contains devices that go to the VM, as `allow` says:%s",
+			function->address, function->iommu_group, strangers.permitted);
+	if (*strangers.text) {
+		check_add(&doctor->list, CHECK_WARN, "card_group",
+			"%s: group %ld also contains other devices, which go to the VM together "
+			"with the card:%s",
+			function->address, function->iommu_group, strangers.text);
+		fix_strangers(doctor, &strangers);
+	} else if (!*strangers.permitted) {
 		check_add(&doctor->list, CHECK_PASS, "card_group",
 			"%s: group %ld contains only this card", function->address,
 			function->iommu_group);
-		return;
 	}
-	check_add(&doctor->list, CHECK_WARN, "card_group",
-		"%s: group %ld also contains other devices, which go to the VM together with the "
-		"card:%s",
-		function->address, function->iommu_group, strangers);
-	fix_allow(doctor, strangers);
 }
 
 /* ---- resetting it between two guests */

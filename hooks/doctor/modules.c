@@ -12,23 +12,20 @@
 #include <errno.h>
 #include <string.h>
 
-/* The fix that removes the line. A file of a package is hidden by an empty file of the same name in
- * /etc/modprobe.d. */
+/* The fix that removes the line, by its words: a number may be another line's by then. A file of a
+ * package is hidden by an empty file of the same name in /etc/modprobe.d. */
 static void fix_line(struct doctor *doctor, const struct modprobe_line *line)
 {
-	const char *name = strrchr(line->path, '/') + 1;
-	unsigned int last = line->line + (line->line_count ? line->line_count - 1 : 0);
-
-	if (strncmp(line->path, "etc/", 4) == 0 && last == line->line)
-		check_fix(&doctor->list, "sed -i '%ud' /%s && update-initramfs -u -k all && reboot",
-			last, line->path);
-	else if (strncmp(line->path, "etc/", 4) == 0)
+	if (strncmp(line->path, "etc/", 4) == 0)
 		check_fix(&doctor->list,
-			"sed -i '%u,%ud' /%s && update-initramfs -u -k all && reboot", line->line,
-			last, line->path);
+			"editor /%s  # take out: %s %s%s%s; then: update-initramfs -u -k all && "
+			"reboot",
+			line->path, modprobe_kind_name(line->kind), line->module,
+			*line->arguments ? " " : "", line->arguments);
 	else
 		check_fix(&doctor->list,
-			"touch /etc/modprobe.d/%s && update-initramfs -u -k all && reboot", name);
+			"touch /etc/modprobe.d/%s && update-initramfs -u -k all && reboot",
+			strrchr(line->path, '/') + 1);
 }
 
 /* By setup, where it does it; else by hand. What only the running kernel was given is gone with the

@@ -55,8 +55,15 @@ static void fix_entry(struct patient *patient, const struct choice_entry *entry)
 		break;
 	case -ESTALE:
 	case -ENOENT:
-		check_fix(patient->list, "pvesh get /cluster/mapping/pci/%s  # then correct it",
-			mapping ? mapping : "");
+		if (strstr(entry->error.message, "has no device on"))
+			check_fix(patient->list,
+				"pvesh get /cluster/mapping/pci/%s  # then add a device of this "
+				"node to it, or run the VM on that node",
+				mapping ? mapping : "");
+		else
+			check_fix(patient->list,
+				"pvesh get /cluster/mapping/pci/%s  # then correct it",
+				mapping ? mapping : "");
 		break;
 	case -EINVAL:
 		check_fix(
@@ -273,6 +280,19 @@ static size_t count_nodes(const struct doctor *doctor)
 	return nodes.count;
 }
 
+/* "gpu", or "gpu2" and so on: a name that no mapping has. */
+static bool find_mapping_name(const struct root *root, char *ret, size_t size)
+{
+	cleanup(mappings_done) struct mappings mappings = {0};
+
+	if (mappings_read(root, &mappings, NULL) < 0)
+		return false;
+	snprintf(ret, size, "gpu");
+	for (unsigned int i = 2; mapping_by_name(&mappings, ret); i++)
+		snprintf(ret, size, "gpu%u", i);
+	return true;
+}
+
 /* The fix for a raw entry: a `pvesh` command that makes a mapping of its first function. */
 static void fix_mapping(struct patient *patient, const struct choice_entry *entry)
 {
@@ -280,19 +300,20 @@ static void fix_mapping(struct patient *patient, const struct choice_entry *entr
 	const struct pci_function *function = addresses && addresses->count
 		? patient_function(patient, addresses->names[0])
 		: NULL;
-	char node[NODE_NAME_SIZE];
+	const struct root *root = &patient->doctor->context->kernel.root;
+	char node[NODE_NAME_SIZE], name[16];
 
-	if (!function ||
-		node_name(&patient->doctor->context->kernel.root, node, sizeof(node), NULL) < 0)
+	if (!function || node_name(root, node, sizeof(node), NULL) < 0 ||
+		!find_mapping_name(root, name, sizeof(name)))
 		return;
 	check_fix(patient->list,
-		"pvesh create /cluster/mapping/pci --id gpu --map "
+		"pvesh create /cluster/mapping/pci --id %s --map "
 		"node=%s,path=%.*s,id=%04x:%04x,subsystem-id=%04x:%04x,iommugroup=%ld && qm set %u "
-		"--hostpci%u mapping=gpu%s",
-		node, (int)strcspn(function->address, "."), function->address, function->vendor_id,
-		function->device_id, function->subsystem_vendor_id, function->subsystem_device_id,
-		function->iommu_group, patient->vmid, entry->index,
-		entry->hostpci.pcie ? ",pcie=1" : "");
+		"--hostpci%u mapping=%s%s",
+		name, node, (int)strcspn(function->address, "."), function->address,
+		function->vendor_id, function->device_id, function->subsystem_vendor_id,
+		function->subsystem_device_id, function->iommu_group, patient->vmid, entry->index,
+		name, entry->hostpci.pcie ? ",pcie=1" : "");
 }
 
 static void check_mapping(struct patient *patient)
@@ -353,7 +374,9 @@ struct lasting_blocker {
 
 static const struct lasting_blocker lasting_blockers[] = {
 	{BLOCKER_BOOT_DISPLAY, NULL},
-	{BLOCKER_FOREIGN_MEMBER, "editor /" SETTINGS_PATH "  # name it in `allow`"},
+	{BLOCKER_FOREIGN_MEMBER,
+		"gpu-ferry list --all  # take another slot, or another card; only where the host "
+		"can do without them: `allow` in /" SETTINGS_PATH},
 	{BLOCKER_DEAD, "poweroff  # a reboot is often not enough"},
 	{BLOCKER_OVERDUE, "gpu-ferry reconcile  # after its user has ended: see gpu-ferry status"},
 };

@@ -135,6 +135,13 @@ static int make_choice(struct surroundings *around, struct resolved *resolved, s
 	for (size_t i = 0; i < around->hardware.host->count; i++)
 		addresses[i] = around->hardware.host->items[i].address;
 	r = choice_make(&resolved->config, &choice_host, &resolved->choice, error);
+	for (size_t i = 0; r == 0 && i < resolved->choice.count; i++) {
+		struct choice_entry *entry = &resolved->choice.entries[i];
+
+		if (entry->error.status == -ENOENT && entry->hostpci.mapping)
+			mapping_explain_absence(&around->mappings, entry->hostpci.mapping,
+				around->node, &entry->error);
+	}
 	if (r < 0 || vm_config_is_template(&resolved->config))
 		return r;
 	r = add_wants(resolved, false);

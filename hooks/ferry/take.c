@@ -348,7 +348,8 @@ static const struct {
 	{BLOCKER_VFS, ": end that first, or give the VM a virtual function instead"},
 	{BLOCKER_OVERDUE, "; `gpu-ferry status` shows who uses it and how to free it"},
 	{BLOCKER_FOREIGN_MEMBER,
-		"; put the card into another slot, or name it in `allow` in /" SETTINGS_PATH},
+		"; take another slot, or another card; only where the host can do without them, "
+		"name them in `allow` in /" SETTINGS_PATH},
 	{BLOCKER_BOOT_DISPLAY, ", and boot_display = \"refuse\" is set"},
 	{BLOCKER_HOST_USE, "; to give it to the VM anyway, name it in `allow` in /" SETTINGS_PATH},
 	{BLOCKER_NO_ATTRIBUTE, ": take it out of `devices` in /" SETTINGS_PATH},

@@ -200,8 +200,7 @@ static int remove_lines(const struct planning *planning, const struct modprobe_l
 
 /* ---- the kernel's command line */
 
-/* What the guide has a person set, and what switches off what it needs. */
-static bool argument_is_guides(const char *argument)
+bool host_setup_takes_argument(const char *argument)
 {
 	static const char *const guides[] = {"intel_iommu=on", "amd_iommu=on", "iommu=pt",
 		"intel_iommu=off", "amd_iommu=off", "iommu=off"};
@@ -240,7 +239,7 @@ static int plan_argument(
 	bool wanted = argument_is_wanted(argument->text, needed);
 	char why[OBSTACLE_WHY_SIZE];
 
-	if (!obstacle && !argument_is_guides(argument->text))
+	if (!obstacle && !host_setup_takes_argument(argument->text))
 		return 0;
 	if (obstacle && !obstacle_setup_removes(obstacle, why, sizeof(why)))
 		return note_left(planning, obstacle, argument->path, argument->line, why);

@@ -30,6 +30,9 @@ struct host_setup {
  * host_setup_done also on failure. */
 int host_setup_find(struct context *context, const struct setup_wish *wish,
 	const struct pci_functions *host, struct host_setup *ret, struct error *error);
+/* True for a kernel argument that setup takes out of files that are not its own: one that the guide
+ * has a person set, or one that switches off what it needs. */
+bool host_setup_takes_argument(const char *argument);
 void host_setup_done(struct host_setup *setup);
 
 /* What has to be refreshed after @path has changed: REFRESH_… bits. */

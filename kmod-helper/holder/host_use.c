@@ -45,6 +45,52 @@ static bool interface_is_up(const struct kernel *kernel, const char *path)
 		(strtoul(text, NULL, 16) & IFF_UP);
 }
 
+/* "vmbr0", or a VLAN on it: "vmbr0.5" */
+static bool is_interface(const char *text, const char *name)
+{
+	size_t length = strlen(name);
+
+	return strncmp(text, name, length) == 0 && strchr(".\t\n ", text[length]);
+}
+
+/* IPv4: the destination is the second field, its mask the eighth. IPv6: destination and length are
+ * the first two, the interface is the last. */
+static bool has_default_route(const struct kernel *kernel, const char *name)
+{
+	auto_free char *four = kernel_read_text(kernel, "proc/net/route");
+	auto_free char *six = kernel_read_text(kernel, "proc/net/ipv6_route");
+	char *save = NULL;
+
+	for (char *line = four ? strtok_r(four, "\n", &save) : NULL; line;
+		line = strtok_r(NULL, "\n", &save)) {
+		unsigned int destination, mask;
+
+		if (is_interface(line, name) &&
+			sscanf(line, "%*s %x %*s %*s %*s %*s %*s %x", &destination, &mask) == 2 &&
+			!destination && !mask)
+			return true;
+	}
+	for (char *line = six ? strtok_r(six, "\n", &save) : NULL; line;
+		line = strtok_r(NULL, "\n", &save)) {
+		char *interface = strrchr(line, ' ');
+
+		if (interface && is_interface(interface + 1, name) &&
+			strncmp(line, "00000000000000000000000000000000 00 ", 36) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Adds what the host would lose with the interface. */
+static void add_route(const struct kernel *kernel, const char *name, char *text, size_t size)
+{
+	size_t used = strlen(text);
+
+	if (has_default_route(kernel, name))
+		snprintf(text + used, size - used,
+			" and carries the default route: the host would be cut off");
+}
+
 static bool network_is_used(
 	const struct kernel *kernel, const char *folder, char *text, size_t size)
 {
@@ -59,10 +105,12 @@ static bool network_is_used(
 		if (kernel_link(kernel, file, master, sizeof(master)) == 0) {
 			snprintf(text, size, "network interface %s belongs to a bridge or bond",
 				names.names[i]);
+			add_route(kernel, master, text, size);
 			return true;
 		}
 		if (interface_is_up(kernel, path)) {
 			snprintf(text, size, "network interface %s is up", names.names[i]);
+			add_route(kernel, names.names[i], text, size);
 			return true;
 		}
 	}

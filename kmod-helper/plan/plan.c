@@ -297,14 +297,63 @@ static int add_function(const struct kernel *kernel, const struct plan_request *
 	return block_other_target(kernel, request, function, plan);
 }
 
-static int block_foreign(
-	const struct pci_function *member, const struct plan_want *want, struct plan *plan)
+/* The want that would bring along a function that is no part of its card; NULL: @function is no
+ * such stranger, or `allow` permits it. */
+static const struct plan_want *find_stranger_want(
+	const struct plan_request *request, const struct pci_function *function)
 {
-	return plan_block(plan, BLOCKER_FOREIGN_MEMBER,
-		"%s (class %04x, %s) shares IOMMU group %ld with %s but is not part of that card: "
-		"it would go to the VM too",
-		member->address, member->class_code, *member->driver ? member->driver : "no driver",
-		member->iommu_group, want->address);
+	const struct plan_want *want;
+
+	if (function->bridge || function->iommu_group == PCI_NO_GROUP ||
+		find_want(request, function->address) || find_group_want(request, function, true) ||
+		is_allowed(request, function->address) || pci_driver_is_vfio(function->driver))
+		return NULL;
+	want = find_group_want(request, function, false);
+	return want && !want->alternative ? want : NULL;
+}
+
+/* Adds a stranger, and what the host would lose with it. */
+static void add_stranger(
+	const struct kernel *kernel, const struct pci_function *stranger, char *buffer, size_t size)
+{
+	size_t used = strlen(buffer);
+	char use[256];
+	bool in_use = host_use_find(kernel, stranger->address, use, sizeof(use));
+
+	snprintf(buffer + used, size - used, "%s%s (class %04x, %s%s%s)", used ? ", " : "",
+		stranger->address, stranger->class_code,
+		*stranger->driver ? stranger->driver : "no driver", in_use ? "; " : "",
+		in_use ? use : "");
+}
+
+/* Blocks each group with strangers once, and names all of them. */
+static int block_strangers(
+	const struct kernel *kernel, const struct plan_request *request, struct plan *plan)
+{
+	long told = PCI_NO_GROUP;
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < request->want_count; i++) {
+		const struct pci_function *wanted =
+			pci_find(request->host, request->wants[i].address);
+		char strangers[ERROR_MESSAGE_SIZE / 2] = "";
+
+		if (!wanted || wanted->iommu_group == told)
+			continue;
+		told = wanted->iommu_group;
+		for (size_t n = 0; n < request->host->count; n++) {
+			const struct pci_function *member = &request->host->items[n];
+
+			if (member->iommu_group == told && find_stranger_want(request, member))
+				add_stranger(kernel, member, strangers, sizeof(strangers));
+		}
+		if (*strangers)
+			r = plan_block(plan, BLOCKER_FOREIGN_MEMBER,
+				"IOMMU group %ld of %s also has devices that are not part of that "
+				"card and would go to the VM too: %s",
+				told, wanted->address, strangers);
+	}
+	return r;
 }
 
 /* Adds every member of the groups asked for, as Proxmox takes them: all but those with a bus behind
@@ -325,12 +374,8 @@ static int add_members(
 			want = find_group_want(request, now, true);
 			if (!want)
 				want = find_group_want(request, now, false);
-			if (want && !want->alternative && !is_allowed(request, now->address) &&
-				!pci_same_card(want->address, now->address) &&
-				!pci_driver_is_vfio(now->driver)) {
-				r = block_foreign(now, want, plan);
+			if (find_stranger_want(request, now))
 				continue;
-			}
 		}
 		if (want)
 			r = add_function(kernel, request, now, want, plan);
@@ -413,10 +458,17 @@ static int check_function(const struct kernel *kernel, const struct plan_request
 	if (request->refuse_boot_display && now->boot_display)
 		return plan_block(plan, BLOCKER_BOOT_DISPLAY,
 			"%s is the display that this host booted with", now->address);
-	if (!is_allowed(request, now->address) &&
-		host_use_find_claimed(kernel, now->address, text, sizeof(text)))
-		return plan_block(
-			plan, BLOCKER_HOST_USE, "%s is in use by the host: %s", now->address, text);
+	if (host_use_find_claimed(kernel, now->address, text, sizeof(text))) {
+		int r = is_allowed(request, now->address)
+			? plan_add_notice(plan, now->address,
+				  "%s goes to the VM, as `allow` says, and the host loses it: %s",
+				  now->address, text)
+			: plan_block(plan, BLOCKER_HOST_USE, "%s is in use by the host: %s",
+				  now->address, text);
+
+		if (r < 0 || !is_allowed(request, now->address))
+			return r;
+	}
 	if (pci_is_dead(kernel, now->address))
 		return plan_block(plan, BLOCKER_DEAD,
 			"%s does not answer (its configuration space reads ff): it fell off the bus; "
@@ -641,6 +693,8 @@ int plan_make(const struct kernel *kernel, const struct plan_request *request, s
 {
 	int r = check_wants(request, plan);
 
+	if (r == 0)
+		r = block_strangers(kernel, request, plan);
 	if (r == 0)
 		r = add_members(kernel, request, plan);
 	for (size_t i = 0; r == 0 && i < plan->function_count; i++)

@@ -223,7 +223,7 @@ allow = [ "06:00.0" ]; } );'; do
 	settings 'allow = [ "0000:05:00.0", "06:00.0" ];'
 	bash -c "$(ferry doctor | sed -n "s|^ *fix: \\(sed .*allow.*\\) /etc/|\\1 $tree/etc/|p")"
 	cat "$tree/etc/gpu-ferry/gpu-ferry.conf"
-	ferry doctor | grep 'only this card'
+	ferry doctor | grep -A1 'group 15'
 }
 
 case_doctor_lent_owed_and_overdue() {

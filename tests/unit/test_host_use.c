@@ -59,6 +59,41 @@ Test(host_use, a_network_interface_that_is_up_is_used)
 	expect_use(NIC, "network interface eno1 is up");
 }
 
+Test(host_use, the_default_route_is_what_the_host_would_lose)
+{
+	static const char head[] =
+		"Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\n";
+	static const char cut_off[] = "network interface eno1 is up and carries the default route: "
+				      "the host would be cut off";
+	char routes[256];
+
+	scratch_write(&scratch, DEVICES NIC "/net/eno1/flags", "0x1003\n");
+	snprintf(routes, sizeof(routes), "%s%s", head,
+		"eno10\t00000000\tFE01A8C0\t0003\t0\t0\t0\t00000000\n"
+		"eno1\t0001A8C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\n"
+		"eno1\t00000000\t00000000\t0001\t0\t0\t0\t00000080\n");
+	scratch_write(&scratch, "proc/net/route", routes);
+	expect_use(NIC, "network interface eno1 is up");
+	snprintf(routes, sizeof(routes), "%s%s", head,
+		"eno1.5\t00000000\tFE01A8C0\t0003\t0\t0\t0\t00000000\n");
+	scratch_write(&scratch, "proc/net/route", routes);
+	expect_use(NIC, cut_off);
+	scratch_write(&scratch, "proc/net/route", head);
+	scratch_write(&scratch, "proc/net/ipv6_route",
+		"00000000000000000000000000000000 00 00000000000000000000000000000000 00 "
+		"fe800000000000000000000000000001 00000400 00000002 00000000 00000003     eno1\n");
+	expect_use(NIC, cut_off);
+	scratch_write(&scratch, "proc/net/ipv6_route", "");
+	scratch_link(&scratch, DEVICES NIC "/net/eno1/master", "../../vmbr0");
+	expect_use(NIC, "network interface eno1 belongs to a bridge or bond");
+	snprintf(routes, sizeof(routes), "%s%s", head,
+		"vmbr0\t00000000\tFE01A8C0\t0003\t0\t0\t0\t00000000\n");
+	scratch_write(&scratch, "proc/net/route", routes);
+	expect_use(NIC,
+		"network interface eno1 belongs to a bridge or bond and carries the default "
+		"route: the host would be cut off");
+}
+
 Test(host_use, a_bridge_port_is_used_also_when_it_is_down)
 {
 	scratch_link(&scratch, DEVICES NIC "/net/eno1/master", "../vmbr0");

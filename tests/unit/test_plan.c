@@ -206,6 +206,15 @@ Test(plan, a_foreign_member_of_the_group_is_refused_by_name)
 	cr_expect_null(find_planned("0000:04:00.0"));
 }
 
+Test(plan, all_foreign_members_of_a_group_are_one_blocker)
+{
+	add_foreign("ahci");
+	fake_add_function(handover.fake, "0000:05:00.0", 0x0200, 15, "");
+	take("0000:01:00.0");
+	expect_blocker(BLOCKER_FOREIGN_MEMBER,
+		"0000:04:00.0 (class 0106, ahci), 0000:05:00.0 (class 0200, no driver)");
+}
+
 Test(plan, an_allowed_foreign_member_is_taken_along_before_the_display)
 {
 	const struct plan_want one = want("0000:01:00.0");
