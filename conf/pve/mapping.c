@@ -403,7 +403,7 @@ int mapping_find(const struct mappings *mappings, const char *name, const char *
 	return 0;
 }
 
-void mapping_explain_absence(
+int mapping_explain_absence(
 	const struct mappings *mappings, const char *name, const char *node, struct error *error)
 {
 	const struct mapping *mapping = mapping_by_name(mappings, name);
@@ -419,7 +419,8 @@ void mapping_explain_absence(
 		other = property_get(&set, "node");
 		snprintf(others + used, sizeof(others) - used, "%s%s", used ? ", " : "", other);
 	}
-	if (*others)
-		error_set(error, -ENOENT, "the mapping '%s' has no device on %s; it has on %s",
-			name, node, others);
+	if (!*others)
+		return -ENOENT;
+	return error_set(error, -EREMOTE, "the mapping '%s' has no device on %s; it has on %s",
+		name, node, others);
 }

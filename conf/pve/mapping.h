@@ -42,9 +42,10 @@ int mappings_read(const struct root *root, struct mappings *ret, struct error *e
  * even when it is worth nothing. */
 const struct mapping *mapping_by_name(const struct mappings *mappings, const char *name);
 
-/* After mapping_find() answered -ENOENT for a mapping that other nodes have devices of: says in
- * @error which. Else @error stays as it is. */
-void mapping_explain_absence(
+/* After mapping_find() answered -ENOENT: -EREMOTE when other nodes have devices of the mapping,
+ * with
+ * @error saying which; else -ENOENT, with @error as it is. */
+int mapping_explain_absence(
 	const struct mappings *mappings, const char *name, const char *node, struct error *error);
 
 /* What Proxmox's assert_valid compares: values from sysfs, without "0x". */

@@ -96,10 +96,8 @@ int devices_read_mapping(struct context *context, const struct pci_functions *ho
 	mapping = mapping_by_name(&mappings, name);
 	ret->mediated = mapping && mapping->mdev && strcmp(mapping->mdev, "1") == 0;
 	r = mapping_find(&mappings, name, node, devices_look_up, &hardware, &alternatives, error);
-	if (r == -ENOENT && mapping) {
-		mapping_explain_absence(&mappings, name, node, error);
-		return -ENODEV;
-	}
+	if (r == -ENOENT)
+		r = mapping_explain_absence(&mappings, name, node, error);
 	if (r < 0)
 		return r;
 	for (size_t i = 0; r == 0 && i < alternatives.count; i++) {

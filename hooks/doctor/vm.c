@@ -5,6 +5,7 @@
 #include "patient.h"
 
 #include "conf/pve/node_name.h"
+#include "hooks/base/devices.h"
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/device/pci_resource.h"
 #include <errno.h>
@@ -53,17 +54,22 @@ static void fix_entry(struct patient *patient, const struct choice_entry *entry)
 	case -EBUSY:
 		check_fix(patient->list, "gpu-ferry status  # shut down the VM that has it");
 		break;
+	case -EREMOTE:
+		check_fix(patient->list,
+			"pvesh get /cluster/mapping/pci/%s  # then add a device of this node to "
+			"it, or run the VM on that node",
+			mapping ? mapping : "");
+		break;
+	case -ENODEV:
+		check_fix(patient->list,
+			"gpu-ferry list --all  # connect it or power it on; if it has another "
+			"address now: qm set %u --hostpci%u ADDRESS,pcie=1",
+			patient->vmid, entry->index);
+		break;
 	case -ESTALE:
 	case -ENOENT:
-		if (strstr(entry->error.message, "has no device on"))
-			check_fix(patient->list,
-				"pvesh get /cluster/mapping/pci/%s  # then add a device of this "
-				"node to it, or run the VM on that node",
-				mapping ? mapping : "");
-		else
-			check_fix(patient->list,
-				"pvesh get /cluster/mapping/pci/%s  # then correct it",
-				mapping ? mapping : "");
+		check_fix(patient->list, "pvesh get /cluster/mapping/pci/%s  # then correct it",
+			mapping ? mapping : "");
 		break;
 	case -EINVAL:
 		check_fix(
@@ -281,31 +287,55 @@ static size_t count_nodes(const struct doctor *doctor)
 }
 
 /* "gpu", or "gpu2" and so on: a name that no mapping has. */
-static bool find_mapping_name(const struct root *root, char *ret, size_t size)
+static void find_free_name(const struct mappings *mappings, char *ret, size_t size)
 {
-	cleanup(mappings_done) struct mappings mappings = {0};
-
-	if (mappings_read(root, &mappings, NULL) < 0)
-		return false;
 	snprintf(ret, size, "gpu");
-	for (unsigned int i = 2; mapping_by_name(&mappings, ret); i++)
+	for (unsigned int i = 2; mapping_by_name(mappings, ret); i++)
 		snprintf(ret, size, "gpu%u", i);
-	return true;
 }
 
-/* The fix for a raw entry: a `pvesh` command that makes a mapping of its first function. */
+/* A mapping that means this card alone on @node; NULL: none. */
+static const char *find_mapping_of(const struct patient *patient, const struct mappings *mappings,
+	const char *node, const char *address)
+{
+	struct hardware hardware = {patient->doctor->context, &patient->doctor->host};
+
+	for (size_t i = 0; i < mappings->count; i++) {
+		cleanup(alternatives_done) struct alternatives found = {0};
+		const char *name = mappings->items[i].name;
+		int r = mapping_find(
+			mappings, name, node, devices_look_up, &hardware, &found, NULL);
+
+		if (r == 0 && found.count == 1 && found.lists[0].count == 1 &&
+			pci_device_has(found.lists[0].names[0], address))
+			return name;
+	}
+	return NULL;
+}
+
+/* The fix for a raw entry: the mapping that has its first function, or a `pvesh` command that makes
+ * one. */
 static void fix_mapping(struct patient *patient, const struct choice_entry *entry)
 {
+	cleanup(mappings_done) struct mappings mappings = {0};
 	const struct names *addresses = choice_addresses(entry);
 	const struct pci_function *function = addresses && addresses->count
 		? patient_function(patient, addresses->names[0])
 		: NULL;
 	const struct root *root = &patient->doctor->context->kernel.root;
+	const char *pcie = entry->hostpci.pcie ? ",pcie=1" : "", *known;
 	char node[NODE_NAME_SIZE], name[16];
 
 	if (!function || node_name(root, node, sizeof(node), NULL) < 0 ||
-		!find_mapping_name(root, name, sizeof(name)))
+		mappings_read(root, &mappings, NULL) < 0)
 		return;
+	known = find_mapping_of(patient, &mappings, node, function->address);
+	if (known) {
+		check_fix(patient->list, "qm set %u --hostpci%u mapping=%s%s", patient->vmid,
+			entry->index, known, pcie);
+		return;
+	}
+	find_free_name(&mappings, name, sizeof(name));
 	check_fix(patient->list,
 		"pvesh create /cluster/mapping/pci --id %s --map "
 		"node=%s,path=%.*s,id=%04x:%04x,subsystem-id=%04x:%04x,iommugroup=%ld && qm set %u "
@@ -313,7 +343,7 @@ static void fix_mapping(struct patient *patient, const struct choice_entry *entr
 		name, node, (int)strcspn(function->address, "."), function->address,
 		function->vendor_id, function->device_id, function->subsystem_vendor_id,
 		function->subsystem_device_id, function->iommu_group, patient->vmid, entry->index,
-		name, entry->hostpci.pcie ? ",pcie=1" : "");
+		name, pcie);
 }
 
 static void check_mapping(struct patient *patient)

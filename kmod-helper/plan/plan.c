@@ -431,6 +431,19 @@ static int check_virtual_functions(
 	return 0;
 }
 
+/* Once: without an IOMMU no function has a group. */
+static int block_no_group(const struct pci_function *function, struct plan *plan)
+{
+	for (size_t i = 0; i < plan->blocker_count; i++) {
+		if (plan->blockers[i].code == BLOCKER_NO_IOMMU)
+			return 0;
+	}
+	return plan_block(plan, BLOCKER_NO_IOMMU,
+		"%s has no IOMMU group: switch the IOMMU on in the firmware (Intel VT-d, AMD "
+		"IOMMU) and, on Intel with a kernel before 6.8, with intel_iommu=on",
+		function->address);
+}
+
 static int check_function(const struct kernel *kernel, const struct plan_request *request,
 	const struct plan_function *function, struct plan *plan)
 {
@@ -446,10 +459,7 @@ static int check_function(const struct kernel *kernel, const struct plan_request
 			"accept bridges",
 			now->address);
 	if (now->iommu_group == PCI_NO_GROUP)
-		return plan_block(plan, BLOCKER_NO_IOMMU,
-			"%s has no IOMMU group: switch the IOMMU on in the firmware (Intel VT-d, AMD "
-			"IOMMU) and, on Intel with a kernel before 6.8, with intel_iommu=on",
-			now->address);
+		return block_no_group(now, plan);
 	/* a function whose driver is stuck is not touched; one that is already on its target may
 	 * sleep */
 	if (is_overdue(request, now->address) || function->loan.use != LOAN_TAKEN ||
