@@ -383,8 +383,9 @@ static int add_members(
 	return r;
 }
 
-/* Says who uses a virtual function; false: nobody, as far as loans, drivers and wants show. */
-static bool find_virtual_user(const struct plan_request *request,
+/* Says who uses a virtual function; false: nobody, as far as loans, wants, drivers and sysfs show.
+ */
+static bool find_virtual_user(const struct kernel *kernel, const struct plan_request *request,
 	const struct pci_function *function, char *ret, size_t size)
 {
 	const struct loan *loan =
@@ -397,24 +398,24 @@ static bool find_virtual_user(const struct plan_request *request,
 	else if (pci_driver_is_vfio(function->driver))
 		snprintf(ret, size, "on %s", function->driver);
 	else
-		return false;
+		return host_use_find(kernel, function->address, ret, size);
 	return true;
 }
 
 /* The driver of a physical function removes all its virtual ones when it is unbound
  * (pci_disable_sriov()), under a VM that runs, too. */
-static int check_virtual_functions(
-	const struct plan_request *request, const struct pci_function *now, struct plan *plan)
+static int check_virtual_functions(const struct kernel *kernel, const struct plan_request *request,
+	const struct pci_function *now, struct plan *plan)
 {
 	size_t count = pci_count_virtual(request->host, now);
-	char users[256] = "", user[PCI_DRIVER_SIZE + 8];
+	char users[ERROR_MESSAGE_SIZE / 2] = "", user[256];
 
 	for (size_t i = 0; count && i < request->host->count; i++) {
 		const struct pci_function *function = &request->host->items[i];
 		size_t used = strlen(users);
 
 		if (strcmp(function->parent, now->address) == 0 &&
-			find_virtual_user(request, function, user, sizeof(user)))
+			find_virtual_user(kernel, request, function, user, sizeof(user)))
 			snprintf(users + used, sizeof(users) - used, "%s%s (%s)", used ? ", " : "",
 				function->address, user);
 	}
@@ -489,7 +490,7 @@ static int check_function(const struct kernel *kernel, const struct plan_request
 		return plan_block(plan, BLOCKER_NO_ATTRIBUTE,
 			"asked to set %s of %s, which the device does not have", missing->name,
 			now->address);
-	return check_virtual_functions(request, now, plan);
+	return check_virtual_functions(kernel, request, now, plan);
 }
 
 static int check_wants(const struct plan_request *request, struct plan *plan)

@@ -217,6 +217,48 @@ Test(take, a_physical_function_stays_while_a_virtual_one_is_reserved)
 		"%s", plan.blockers[0].message);
 }
 
+static int (*real_list)(void *fake, const char *path, struct names *ret);
+
+static int list_node(void *fake, const char *path, struct names *ret)
+{
+	return strcmp(path, "sys/dev/char") == 0 ? names_add(ret, "226:5")
+						 : real_list(fake, path, ret);
+}
+
+static int node_of_virtual(void *fake, const char *path, char *buffer, size_t size)
+{
+	(void)fake, (void)path;
+	snprintf(buffer, size, "../../devices/pci0000:00/0000:01:00.4/drm/card4");
+	return 0;
+}
+
+static int open_card4(void *fake, const dev_t *wanted, size_t count, device_visitor visitor,
+	void *data, struct open_devices_extent *ret)
+{
+	(void)fake;
+	*ret = (struct open_devices_extent){0};
+	for (size_t i = 0; i < count; i++) {
+		if (wanted[i] == makedev(226, 5))
+			return visitor(data, 300, wanted[i]);
+	}
+	return 0;
+}
+
+Test(take, a_physical_function_stays_while_a_process_has_a_virtual_one_open)
+{
+	fake_add_function(handover.fake, "0000:01:00.4", 0x0300, 30, "");
+	strcpy(fake_function(handover.fake, "0000:01:00.4")->parent, "0000:01:00.0");
+	real_list = ops.list;
+	ops.list = list_node;
+	ops.target = node_of_virtual;
+	ops.devices_in_use = open_card4;
+	make_plan();
+	cr_assert_eq(plan.blocker_count, 1u);
+	cr_expect_eq(plan.blockers[0].code, BLOCKER_VFS);
+	cr_expect_not_null(strstr(plan.blockers[0].message, "0000:01:00.4 (? (PID 300, card4))"),
+		"%s", plan.blockers[0].message);
+}
+
 static int find_user(void *fake, const dev_t *wanted, size_t count, device_visitor visitor,
 	void *data, struct open_devices_extent *ret)
 {
