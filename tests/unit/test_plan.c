@@ -314,6 +314,7 @@ Test(plan, a_virtual_function_is_taken_alone_and_counts_as_no_display)
 	cr_expect_eq(plan.function_count, 1u);
 	cr_expect_eq(plan.notice_count, 0u);
 	take("0000:01:00.0");
+	cr_assert_eq(plan.notice_count, 2u);
 	cr_expect_not_null(strstr(plan.notices[1].message, "is the last display"), "%s",
 		plan.notices[1].message);
 }
