@@ -631,6 +631,31 @@ static int add_display_notices(
 	return r;
 }
 
+/* Says which functions of a display's card stay with the host because nobody asked for them and
+ * they have groups of their own: a reset of the card resets them too. */
+static int add_rest_notice(
+	const struct plan_request *request, struct plan *plan, const struct pci_function *display)
+{
+	char rest[512] = "";
+
+	for (size_t i = 0; i < request->host->count; i++) {
+		const struct pci_function *function = &request->host->items[i];
+		size_t used = strlen(rest);
+
+		if (*function->parent || !pci_same_card(function->address, display->address) ||
+			is_planned(plan, function->address))
+			continue;
+		snprintf(rest + used, sizeof(rest) - used, "%s%s (%s)", used ? ", " : "",
+			function->address, *function->driver ? function->driver : "no driver");
+	}
+	if (!*rest || *display->parent || display->iommu_group == PCI_NO_GROUP)
+		return 0;
+	return plan_add_notice(plan, display->address,
+		"the rest of the card stays with the host, so the VM cannot reset the card as a "
+		"whole: %s; ask for %.*s to give the VM the whole card",
+		rest, (int)strcspn(display->address, "."), display->address);
+}
+
 /* Finds how the host's console uses the displays that are about to be moved, and adds the steps for
  * it that come before all others. */
 static int plan_console(
@@ -646,6 +671,8 @@ static int plan_console(
 		console_find_use(kernel, &function->now, function->loan.target,
 			find_standing(kernel, request, function->now.address), &function->console);
 		r = add_display_notices(request, plan, function);
+		if (r == 0)
+			r = add_rest_notice(request, plan, &function->now);
 		if (r == 0)
 			r = console_plan_blank(
 				&function->console, function->now.address, &plan->steps);

@@ -248,6 +248,18 @@ Test(plan, a_foreign_member_on_vfio_pci_already_stays_there)
 	cr_expect_eq(planned("0000:04:00.0")->use, LOAN_STATIC);
 }
 
+Test(plan, what_is_left_of_a_card_is_told)
+{
+	fake_function(handover.fake, "0000:01:00.1")->group = 31;
+	take("0000:01:00.0");
+	expect_clear();
+	cr_assert_eq(plan.notice_count, 1u);
+	cr_expect_not_null(strstr(plan.notices[0].message,
+				   "0000:01:00.1 (snd_hda_intel); ask for 0000:01:00 to give"),
+		"%s", plan.notices[0].message);
+	cr_expect_null(find_planned("0000:01:00.1"));
+}
+
 /* ---- virtual functions */
 
 #define VIRTUAL "0000:01:00.4"
