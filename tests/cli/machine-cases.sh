@@ -79,7 +79,7 @@ look() { # DEVICE
 	doctor
 	cp "$work/stdout" "$work/host"
 	for vmid in 104 105; do
-		doctor "$vmid" | grep -vxFf <(grep . "$work/host")
+		doctor "$vmid" | grep -vxFf <(grep . "$work/host") | grep .
 	done
 	ferry attach 105 "$1" --dry-run
 	ferry setup
