@@ -58,42 +58,53 @@ static bool is_before_kepler(const struct pci_function *function)
 		(id >= 0x1200 && id <= 0x127f);
 }
 
-/* Why the VM should be hidden from the driver; NULL: no reason. NVIDIA's drivers accept a VM from
- * version 465 on. */
-static const char *reason_to_hide(const struct patient *patient, const char *address)
+/* Why the VM should be hidden from the driver of one of its NVIDIA cards; NULL: no reason. NVIDIA's
+ * drivers accept a VM from version 465 on. */
+static const char *reason_to_hide(
+	const struct patient *patient, const struct pci_function *function)
 {
-	const struct pci_function *function = patient_function(patient, address);
-
-	if (!function || function->vendor_id != 0x10de || !pci_is_display(function))
-		return NULL;
 	if (is_before_kepler(function))
 		return "its last driver is older than 465";
 	return patient->doctor->platform.laptop ? "it is a laptop card" : NULL;
 }
 
-static const char *find_reason(const struct patient *patient)
+/* Whether the VM has a display of NVIDIA's, and why it should be hidden. */
+static bool find_nvidia(const struct patient *patient, const char **ret_reason)
 {
 	const struct choice *choice = &patient->guest.resolved.choice;
-	const char *reason = NULL;
+	bool found = false;
 
 	for (size_t i = 0; i < choice->count; i++) {
 		const struct names *addresses = choice_addresses(&choice->entries[i]);
 
-		for (size_t k = 0; addresses && !reason && k < addresses->count; k++)
-			reason = reason_to_hide(patient, addresses->names[k]);
+		for (size_t k = 0; addresses && !*ret_reason && k < addresses->count; k++) {
+			const struct pci_function *function =
+				patient_function(patient, addresses->names[k]);
+
+			if (!function || function->vendor_id != 0x10de || !pci_is_display(function))
+				continue;
+			found = true;
+			*ret_reason = reason_to_hide(patient, function);
+		}
 	}
-	return reason;
+	return found;
 }
 
 static void check_hidden(struct patient *patient)
 {
 	const char *cpu = vm_config_get(patient->config, "cpu");
-	const char *reason = find_reason(patient);
+	const char *reason = NULL;
+	const char *why_not = find_nvidia(patient, &reason)
+		? "NVIDIA's drivers since 465 accept a VM"
+		: "only old drivers of NVIDIA's refuse a VM";
 
-	if (cpu_is_hidden(cpu)) {
+	if (cpu_is_hidden(cpu) && reason) {
 		check_add(patient->list, CHECK_PASS, "vm_cpu_hidden",
-			"hidden=1 is set: the guest does not see that it is a VM%s",
-			reason ? "" : " (not needed: NVIDIA's drivers since 465 accept a VM)");
+			"hidden=1 is set: the guest does not see that it is a VM");
+	} else if (cpu_is_hidden(cpu)) {
+		check_add(patient->list, CHECK_PASS, "vm_cpu_hidden",
+			"hidden=1 is set: the guest does not see that it is a VM (not needed: %s)",
+			why_not);
 	} else if (reason) {
 		check_add(patient->list, CHECK_WARN, "vm_cpu_hidden",
 			"the guest sees that it is a VM, and the card's driver may refuse that "
@@ -102,8 +113,8 @@ static void check_hidden(struct patient *patient)
 		check_fix(patient->list, "qm set %u --cpu '%s,hidden=1'", patient->vmid,
 			cpu ? cpu : "host");
 	} else {
-		check_add(patient->list, CHECK_PASS, "vm_cpu_hidden",
-			"hidden=1 is not needed: NVIDIA's drivers since 465 accept a VM");
+		check_add(patient->list, CHECK_PASS, "vm_cpu_hidden", "hidden=1 is not needed: %s",
+			why_not);
 	}
 }
 

@@ -188,7 +188,7 @@ test_a_strangers_lock_does_not_keep_the_card() {
 	done
 	! flock -n "$lock" true || fail "nobody has the lock: this test tests nothing"
 	assert_exit 1 gpu-ferry status
-	assert_match "$err" "process $stranger \(sleep\) has locked $lock and is not root's"
+	assert_match "$out" "process $stranger \(sleep\) has locked $lock and is not root's"
 	assert_exit 0 gpu-ferry reconcile
 	assert_card_home "$card1"
 	assert_eq "$(loans)" '' "loans after"
