@@ -256,12 +256,12 @@ test_post_stop_without_pre_start() {
 # every distance; these are as many as fit into the time.
 limit_a_start_around_post_stop=240
 test_a_start_around_post_stop() {
-	turn-sweep --seconds 12 --only post-stop
+	turn-sweep --seconds 8 --only post-stop
 }
 
 limit_a_start_around_reconcile=240
 test_a_start_around_reconcile() {
-	turn-sweep --seconds 12 --only reconcile
+	turn-sweep --seconds 8 --only reconcile
 }
 
 limit_a_start_around_unbind=240
