@@ -2,6 +2,7 @@
 #include "hooks/base/context.h"
 #include "hooks/guest/agent.h"
 #include "kmod-helper/base/cleanup.h"
+#include "kmod-helper/base/parse.h"
 #include "kmod-helper/base/process.h"
 
 #include <criterion/criterion.h>
@@ -217,7 +218,8 @@ Test(agent, unknown_commands_and_failures_are_told_apart)
 	cr_assert_null(value);
 }
 
-Test(agent, words_of_the_guest_are_harmless)
+/* They are bytes until they leave. */
+Test(agent, words_of_the_guest_are_harmless_where_they_are_shown)
 {
 	struct json_object *value = NULL;
 	PEER(SYNC,
@@ -225,6 +227,7 @@ Test(agent, words_of_the_guest_are_harmless)
 		"\"\\u001b]0;x\\u0007\\u009b2J\\n\"}}\n");
 
 	cr_assert_eq(execute(&peer, &value, &error), -EREMOTEIO);
+	text_make_line(error.message);
 	cr_assert_str_eq(error.message, "guest-info: the guest agent says: ?]0;x???2J?");
 }
 

@@ -35,7 +35,7 @@ static const char *received(int fd)
 #define LINE(text)                                                                                 \
 	(const struct journal_field[])                                                             \
 	{                                                                                          \
-		{"MESSAGE", text}, {"PRIORITY", "6"}, {"VMID", "104"}, {"STEP", ""}, {NULL},       \
+		{"MESSAGE", text}, {"PRIORITY", "6"}, {"VMID", "104"}, {"STEP", ""}, {NULL, NULL}, \
 	}
 
 Test(journal, line_is_one_datagram_of_its_fields)

@@ -171,6 +171,7 @@ Test(take, a_return_is_under_way_until_its_lock_is_free)
 	auto_close int config = lock_config();
 	auto_close int lock = -1;
 
+	cr_assert_geq(config, 0);
 	write_loan(LOAN_RETURNING);
 	lock = lock_take(&context.kernel.root, "vm-104", 0, NULL);
 	cr_assert_geq(lock, 0);
@@ -191,6 +192,7 @@ Test(take, a_vm_that_stops_is_waited_for_and_one_that_starts_is_not)
 	auto_close int config = lock_config();
 	const struct loan_owner owner = {.kind = LOAN_OWNER_VM, .vmid = 104};
 
+	cr_assert_geq(config, 0);
 	write_loan(LOAN_LENT);
 	make_plan();
 	cr_assert_eq(plan.blocker_count, 1u);

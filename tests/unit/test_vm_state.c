@@ -268,6 +268,7 @@ Test(vm_state, a_lock_that_nobody_can_see_the_owner_of_counts)
 {
 	auto_close int fd = lock_config_alone();
 
+	cr_assert_geq(fd, 0);
 	kernel.root.live = true;
 	cr_expect_not(vm_is_gone(&kernel, 104), "there is no proc");
 }
