@@ -14,7 +14,7 @@
 bool host_is_shutting_down(void)
 {
 	const char *const arguments[] = {"/usr/bin/systemctl", "is-system-running", NULL};
-	char state[64];
+	char state[64] = "";
 	const struct process_options options = {
 		.output = PROCESS_TEXT,
 		.deadline_ms = ANSWER_MS,

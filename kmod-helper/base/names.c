@@ -16,7 +16,7 @@ int names_add(struct names *names, const char *name)
 	char **place = copy ? LIST_ADD(names->names, names->count) : NULL;
 
 	if (!place)
-		return -ENOMEM;
+		return -ENOMEM; /* cppcheck-suppress memleak ; auto_free */
 	*place = TAKE_PTR(copy);
 	return 0;
 }
