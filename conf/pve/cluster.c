@@ -91,7 +91,7 @@ static int read_with_deadline(const struct cluster_request *request, char **ret_
 {
 	unsigned int deadline = request->deadline_ms ? request->deadline_ms : CLUSTER_DEADLINE_MS;
 	auto_free struct reading *reading = reading_new(request);
-	pthread_t thread;
+	pthread_t thread = 0;
 	int r = reading ? start_thread(reading, &thread) : -ENOMEM;
 
 	if (r < 0)

@@ -6,7 +6,6 @@
 
 #include <dlfcn.h>
 #include <errno.h>
-#include <string.h>
 
 int library_load(const struct library *library, struct error *error)
 {
@@ -22,7 +21,8 @@ int library_load(const struct library *library, struct error *error)
 		if (!address)
 			return error_set(error, -ENOSYS, "load a library: %s has no %s; upgrade %s",
 				library->file, symbol->name, library->package);
-		memcpy(symbol->pointer, &address, sizeof(address));
+		/* as dlsym(3) has it: to C an object pointer is no function pointer */
+		*(void **)symbol->pointer = address;
 	}
 	return 0;
 }
