@@ -119,21 +119,19 @@ static int block_reserved(struct context *context, const struct take_request *re
 }
 
 static int block_reservations(struct context *context, const struct take_request *request,
-	struct plan *plan, struct error *error)
+	const struct reservations *reservations, struct plan *plan)
 {
-	cleanup(reservations_done) struct reservations reservations = {0};
 	unsigned int own = request->owner.kind == LOAN_OWNER_VM ? request->owner.vmid : 0;
 	const char *told = NULL;
-	int r = reservations_read(&context->kernel.root, &reservations, error);
 
-	for (size_t i = 0; r == 0 && i < plan->function_count; i++) {
+	for (size_t i = 0; i < plan->function_count; i++) {
 		const char *address = plan->functions[i].now.address;
 		unsigned int vmid;
 
 		if (plan->functions[i].loan.use == LOAN_ALTERNATIVE || is_told(told, address))
 			continue;
 		vmid = reservation_owner(
-			&reservations, &context->kernel.root, address, own, time(NULL), NULL);
+			reservations, &context->kernel.root, address, own, time(NULL), NULL);
 		if (!vmid)
 			continue;
 		told = address;
@@ -141,9 +139,9 @@ static int block_reservations(struct context *context, const struct take_request
 			    "%s is reserved by VM %u "
 			    "(/run/qemu-server/pci-id-reservations)",
 			    address, vmid) < 0)
-			r = error_set_errno(error, -ENOMEM, "plan the handover");
+			return -ENOMEM;
 	}
-	return r;
+	return 0;
 }
 
 static bool is_on_target(const struct plan_function *function)
@@ -191,27 +189,17 @@ static int find_held(
 	return r;
 }
 
-static bool is_allowed(const struct settings *settings, const char *address)
+/* A module's use count does not say which card is used. `allow` may override it; it never overrides
+ * a process that has the card open. */
+static bool is_allowed(const void *data, const struct holder *holder)
 {
-	for (size_t i = 0; i < settings->allow.count; i++) {
-		if (pci_device_has(settings->allow.names[i], address))
+	const struct settings *settings = data;
+
+	for (size_t i = 0; holder->kind == HOLDER_KERNEL && i < settings->allow.count; i++) {
+		if (pci_device_has(settings->allow.names[i], holder->address))
 			return true;
 	}
 	return false;
-}
-
-/* A module's use count does not say which card is used. `allow` may override it; it never overrides
- * a process that has the card open. */
-static void drop_allowed(const struct settings *settings, struct holders *holders)
-{
-	size_t kept = 0;
-
-	for (size_t i = 0; i < holders->count; i++) {
-		if (holders->items[i].kind != HOLDER_KERNEL ||
-			!is_allowed(settings, holders->items[i].address))
-			holders->items[kept++] = holders->items[i];
-	}
-	holders->count = kept;
 }
 
 static int add_held(struct context *context, const struct settings *settings,
@@ -221,7 +209,7 @@ static int add_held(struct context *context, const struct settings *settings,
 
 	if (r < 0)
 		return r;
-	drop_allowed(settings, &plan->holders);
+	holders_drop(&plan->holders, is_allowed, settings);
 	binding_accept_counts(&context->kernel, &plan->holders, &plan->steps);
 	r = make_room_plan(settings, plan);
 	return r < 0 ? error_set_errno(error, r, "plan the handover") : 0;
@@ -236,15 +224,9 @@ static bool has_blocker(const struct plan *plan, enum blocker_code code)
 	return false;
 }
 
-static void drop_vm(struct holders *holders, unsigned int vmid)
+static bool is_vm(const void *vmid, const struct holder *holder)
 {
-	size_t kept = 0;
-
-	for (size_t i = 0; i < holders->count; i++) {
-		if (holders->items[i].kind != HOLDER_VM || holders->items[i].guest != vmid)
-			holders->items[kept++] = holders->items[i];
-	}
-	holders->count = kept;
+	return holder->kind == HOLDER_VM && holder->guest == *(const unsigned int *)vmid;
 }
 
 /* A card that was lent by hand may be in use by what it was lent for: then QEMU cannot open it. */
@@ -263,7 +245,7 @@ static int block_borrowed(struct context *context, const struct take_request *re
 			continue;
 		last = function->now.iommu_group;
 		r = holders_of_group(&context->kernel, last, &holders, error);
-		drop_vm(&holders, request->owner.vmid);
+		holders_drop(&holders, is_vm, &request->owner.vmid);
 		if (r < 0 || !holders.count)
 			continue;
 		holders_format(&holders, text, sizeof(text));
@@ -273,70 +255,6 @@ static int block_borrowed(struct context *context, const struct take_request *re
 			r = error_set_errno(error, -ENOMEM, "plan the handover");
 	}
 	return r;
-}
-
-/* Blocks a physical function one of whose virtual functions Proxmox has reserved for a VM that has
- * no loan, or a process uses. The plan has looked at loans and drivers already. */
-static int block_used_virtual(struct context *context, const struct take_request *request,
-	const struct loans *loans, const struct plan_function *physical, struct plan *plan)
-{
-	cleanup(reservations_done) struct reservations reservations = {0};
-	int r = reservations_read(&context->kernel.root, &reservations, NULL);
-
-	for (size_t i = 0; r == 0 && i < request->host->count; i++) {
-		cleanup(holders_done) struct holders holders = {0};
-		const char *address = request->host->items[i].address;
-		char user[HOLDERS_TEXT_SIZE] = "";
-		unsigned int vmid;
-
-		if (strcmp(request->host->items[i].parent, physical->now.address) != 0)
-			continue;
-		vmid = reservation_owner(
-			&reservations, &context->kernel.root, address, 0, time(NULL), NULL);
-		r = holders_of_functions(
-			&context->kernel, loans, &address, 1, NULL, &holders, NULL);
-		if (vmid)
-			snprintf(user, sizeof(user), "reserved by VM %u", vmid);
-		else if (holders.count)
-			holders_format(&holders, user, sizeof(user));
-		if (r == 0 && *user)
-			return plan_block(plan, BLOCKER_VFS,
-				"%s cannot leave its driver, which would remove its virtual "
-				"functions: %s (%s): end that first, or give the VM a virtual "
-				"function instead",
-				physical->now.address, address, user);
-	}
-	return r;
-}
-
-static int block_virtual(struct context *context, const struct take_request *request,
-	const struct loans *loans, struct plan *plan, struct error *error)
-{
-	int r = 0;
-
-	for (size_t i = 0; r == 0 && i < plan->function_count; i++) {
-		const struct plan_function *function = &plan->functions[i];
-
-		if (function->loan.use == LOAN_TAKEN && !is_on_target(function) &&
-			!has_blocker(plan, BLOCKER_VFS) &&
-			pci_count_virtual(request->host, &function->now))
-			r = block_used_virtual(context, request, loans, function, plan);
-	}
-	return r < 0 ? error_set_errno(error, r, "look for users of virtual functions") : 0;
-}
-
-/* The settings for power and reset, in the form that kmod-helper takes. */
-static struct attribute_wish *make_wishes(const struct device_settings *devices)
-{
-	struct attribute_wish *wishes = calloc(devices->count + 1, sizeof(*wishes));
-
-	for (size_t i = 0; wishes && i < devices->count; i++)
-		wishes[i] = (struct attribute_wish){
-			.address = devices->items[i].address,
-			.name = devices->items[i].attribute,
-			.value = devices->items[i].value,
-		};
-	return wishes;
 }
 
 /* What to do about a blocker of the lower floor's, which knows no settings. */
@@ -366,6 +284,112 @@ static void add_advice(struct blocker *blocker)
 	}
 }
 
+/* Who has a virtual function: "reserved by VM 105", or the processes; "" nobody. */
+static int find_virtual_user(struct context *context, const struct reservations *reservations,
+	const struct holders *holders, const char *address, char *ret, size_t size)
+{
+	cleanup(holders_done) struct holders own = {0};
+	unsigned int vmid = reservation_owner(
+		reservations, &context->kernel.root, address, 0, time(NULL), NULL);
+
+	*ret = '\0';
+	if (vmid)
+		snprintf(ret, size, "reserved by VM %u", vmid);
+	for (size_t i = 0; !vmid && i < holders->count; i++) {
+		if (strcmp(holders->items[i].address, address) == 0 &&
+			holders_add(&own, &holders->items[i]) < 0)
+			return -ENOMEM;
+	}
+	if (own.count)
+		holders_format(&own, ret, size);
+	return 0;
+}
+
+/* Blocks a physical function one of whose virtual functions Proxmox has reserved for a VM that has
+ * no loan, or a process uses. The plan has looked at loans and drivers already. */
+static int block_used_virtual(struct context *context, const struct take_request *request,
+	const struct loans *loans, const struct reservations *reservations,
+	const struct plan_function *physical, struct plan *plan)
+{
+	auto_free const char **virtuals = calloc(request->host->count + 1, sizeof(*virtuals));
+	cleanup(holders_done) struct holders holders = {0};
+	size_t count = 0;
+	int r;
+
+	if (!virtuals)
+		return -ENOMEM;
+	for (size_t i = 0; i < request->host->count; i++) {
+		if (strcmp(request->host->items[i].parent, physical->now.address) == 0)
+			virtuals[count++] = request->host->items[i].address;
+	}
+	r = count ? holders_of_functions(
+			    &context->kernel, loans, virtuals, count, NULL, &holders, NULL)
+		  : 0;
+	for (size_t i = 0; r == 0 && i < count; i++) {
+		char user[HOLDERS_TEXT_SIZE];
+
+		r = find_virtual_user(
+			context, reservations, &holders, virtuals[i], user, sizeof(user));
+		if (r < 0 || !*user)
+			continue;
+		r = plan_block(plan, BLOCKER_VFS,
+			"%s cannot leave its driver, which would remove its virtual functions: %s "
+			"(%s)",
+			physical->now.address, virtuals[i], user);
+		if (r == 0)
+			add_advice(&plan->blockers[plan->blocker_count - 1]);
+		return r;
+	}
+	return r;
+}
+
+static int block_virtual(struct context *context, const struct take_request *request,
+	const struct loans *loans, const struct reservations *reservations, struct plan *plan)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < plan->function_count; i++) {
+		const struct plan_function *function = &plan->functions[i];
+
+		if (function->loan.use == LOAN_TAKEN && !is_on_target(function) &&
+			!has_blocker(plan, BLOCKER_VFS))
+			r = block_used_virtual(
+				context, request, loans, reservations, function, plan);
+	}
+	return r;
+}
+
+/* Blocks what Proxmox has reserved for other VMs, and physical functions whose virtual ones are in
+ * use. */
+static int block_by_others(struct context *context, const struct take_request *request,
+	const struct loans *loans, struct plan *plan, struct error *error)
+{
+	cleanup(reservations_done) struct reservations reservations = {0};
+	int r = reservations_read(&context->kernel.root, &reservations, error);
+
+	if (r < 0)
+		return r;
+	r = block_reservations(context, request, &reservations, plan);
+	if (r < 0)
+		return error_set_errno(error, r, "plan the handover");
+	r = block_virtual(context, request, loans, &reservations, plan);
+	return r < 0 ? error_set_errno(error, r, "look for users of virtual functions") : 0;
+}
+
+/* The settings for power and reset, in the form that kmod-helper takes. */
+static struct attribute_wish *make_wishes(const struct device_settings *devices)
+{
+	struct attribute_wish *wishes = calloc(devices->count + 1, sizeof(*wishes));
+
+	for (size_t i = 0; wishes && i < devices->count; i++)
+		wishes[i] = (struct attribute_wish){
+			.address = devices->items[i].address,
+			.name = devices->items[i].attribute,
+			.value = devices->items[i].value,
+		};
+	return wishes;
+}
+
 int take_plan(struct context *context, const struct take_request *request,
 	const struct loans *loans, struct plan *plan, struct error *error)
 {
@@ -383,13 +407,15 @@ int take_plan(struct context *context, const struct take_request *request,
 		.own = loans_find_owner(loans, &request->owner),
 		.loans = loans,
 	};
+	/* those before are the caller's, and say what to do themselves */
+	size_t first = plan->blocker_count;
 	const char *told = NULL;
 	int r;
 
 	if (!wishes)
 		return error_set_errno(error, -ENOMEM, "plan the handover");
 	r = plan_make(&context->kernel, &plan_request, plan, error);
-	for (size_t i = 0; i < plan->blocker_count; i++)
+	for (size_t i = first; i < plan->blocker_count; i++)
 		add_advice(&plan->blockers[i]);
 	if (r == 0 && request->windows)
 		r = windows_plan(context, request->settings->windows_blacklist, request->owner.vmid,
@@ -400,9 +426,7 @@ int take_plan(struct context *context, const struct take_request *request,
 			error_set_errno(error, r, "plan the handover");
 	}
 	if (r == 0)
-		r = block_reservations(context, request, plan, error);
-	if (r == 0)
-		r = block_virtual(context, request, loans, plan, error);
+		r = block_by_others(context, request, loans, plan, error);
 	if (r == 0)
 		r = add_held(context, request->settings, loans, plan, error);
 	/* a VM that has it is told already */

@@ -46,15 +46,27 @@ int holders_add(struct holders *holders, const struct holder *holder)
 	return 0;
 }
 
-void holders_drop_kernel(struct holders *holders)
+void holders_drop(struct holders *holders, bool (*drops)(const void *data, const struct holder *),
+	const void *data)
 {
 	size_t kept = 0;
 
 	for (size_t i = 0; i < holders->count; i++) {
-		if (holders->items[i].kind != HOLDER_KERNEL)
+		if (!drops(data, &holders->items[i]))
 			holders->items[kept++] = holders->items[i];
 	}
 	holders->count = kept;
+}
+
+static bool is_kernel(const void *nothing, const struct holder *holder)
+{
+	(void)nothing;
+	return holder->kind == HOLDER_KERNEL;
+}
+
+void holders_drop_kernel(struct holders *holders)
+{
+	holders_drop(holders, is_kernel, NULL);
 }
 
 static void read_cgroup(const struct kernel *kernel, struct holder *holder)

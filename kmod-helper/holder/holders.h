@@ -77,6 +77,10 @@ int holders_await_group(const struct kernel *kernel, long iommu_group, unsigned 
 /* Appends a copy. 0 or -ENOMEM. */
 int holders_add(struct holders *holders, const struct holder *holder);
 
+/* Removes the entries of which @drops says true. */
+void holders_drop(struct holders *holders, bool (*drops)(const void *data, const struct holder *),
+	const void *data);
+
 /* Removes the kernel's entries: a module's count is a guess. A process is not, so those stay. */
 void holders_drop_kernel(struct holders *holders);
 
