@@ -151,10 +151,10 @@ static long group_now(struct context *context, const struct loan_function *funct
 					       : PCI_NO_GROUP;
 }
 
-static bool is_awaited(struct context *context, const struct loan *loan, size_t index, long group)
+static bool is_earlier(const long *groups, size_t index)
 {
 	for (size_t i = 0; i < index; i++) {
-		if (group_now(context, &loan->functions[i]) == group)
+		if (groups[i] == groups[index])
 			return true;
 	}
 	return false;
@@ -162,17 +162,21 @@ static bool is_awaited(struct context *context, const struct loan *loan, size_t 
 
 static int await_groups(struct context *context, const struct loan *loan, struct error *error)
 {
+	auto_free long *groups = calloc(loan->function_count + 1, sizeof(*groups));
 	unsigned long long end = clock_milliseconds() + loan->return_wait_ms;
 
+	if (!groups)
+		return error_set_errno(error, -ENOMEM, "wait for the users of the devices");
+	for (size_t i = 0; i < loan->function_count; i++)
+		groups[i] = group_now(context, &loan->functions[i]);
 	for (size_t i = 0; i < loan->function_count; i++) {
-		long group = group_now(context, &loan->functions[i]);
 		unsigned long long now = clock_milliseconds();
 		int r;
 
-		if (group == PCI_NO_GROUP || is_awaited(context, loan, i, group))
+		if (groups[i] == PCI_NO_GROUP || is_earlier(groups, i))
 			continue;
-		r = holders_await_group(
-			&context->kernel, group, now < end ? (unsigned int)(end - now) : 0, error);
+		r = holders_await_group(&context->kernel, groups[i],
+			now < end ? (unsigned int)(end - now) : 0, error);
 		if (r < 0)
 			return r;
 	}
