@@ -5,6 +5,7 @@
 #include "kmod-helper/operation/unload.h"
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -13,8 +14,35 @@
 static const struct operation *const tables[] = {
 	attribute_operations, binding_operations, console_operations, unload_operations, NULL};
 
+char handover_told[4096];
+struct handover_user handover_user;
+
+void handover_tell(void *data, const struct log_entry *entry)
+{
+	size_t used = strlen(handover_told);
+
+	(void)data;
+	if (entry->priority <= LOG_NOTICE)
+		snprintf(handover_told + used, sizeof(handover_told) - used, "%s\n", entry->text);
+}
+
+int handover_devices_in_use(void *fake, const dev_t *wanted, size_t count, device_visitor visitor,
+	void *data, struct open_devices_extent *ret)
+{
+	int r = 0;
+
+	(void)fake;
+	*ret = (struct open_devices_extent){0};
+	for (size_t i = 0; r == 0 && i < count; i++) {
+		if (wanted[i] == handover_user.device)
+			r = visitor(data, handover_user.pid, wanted[i]);
+	}
+	return r;
+}
+
 void handover_init(struct handover *handover)
 {
+	handover_told[0] = '\0';
 	*handover = (struct handover){.fake = fake_new()};
 	fake_fill(handover->fake);
 	scratch_init(&handover->scratch);

@@ -34,6 +34,20 @@ void handover_undo_twice(struct handover *handover, struct loan *loan, const cha
 /* Fails the test unless every function is bound as it was at the beginning. */
 void handover_expect_home(struct handover *handover, const char *when);
 
+/* What was logged at LOG_NOTICE and above since handover_init, a line for each. */
+extern char handover_told[4096];
+void handover_tell(void *data, const struct log_entry *entry);
+
+/* kernel_ops.devices_in_use of a host on which the process @pid has @device open, and nobody else
+ * has anything. */
+struct handover_user {
+	dev_t device;
+	pid_t pid;
+};
+extern struct handover_user handover_user;
+int handover_devices_in_use(void *fake, const dev_t *wanted, size_t count, device_visitor visitor,
+	void *data, struct open_devices_extent *ret);
+
 /* Waits until the orphans of a killed caller have ended. handover_adopt_orphans comes first. */
 void handover_adopt_orphans(void);
 void handover_await_orphans(void);

@@ -19,14 +19,6 @@
 
 static struct handover handover;
 static struct context context;
-static char told[4096];
-
-static void tell(void *data, const struct log_entry *entry)
-{
-	(void)data;
-	if (entry->priority <= LOG_NOTICE)
-		snprintf(told + strlen(told), sizeof(told) - strlen(told), "%s\n", entry->text);
-}
 
 /* The card is on vfio-pci, and nothing is recorded. */
 static void init(void)
@@ -36,8 +28,7 @@ static void init(void)
 	alarm(60);
 	handover_init(&handover);
 	handover_plan(&handover, &loan);
-	told[0] = '\0';
-	context = (struct context){.kernel = handover.kernel, .log = {.write = tell}};
+	context = (struct context){.kernel = handover.kernel, .log = {.write = handover_tell}};
 	cr_assert_eq(executor_apply(&handover.executor, &loan, NULL), 0);
 	cr_assert_eq(loan_remove(&context.kernel.root, &loan.owner, NULL), 0);
 	fake_restart(handover.fake);
@@ -123,12 +114,13 @@ Test(orphan, goes_to_no_driver_where_a_blacklist_forbids_it_and_the_line_is_told
 	cr_expect_str_empty(fake_function(handover.fake, "0000:01:00.0")->override);
 	cr_expect_str_eq(driver_of("0000:01:00.1"), "snd_hda_intel");
 	orphan_tell(&context, &loan);
-	cr_expect_not_null(strstr(told,
+	cr_expect_not_null(strstr(handover_told,
 				   "'blacklist nouveau' of /etc/modprobe.d/guide.conf:2 keeps "
 				   "0000:01:00.0 from its driver"),
-		"%s", told);
+		"%s", handover_told);
 	cr_expect_not_null(
-		strstr(told, "ids= of /etc/modprobe.d/guide.conf:3 puts 0000:01:00.1"), "%s", told);
+		strstr(handover_told, "ids= of /etc/modprobe.d/guide.conf:3 puts 0000:01:00.1"),
+		"%s", handover_told);
 }
 
 /* ---- after a VM's end */
@@ -151,7 +143,7 @@ Test(orphan, of_a_vm_whose_loan_was_deleted_goes_home)
 	vm_with_the_card();
 	expect_of_vm("nouveau");
 	handover_expect_home(&handover, "after the VM");
-	cr_expect_not_null(strstr(told, "there is no loan any more"), "%s", told);
+	cr_expect_not_null(strstr(handover_told, "there is no loan any more"), "%s", handover_told);
 }
 
 Test(orphan, that_the_boot_set_up_put_there_stays)

@@ -19,22 +19,13 @@ static struct handover handover;
 static struct context context;
 static struct kernel_ops ops;
 static struct loan loan;
-static char told[4096];
-
-static void tell(void *data, const struct log_entry *entry)
-{
-	(void)data;
-	if (entry->priority <= LOG_NOTICE)
-		snprintf(told + strlen(told), sizeof(told) - strlen(told), "%s\n", entry->text);
-}
 
 static void init(void)
 {
 	alarm(60);
 	handover_init(&handover);
 	handover_plan(&handover, &loan);
-	told[0] = '\0';
-	context = (struct context){.kernel = handover.kernel, .log = {.write = tell}};
+	context = (struct context){.kernel = handover.kernel, .log = {.write = handover_tell}};
 	cr_assert_eq(executor_apply(&handover.executor, &loan, NULL), 0);
 	loan.state = LOAN_LENT;
 	loan.return_wait_ms = 0;
@@ -66,7 +57,7 @@ static void expect_ended(void)
 
 static void expect_told(const char *text)
 {
-	cr_expect_str_eq(told, text, "told '%s' instead of '%s'", told, text);
+	cr_expect_str_eq(handover_told, text, "told '%s' instead of '%s'", handover_told, text);
 }
 
 static struct fake_function *replug(const char *from, const char *to)
@@ -97,7 +88,8 @@ Test(return, of_another_card_at_its_address_says_that_it_stays)
 	fake_function(handover.fake, "0000:01:00.0")->device = 0x1e07;
 	expect_ended();
 	cr_expect_not_null(
-		strstr(told, "another device (10de:1e07 1458:3702) is there now"), "%s", told);
+		strstr(handover_told, "another device (10de:1e07 1458:3702) is there now"), "%s",
+		handover_told);
 	cr_expect_str_eq(driver_of("0000:01:00.0"), "vfio-pci");
 }
 
@@ -126,7 +118,8 @@ Test(return, finds_what_came_back_elsewhere_on_vfio_pci_by_its_identity)
 	strcpy(fake_function(handover.fake, "0000:05:00.0")->driver, "vfio-pci");
 	expect_ended();
 	cr_expect_not_null(
-		strstr(told, "0000:01:00.0 came back as 0000:05:00.0, on vfio-pci"), "%s", told);
+		strstr(handover_told, "0000:01:00.0 came back as 0000:05:00.0, on vfio-pci"), "%s",
+		handover_told);
 	cr_expect_str_eq(driver_of("0000:05:00.0"), "nouveau");
 	cr_expect_str_empty(fake_function(handover.fake, "0000:05:00.0")->override);
 	cr_expect_eq(fake_driver(handover.fake, "vfio-pci")->new_id_count, 0u);
@@ -147,25 +140,12 @@ Test(return, does_not_take_the_twin_for_what_left)
 
 /* ---- who holds a group */
 
-static int held_by_4242(void *data, const dev_t *wanted, size_t count, device_visitor visitor,
-	void *visitor_data, struct open_devices_extent *ret)
-{
-	(void)data;
-	*ret = (struct open_devices_extent){0};
-	for (size_t i = 0; i < count; i++) {
-		int r = wanted[i] == HELD_DEVICE ? visitor(visitor_data, 4242, wanted[i]) : 0;
-
-		if (r < 0)
-			return r;
-	}
-	return 0;
-}
-
 static void hold_group(void)
 {
 	fake_add_file(handover.fake, "sys/class/vfio/15/dev", "240:15");
 	ops = *context.kernel.ops;
-	ops.devices_in_use = held_by_4242;
+	handover_user = (struct handover_user){HELD_DEVICE, 4242};
+	ops.devices_in_use = handover_devices_in_use;
 	context.kernel.ops = &ops;
 }
 

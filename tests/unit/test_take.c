@@ -180,6 +180,7 @@ Test(take, a_return_is_under_way_until_its_lock_is_free)
 	cr_expect(plan.is_returning, "%s", plan.blockers[0].message);
 	/* killed: nobody returns it, and the VM is not gone */
 	cleanup_close(&lock);
+	lock = -1;
 	make_plan();
 	cr_assert_eq(plan.blocker_count, 1u);
 	cr_expect_not(plan.is_returning, "%s", plan.blockers[0].message);
@@ -234,18 +235,6 @@ static int node_of_virtual(void *fake, const char *path, char *buffer, size_t si
 	return 0;
 }
 
-static int open_card4(void *fake, const dev_t *wanted, size_t count, device_visitor visitor,
-	void *data, struct open_devices_extent *ret)
-{
-	(void)fake;
-	*ret = (struct open_devices_extent){0};
-	for (size_t i = 0; i < count; i++) {
-		if (wanted[i] == makedev(226, 5))
-			return visitor(data, 300, wanted[i]);
-	}
-	return 0;
-}
-
 Test(take, a_physical_function_stays_while_a_process_has_a_virtual_one_open)
 {
 	fake_add_function(handover.fake, "0000:01:00.4", 0x0300, 30, "");
@@ -253,24 +242,13 @@ Test(take, a_physical_function_stays_while_a_process_has_a_virtual_one_open)
 	real_list = ops.list;
 	ops.list = list_node;
 	ops.target = node_of_virtual;
-	ops.devices_in_use = open_card4;
+	handover_user = (struct handover_user){makedev(226, 5), 300};
+	ops.devices_in_use = handover_devices_in_use;
 	make_plan();
 	cr_assert_eq(plan.blocker_count, 1u);
 	cr_expect_eq(plan.blockers[0].code, BLOCKER_VFS);
 	cr_expect_not_null(strstr(plan.blockers[0].message, "0000:01:00.4 (? (PID 300, card4))"),
 		"%s", plan.blockers[0].message);
-}
-
-static int find_user(void *fake, const dev_t *wanted, size_t count, device_visitor visitor,
-	void *data, struct open_devices_extent *ret)
-{
-	(void)fake;
-	*ret = (struct open_devices_extent){0};
-	for (size_t i = 0; i < count; i++) {
-		if (wanted[i] == makedev(243, 0))
-			return visitor(data, 300, wanted[i]);
-	}
-	return 0;
 }
 
 Test(take, a_gone_vms_card_that_is_still_open_does_not_go_over)
@@ -281,7 +259,8 @@ Test(take, a_gone_vms_card_that_is_still_open_does_not_go_over)
 	make_plan();
 	cr_expect_eq(plan.blocker_count, 0u);
 	fake_add_file(handover.fake, "sys/class/vfio/15/dev", "243:0");
-	ops.devices_in_use = find_user;
+	handover_user = (struct handover_user){makedev(243, 0), 300};
+	ops.devices_in_use = handover_devices_in_use;
 	make_plan();
 	cr_assert_eq(plan.blocker_count, 1u);
 	cr_expect_eq(plan.blockers[0].code, BLOCKER_HELD);
@@ -293,20 +272,6 @@ Test(take, a_gone_vms_card_that_is_still_open_does_not_go_over)
 /* ---- a card that was lent by hand, and is in use */
 
 #define GROUP_DEVICE makedev(240, 15)
-
-static int open_by_4242(void *fake, const dev_t *wanted, size_t count, device_visitor visitor,
-	void *data, struct open_devices_extent *ret)
-{
-	(void)fake;
-	*ret = (struct open_devices_extent){0};
-	for (size_t i = 0; i < count; i++) {
-		int r = wanted[i] == GROUP_DEVICE ? visitor(data, 4242, wanted[i]) : 0;
-
-		if (r < 0)
-			return r;
-	}
-	return 0;
-}
 
 static void plan_on_card_lent_by_hand(const char *cgroup)
 {
@@ -322,7 +287,8 @@ static void plan_on_card_lent_by_hand(const char *cgroup)
 	fake_add_file(handover.fake, "sys/class/vfio/15/dev", "240:15");
 	fake_add_file(handover.fake, "proc/4242/comm", "dpdk-testpmd");
 	scratch_write(&handover.scratch, "proc/4242/cgroup", cgroup);
-	ops.devices_in_use = open_by_4242;
+	handover_user = (struct handover_user){GROUP_DEVICE, 4242};
+	ops.devices_in_use = handover_devices_in_use;
 	cr_assert_eq(loans_read(&context.kernel.root, &loans, NULL), 0);
 	cr_assert_eq(take_plan(&context, &request, &loans, &plan, NULL), 0);
 }
