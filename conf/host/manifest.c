@@ -97,6 +97,7 @@ static const struct record_field manifest_fields[] = {
 	{"pending", RECORD_NUMBER, RECORD_MEMBER(struct manifest, pending), .maximum = INT32_MAX},
 	{"boot_id", RECORD_TEXT, RECORD_MEMBER(struct manifest, boot_id), .required = true},
 };
+
 /* An undo writes to this path as root, so it must not lead anywhere else. */
 static int check_path(const char *path, struct error *error)
 {

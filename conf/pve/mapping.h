@@ -42,9 +42,8 @@ int mappings_read(const struct root *root, struct mappings *ret, struct error *e
  * even when it is worth nothing. */
 const struct mapping *mapping_by_name(const struct mappings *mappings, const char *name);
 
-/* After mapping_find() answered -ENOENT: -EREMOTE when other nodes have devices of the mapping,
- * with
- * @error saying which; else -ENOENT, with @error as it is. */
+/* After mapping_find() answered -ENOENT: -EREMOTE when other nodes have devices of the mapping, and
+ * @error says which; else -ENOENT, with @error as it is. */
 int mapping_explain_absence(
 	const struct mappings *mappings, const char *name, const char *node, struct error *error);
 

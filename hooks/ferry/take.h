@@ -25,9 +25,9 @@ int take_plan(struct context *context, const struct take_request *request,
 	const struct loans *loans, struct plan *plan, struct error *error);
 
 /* Takes the functions: locks the loan and the groups, reads the loans and scans the host again,
- * makes the plan, records it in the owner's loan, runs it, and reads
- * back that every function is on its target. When the settings say so, it first waits for holders
- * or stops them, with no group locked. With a blocker: -EBUSY and the blocker's message, and
+ * makes the plan, records it in the owner's loan, runs it, and reads back that every function is on
+ * its target. When the settings say so, it first waits for holders or stops them, with no group
+ * locked. With a blocker: -EBUSY and the blocker's message, and
  * nothing is changed. After any later failure all that the loan has is returned first, and then the
  * first error is reported. */
 int take_run(struct context *context, const struct take_request *request, struct error *error);

@@ -329,6 +329,7 @@ static const struct record_field loan_fields[] = {
 	{"steps", RECORD_LIST, RECORD_MEMBER(struct loan, steps.items),
 		.count = offsetof(struct loan, steps.count), .format = &step_format},
 };
+
 static int check_addresses(const void *record, struct error *error)
 {
 	const struct loan *loan = record;
