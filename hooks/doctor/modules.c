@@ -5,27 +5,83 @@
 #include "doctor.h"
 
 #include "conf/host/kernel_arguments.h"
+#include "conf/text.h"
 #include "hooks/host/gpu_drivers.h"
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/base/parse.h"
 #include "kmod-helper/operation/binding.h"
+#include <ctype.h>
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
+
+/* The characters of a path that no shell changes. */
+#define PLAIN TEXT_LETTERS TEXT_DIGITS "/._-"
+
+/* Appends @text as a pattern of sed, with any blanks where it has some; of a module's name - and _
+ * are the same. False for what is better edited by hand: quotes, and characters that are none. */
+static bool add_pattern(FILE *stream, const char *text, bool is_module)
+{
+	for (; *text; text++) {
+		if (*text == ' ' || *text == '\t') {
+			fputs("\\s\\+", stream);
+			text += strspn(text, " \t") - 1;
+		} else if (*text == '\'' || iscntrl((unsigned char)*text)) {
+			return false;
+		} else if (is_module && (*text == '_' || *text == '-')) {
+			fputs("[-_]", stream);
+		} else {
+			fprintf(stream, strchr(".[]*^$/\\", *text) ? "\\%c" : "%c", *text);
+		}
+	}
+	return true;
+}
+
+/* What sed finds the line by, malloced; NULL where there is no such pattern. A line of the
+ * initramfs's list begins with the module. */
+static char *line_pattern(const struct modprobe_line *line)
+{
+	char *pattern = NULL;
+	size_t size = 0;
+	FILE *stream = open_memstream(&pattern, &size);
+	bool good = line->line_count == 1 && !line->path[strspn(line->path, PLAIN)];
+
+	if (!stream)
+		return NULL;
+	fputs("^\\s*", stream);
+	if (strcmp(line->path, INITRAMFS_MODULES_PATH) != 0)
+		fprintf(stream, "%s\\s\\+", modprobe_kind_name(line->kind));
+	good = good && add_pattern(stream, line->module, true);
+	if (*line->arguments)
+		fputs("\\s\\+", stream);
+	good = good && add_pattern(stream, line->arguments, false);
+	fputs("\\s*$", stream);
+	if (fclose(stream) == 0 && good)
+		return pattern;
+	free(pattern);
+	return NULL;
+}
 
 /* The fix that removes the line, by its words: a number may be another line's by then. A file of a
  * package is hidden by an empty file of the same name in /etc/modprobe.d. */
 static void fix_line(struct doctor *doctor, const struct modprobe_line *line)
 {
-	if (strncmp(line->path, "etc/", 4) == 0)
+	auto_free char *pattern = line_pattern(line);
+
+	if (strncmp(line->path, "etc/", 4) != 0)
+		check_fix(&doctor->list,
+			"touch /etc/modprobe.d/%s && update-initramfs -u -k all && reboot",
+			strrchr(line->path, '/') + 1);
+	else if (pattern)
+		check_fix(&doctor->list,
+			"sed -i '/%s/d' /%s && update-initramfs -u -k all && reboot", pattern,
+			line->path);
+	else
 		check_fix(&doctor->list,
 			"editor /%s  # take out: %s %s%s%s; then: update-initramfs -u -k all && "
 			"reboot",
 			line->path, modprobe_kind_name(line->kind), line->module,
 			*line->arguments ? " " : "", line->arguments);
-	else
-		check_fix(&doctor->list,
-			"touch /etc/modprobe.d/%s && update-initramfs -u -k all && reboot",
-			strrchr(line->path, '/') + 1);
 }
 
 /* By setup, where it does it; else by hand. What only the running kernel was given is gone with the

@@ -165,6 +165,22 @@ case_doctor_modules_in_the_way() {
 	doctor
 }
 
+# The first command of each fix that edits a file, as doctor prints it, on the files of the tree.
+mend() {
+	ferry doctor | sed -n "s|^ *fix: \\(sed -i .*/d' \\)/\\([^ ]*\\).*|\\1$tree/\\2|p" >"$work/fixes"
+	bash -eu "$work/fixes"
+}
+
+case_doctor_fixes_leave_the_lines_of_others() {
+	amd_workstation
+	modprobe_file vfio-off.conf "# blacklist vfio-pci" "  blacklist	vfio-pci  " "blacklist vfio-pci-core" \
+		"blacklist iTCO_wdt" "install vfio_iommu_type1  /bin/sh -c 'exec /bin/false'"
+	modprobe_file no-usb.conf "blacklist snd-hda-intel # said a.guide" "blacklist snd_hda_intel" "blacklist snd-hda-intel*"
+	mend
+	cat "$tree/etc/modprobe.d/vfio-off.conf" "$tree/etc/modprobe.d/no-usb.conf"
+	checks '(vfio|snd)[-_].* (keeps|blocks)'
+}
+
 # NVIDIA's own driver is the host's: a blacklist of nouveau is right then.
 case_doctor_nvidia_on_the_host() {
 	amd_workstation
