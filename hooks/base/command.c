@@ -317,13 +317,14 @@ static int refuse(const struct parser *parser, int option, const char *word, str
 
 static int parser_run(struct parser *parser, int count, char **arguments, struct error *error)
 {
-	int option;
+	int option, i;
 
 	while ((option = getopt_long(count, arguments, parser->letters, parser->longs, NULL)) !=
 		-1) {
-		if (option == '?' || option == ':')
+		i = option == '?' || option == ':' ? -1 : parser_find(parser, option);
+		if (i < 0)
 			return refuse(parser, option, arguments[optind - 1], error);
-		parser_set(parser, parser_find(parser, option));
+		parser_set(parser, i);
 	}
 	return 0;
 }

@@ -93,7 +93,8 @@ static void fix_obstacle(struct doctor *doctor, const struct obstacle *obstacle)
 	char why[OBSTACLE_WHY_SIZE];
 
 	if (obstacle_setup_removes(obstacle, why, sizeof(why)) ||
-		(obstacle->is_ours && strncmp(obstacle->line->path, "etc/", 4) == 0))
+		(obstacle->is_ours && obstacle->line &&
+			strncmp(obstacle->line->path, "etc/", 4) == 0))
 		check_fix(&doctor->list, "gpu-ferry setup --mode share --apply && reboot");
 	else if (obstacle->line)
 		fix_line(doctor, obstacle->line);
@@ -396,7 +397,7 @@ static void check_driver_kept(struct doctor *doctor, const struct obstacle *obst
 	char place[512];
 
 	format_place(obstacle, place, sizeof(place));
-	if (obstacle->is_ours && strncmp(obstacle->line->path, "run/", 4) == 0) {
+	if (obstacle->is_ours && obstacle->line && strncmp(obstacle->line->path, "run/", 4) == 0) {
 		check_add(&doctor->list, CHECK_INFO, "driver_blacklist",
 			"/%s:%u blocks %s while a Windows VM has the card", obstacle->line->path,
 			obstacle->line->line, obstacle->module);

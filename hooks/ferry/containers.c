@@ -49,7 +49,7 @@ static int run_pct(
 		memcpy(command, by_systemd, sizeof(by_systemd));
 		count = BY_SYSTEMD_COUNT;
 	}
-	for (size_t i = 0; arguments[i] && i < PCT_ARGUMENTS_MAX; i++)
+	for (size_t i = 0; i < PCT_ARGUMENTS_MAX && arguments[i]; i++)
 		command[count++] = arguments[i];
 	r = process_run(command, &options, error);
 	if (r <= 0)

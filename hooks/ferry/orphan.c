@@ -9,6 +9,7 @@
 #include "conf/pve/reservation.h"
 #include "conf/settings.h"
 #include "kmod-helper/base/cleanup.h"
+#include "kmod-helper/base/parse.h"
 #include "kmod-helper/holder/holders.h"
 #include "kmod-helper/loan/lock.h"
 #include "kmod-helper/operation/binding.h"
@@ -148,14 +149,38 @@ int orphan_lend(struct context *context, const struct loan_owner *owner, long io
 	return 0;
 }
 
+/* True when the ids= of @ids are the function's too. */
+static bool is_among_ids(const struct loan_function *function, const char *ids)
+{
+	const char *identity = function->identity;
+	unsigned long long vendor, device;
+
+	return ids && parse_leading(&identity, 16, UINT16_MAX, &vendor) == 0 &&
+		*identity++ == ':' && parse_leading(&identity, 16, UINT16_MAX, &device) == 0 &&
+		binding_list_has_id(ids, (unsigned int)vendor, (unsigned int)device);
+}
+
+/* True when the list of modules, "nouveau,nvidiafb", names @module. */
+static bool is_listed(const char *list, const char *module)
+{
+	size_t length = strlen(module);
+
+	for (; list; list = strchr(list, ',')) {
+		list += *list == ',';
+		if (strncmp(list, module, length) == 0 && (!list[length] || list[length] == ','))
+			return true;
+	}
+	return false;
+}
+
 static void tell_modprobe_line(struct context *context, const struct loan_function *function,
 	const struct names *modules, const struct modprobe_line *line)
 {
-	unsigned int vendor, device;
+	auto_free char *ids = NULL;
 
-	if (line->kind == MODPROBE_OPTIONS && strcmp(line->module, "vfio_pci") == 0 &&
-		sscanf(function->identity, "%4x:%4x", &vendor, &device) == 2 &&
-		binding_options_have_id(line->arguments, vendor, device))
+	if (line->kind == MODPROBE_OPTIONS && strcmp(line->module, "vfio_pci") == 0)
+		ids = modprobe_option_value(line->arguments, "ids");
+	if (is_among_ids(function, ids))
 		log_step(&context->log, LOG_NOTICE, function->address, NULL,
 			"NOTICE: ids= of /%s:%u puts %s on vfio-pci again at the next boot; "
 			"`gpu-ferry setup` takes it out",
@@ -174,10 +199,8 @@ static void tell_argument(struct context *context, const struct loan_function *f
 {
 	const char *ids = kernel_argument_value(argument, "vfio-pci.ids");
 	const char *list = kernel_argument_value(argument, "modprobe.blacklist");
-	unsigned int vendor, device;
 
-	if (ids && sscanf(function->identity, "%4x:%4x", &vendor, &device) == 2 &&
-		binding_list_has_id(ids, vendor, device))
+	if (is_among_ids(function, ids))
 		log_step(&context->log, LOG_NOTICE, function->address, NULL,
 			"NOTICE: vfio-pci.ids= of the kernel command line puts %s on vfio-pci again at "
 			"the next boot; `gpu-ferry setup` takes it out",
@@ -185,7 +208,7 @@ static void tell_argument(struct context *context, const struct loan_function *f
 	if (!list)
 		list = kernel_argument_value(argument, "module_blacklist");
 	for (size_t i = 0; list && !*function->home_driver && i < modules->count; i++) {
-		if (strstr(list, modules->names[i]))
+		if (is_listed(list, modules->names[i]))
 			log_step(&context->log, LOG_NOTICE, function->address, NULL,
 				"NOTICE: '%s' of the kernel command line keeps %s from its driver; "
 				"`gpu-ferry setup` takes it out",

@@ -88,10 +88,10 @@ static int find_in_line(const struct search *search, const struct modprobe_line 
 
 	if (line->kind == MODPROBE_OPTIONS && strcmp(line->module, "vfio_pci") == 0)
 		ids = modprobe_option_value(line->arguments, "ids");
+	if (!ids && !modprobe_line_blocks(line))
+		return 0;
 	if (ids)
 		obstacle.kind = OBSTACLE_IDS;
-	else if (!modprobe_line_blocks(line))
-		return 0;
 	else if (drives_a_gpu(search, line->module))
 		obstacle.kind =
 			line->kind == MODPROBE_OPTIONS ? OBSTACLE_MODESET : OBSTACLE_BLACKLIST;
@@ -161,7 +161,7 @@ static int find_in_argument(const struct search *search, struct obstacle *obstac
 	const char *list = kernel_argument_value(obstacle->text, "modprobe.blacklist");
 	const char *ids = kernel_argument_value(obstacle->text, "vfio-pci.ids");
 	auto_free char *copy = ids ? strdup(ids) : NULL;
-	char none[] = "";
+	static char none[] = "";
 
 	if (!list)
 		list = kernel_argument_value(obstacle->text, "module_blacklist");

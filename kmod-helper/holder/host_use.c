@@ -63,11 +63,11 @@ static bool has_default_route(const struct kernel *kernel, const char *name)
 
 	for (char *line = four ? strtok_r(four, "\n", &save) : NULL; line;
 		line = strtok_r(NULL, "\n", &save)) {
-		unsigned int destination, mask;
+		char destination[16], mask[16];
 
 		if (is_interface(line, name) &&
-			sscanf(line, "%*s %x %*s %*s %*s %*s %*s %x", &destination, &mask) == 2 &&
-			!destination && !mask)
+			sscanf(line, "%*s %15s %*s %*s %*s %*s %*s %15s", destination, mask) == 2 &&
+			strcmp(destination, "00000000") == 0 && strcmp(mask, "00000000") == 0)
 			return true;
 	}
 	for (char *line = six ? strtok_r(six, "\n", &save) : NULL; line;

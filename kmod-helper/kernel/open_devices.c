@@ -303,12 +303,13 @@ static int visit_threads(struct visit *visit, const char *task,
 /* A thread that has memory and files, mostly the first of its process. 1: done. */
 static int visit_task(struct visit *visit, int folder, const char *task)
 {
+	unsigned long long thread;
 	int r;
 
 	(void)folder;
-	if (!has_program(visit, task))
+	if (!has_program(visit, task) || parse_unsigned(task, 10, INT32_MAX, &thread) < 0)
 		return 0;
-	visit->thread = atoi(task);
+	visit->thread = (pid_t)thread;
 	r = visit_descriptors(visit, task);
 	if (r == 0)
 		r = visit_threads(visit, task, visit_thread);
