@@ -279,13 +279,14 @@ static int add_member(
 	if (kernel_list(kernel, folder, &names) < 0)
 		return 0;
 	for (size_t i = 0; r == 0 && i < names.count; i++) {
-		char path[PCI_PATH_SIZE + 64], text[32];
+		char path[PCI_PATH_SIZE + 64], text[32], name[64];
 		dev_t device;
 
 		snprintf(path, sizeof(path), "%s/%.32s/dev", folder, names.names[i]);
+		snprintf(name, sizeof(name), "vfio/devices/%.32s", names.names[i]);
 		if (kernel_read(kernel, path, text, sizeof(text)) > 0 &&
 			parse_device_number(text, &device) == 0)
-			r = nodes_add(nodes, device, NODE_OWN, address, names.names[i]);
+			r = nodes_add(nodes, device, NODE_OWN, address, name);
 	}
 	return r;
 }

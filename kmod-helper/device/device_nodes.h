@@ -21,7 +21,7 @@ struct node {
 	dev_t device;
 	enum node_kind kind;
 	char address[PCI_ADDRESS_SIZE];
-	char name[64]; /* "controlC1", "card0", "vfio/15" */
+	char name[64]; /* "controlC1", "card0", "vfio/15", "vfio/devices/vfio2" */
 };
 
 struct nodes {
@@ -37,7 +37,8 @@ struct nodes {
 int nodes_collect(const struct kernel *kernel, const char *const *addresses, size_t count,
 	struct nodes *nodes);
 
-/* Adds the nodes through which VFIO passes an IOMMU group, as nodes of @address. 0 or -ENOMEM. */
+/* Adds the nodes through which VFIO passes an IOMMU group, as nodes of @address. Their names are
+ * those below /dev. 0 or -ENOMEM. */
 int nodes_collect_group(
 	const struct kernel *kernel, long iommu_group, const char *address, struct nodes *nodes);
 

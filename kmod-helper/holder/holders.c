@@ -413,9 +413,8 @@ int holders_await_group(const struct kernel *kernel, long iommu_group, unsigned 
 	struct error *error)
 {
 	unsigned long long end = clock_milliseconds() + deadline_ms;
-	char path[64], text[HOLDERS_TEXT_SIZE];
+	char path[80], text[HOLDERS_TEXT_SIZE];
 
-	snprintf(path, sizeof(path), "dev/vfio/%ld", iommu_group);
 	for (;;) {
 		cleanup(holders_done) struct holders holders = {0};
 		unsigned long long now;
@@ -423,6 +422,7 @@ int holders_await_group(const struct kernel *kernel, long iommu_group, unsigned 
 
 		if (r < 0 || holders.count == 0)
 			return r;
+		snprintf(path, sizeof(path), "dev/%s", holders.items[0].node);
 		now = clock_milliseconds();
 		if (now >= end) {
 			holders_format(&holders, text, sizeof(text));

@@ -70,7 +70,7 @@ int holders_of_group(
 	const struct kernel *kernel, long iommu_group, struct holders *ret, struct error *error);
 
 /* Waits until nobody has the group open; wakes when somebody closes it. 0, -EBUSY past the deadline
- * with the holders in the message, or -errno. */
+ * with the open node and the holders in the message, or -errno. */
 int holders_await_group(const struct kernel *kernel, long iommu_group, unsigned int deadline_ms,
 	struct error *error);
 

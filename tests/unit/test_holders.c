@@ -321,7 +321,7 @@ Test(holders, a_group_is_held_by_its_devices_nodes_too)
 	add_use(300, "kvm\n", "0::/qemu.slice/104.scope\n", 511, 3);
 	cr_assert_eq(holders_of_group(&kernel, 15, &holders, &error), 0);
 	cr_assert_eq(holders.count, 1u);
-	cr_expect_str_eq(holders.items[0].node, "vfio3");
+	cr_expect_str_eq(holders.items[0].node, "vfio/devices/vfio3");
 }
 
 static void use_module(const char *references)
@@ -447,10 +447,12 @@ Test(holders, a_pass_that_does_not_come_to_the_end_is_told_with_who_made_it_long
 
 static unsigned int waits;
 static size_t uses_after_a_wait;
+static char waited_for[64];
 
 static void wait_and_see(void *context, const char *path, unsigned int milliseconds)
 {
-	(void)context, (void)path, (void)milliseconds;
+	(void)context, (void)milliseconds;
+	snprintf(waited_for, sizeof(waited_for), "%s", path);
 	if (++waits == 2)
 		use_count = uses_after_a_wait;
 }
@@ -518,6 +520,23 @@ Test(holders, a_group_that_stays_open_is_told_with_the_seconds_of_the_settings)
 	cr_expect_eq(holders_await_group(&kernel, 15, 501, &error), -EBUSY);
 	cr_expect_not_null(strstr(error.message, "/dev/vfio/15 is still open after 1 s: sleep"),
 		"%s", error.message);
+}
+
+/* A kernel with VFIO_DEVICE_CDEV has the group's node too, but nobody has it open. */
+Test(holders, a_wait_for_a_devices_own_node_is_for_that_node_and_names_it)
+{
+	struct error error = {0};
+
+	ops.wait_close = wait_and_see;
+	uses_after_a_wait = 1;
+	scratch_write(&scratch, "sys/class/vfio/15/dev", "243:0\n");
+	scratch_write(&scratch, "sys/kernel/iommu_groups/15/devices/" GPU, "");
+	scratch_write(&scratch, "sys/bus/pci/devices/" GPU "/vfio-dev/vfio2/dev", "511:2\n");
+	add_use(300, "kvm\n", "0::/qemu.slice/104.scope\n", 511, 2);
+	cr_expect_eq(holders_await_group(&kernel, 15, 501, &error), -EBUSY);
+	cr_expect_str_eq(error.message,
+		"/dev/vfio/devices/vfio2 is still open after 1 s: VM 104 (kvm, PID 300)");
+	cr_expect_str_eq(waited_for, "dev/vfio/devices/vfio2");
 }
 
 /* On its way out a driver has taken its nodes off the list before it waits. */
