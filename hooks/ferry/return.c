@@ -18,12 +18,11 @@
 #include <string.h>
 #include <time.h>
 
-/* True when the device that we moved is still at its address: only then there is something to do.
- */
-static bool is_to_return(const struct context *context, const struct loan_function *function)
+/* True when the device that we moved was at its address at the last look: only then there is
+ * something to do. */
+static bool is_to_return(const struct loan_function *function)
 {
-	return function->use == LOAN_TAKEN &&
-		loan_function_presence(&context->kernel, function) == LOAN_PRESENT;
+	return function->use == LOAN_TAKEN && function->presence == LOAN_PRESENT;
 }
 
 /* True when no loan has the function and no other VM has reserved it. Its driver must be read
@@ -46,7 +45,7 @@ static bool is_free(struct context *context, const struct loan *loan, const char
 static bool is_ours(
 	struct context *context, const struct loan *loan, const struct loan_function *function)
 {
-	if (loan_function_presence(&context->kernel, function) != LOAN_PRESENT)
+	if (function->presence != LOAN_PRESENT)
 		return false;
 	if (function->use == LOAN_TAKEN)
 		return !binding_has_step(&loan->steps, function->address);
@@ -109,6 +108,7 @@ static int claim_moved(struct context *context, const struct pci_functions *host
 			now->address, now->driver);
 		strcpy(anew.address, now->address);
 		anew.iommu_group = now->iommu_group;
+		anew.presence = LOAN_PRESENT;
 		anew.driver_override[0] = '\0';
 		anew.record = NULL;
 		return loan_add_function(loan, &anew) < 0
@@ -128,7 +128,7 @@ static int claim_all_moved(struct context *context, struct loan *loan)
 	for (size_t i = 0; r == 0 && i < count; i++) {
 		const struct loan_function function = loan->functions[i];
 
-		if (function.use != LOAN_TAKEN || is_to_return(context, &function) ||
+		if (function.use != LOAN_TAKEN || is_to_return(&function) ||
 			(!host.count && pci_scan(&context->kernel, &host, NULL) < 0))
 			continue;
 		r = claim_moved(context, &host, loan, &function);
@@ -147,8 +147,8 @@ static int claim_strays(struct context *context, struct loan *loan)
 /* The group that a function has now: a device that left and came back may have another. */
 static long group_now(struct context *context, const struct loan_function *function)
 {
-	return is_to_return(context, function) ? pci_read_group(&context->kernel, function->address)
-					       : PCI_NO_GROUP;
+	return is_to_return(function) ? pci_read_group(&context->kernel, function->address)
+				      : PCI_NO_GROUP;
 }
 
 static bool is_earlier(const long *groups, size_t index)
@@ -198,7 +198,7 @@ static int refuse_held(struct context *context, const struct loan *loan, struct 
 	for (size_t i = 0; i < loan->function_count; i++) {
 		const struct loan_function *function = &loan->functions[i];
 
-		if (is_to_return(context, function) && !pci_driver_is_vfio(function->target) &&
+		if (is_to_return(function) && !pci_driver_is_vfio(function->target) &&
 			pci_read_driver(&context->kernel, function->address, now, sizeof(now)) ==
 				0 &&
 			strcmp(now, function->target) == 0)
@@ -223,7 +223,7 @@ static void tell_dead(struct context *context, const struct loan *loan)
 	for (size_t i = 0; i < loan->function_count; i++) {
 		const char *address = loan->functions[i].address;
 
-		if (is_to_return(context, &loan->functions[i]) && !loan_find_stuck(loan, address) &&
+		if (is_to_return(&loan->functions[i]) && !loan_find_stuck(loan, address) &&
 			pci_is_dead(&context->kernel, address))
 			log_step(&context->log, LOG_WARNING, address, NULL,
 				"%s came back, but does not answer (its configuration space reads "
@@ -254,6 +254,7 @@ int return_steps(struct context *context, struct loan *loan, struct error *error
 	if (loan->state != LOAN_OVERDUE)
 		loan->state = LOAN_RETURNING;
 	r = executor_undo(&executor, loan, NULL, error);
+	loan_look(&context->kernel, loan);
 	tell_dead(context, loan);
 	if (r == 0 && loan->steps.count == 0)
 		return end_loan(context, loan, error);
@@ -269,7 +270,7 @@ static void tell_static(struct context *context, const struct loan *loan)
 	for (size_t i = 0; i < loan->function_count; i++) {
 		const struct loan_function *function = &loan->functions[i];
 
-		if (loan_function_presence(&context->kernel, function) != LOAN_PRESENT)
+		if (function->presence != LOAN_PRESENT)
 			continue;
 		if (function->use == LOAN_STATIC)
 			log_step(&context->log, LOG_INFO, function->address, NULL,
@@ -292,7 +293,7 @@ static void tell_home(struct context *context, const struct loan *loan)
 		const char *address = function->address;
 		char now[PCI_DRIVER_SIZE];
 
-		if (!is_to_return(context, function) || !*function->home_driver ||
+		if (!is_to_return(function) || !*function->home_driver ||
 			(told && pci_same_card(told, address)) ||
 			pci_read_driver(&context->kernel, address, now, sizeof(now)) < 0 ||
 			strcmp(now, function->home_driver) != 0)
@@ -322,6 +323,7 @@ static int return_locked(
 	r = loan_life_check_borrowers(context, &loan, error);
 	if (r < 0)
 		return r;
+	loan_look(&context->kernel, &loan);
 	if (claim_strays(context, &loan) < 0)
 		return error_set_errno(error, -ENOMEM, "return the devices");
 	tell_static(context, &loan);
@@ -338,8 +340,10 @@ static int await_users(struct context *context, const struct loan_owner *owner, 
 
 	if (r == 0)
 		r = loan_life_check_borrowers(context, &loan, error);
-	if (r == 0)
-		r = claim_strays(context, &loan);
+	if (r < 0)
+		return r;
+	loan_look(&context->kernel, &loan);
+	r = claim_strays(context, &loan);
 	if (r == 0)
 		r = await_groups(context, &loan, error);
 	if (r == 0)

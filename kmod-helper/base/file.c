@@ -222,48 +222,67 @@ static int temporary_name(const char *name, char *buffer, size_t size)
 	return length < 0 || (size_t)length >= size ? -ENAMETOOLONG : 0;
 }
 
+static int stage_in(int folder, const char *name, mode_t mode, const char *text)
+{
+	char temporary[NAME_MAX + 1];
+	int r = folder < 0 ? folder : temporary_name(name, temporary, sizeof(temporary));
+
+	if (r < 0)
+		return r;
+	r = write_new(folder, temporary, mode, text);
+	if (r == -EEXIST) {
+		/* a leftover of a killed process that had the same PID */
+		unlinkat(folder, temporary, 0);
+		r = write_new(folder, temporary, mode, text);
+	}
+	if (r < 0)
+		unlinkat(folder, temporary, 0);
+	return r;
+}
+
+static int commit_in(int folder, const char *name)
+{
+	char temporary[NAME_MAX + 1];
+	int r = folder < 0 ? folder : temporary_name(name, temporary, sizeof(temporary));
+
+	if (r < 0)
+		return r;
+	return renameat(folder, temporary, folder, name) < 0 || fsync(folder) < 0 ? -errno : 0;
+}
+
+static void discard_in(int folder, const char *name)
+{
+	char temporary[NAME_MAX + 1];
+
+	if (folder >= 0 && temporary_name(name, temporary, sizeof(temporary)) == 0)
+		unlinkat(folder, temporary, 0);
+}
+
 int file_stage(const struct root *root, const char *path, mode_t mode, const char *text,
 	struct error *error)
 {
 	const char *name;
-	char temporary[NAME_MAX + 1];
 	auto_close int folder = open_folder_of(root, path, &name);
-	int r = folder < 0 ? folder : temporary_name(name, temporary, sizeof(temporary));
+	int r = stage_in(folder, name, mode, text);
 
-	if (r < 0)
-		return error_set_errno(error, r, "write /%s", path);
-	/* a leftover of a killed process that had the same PID */
-	unlinkat(folder, temporary, 0);
-	r = write_new(folder, temporary, mode, text);
-	if (r < 0) {
-		unlinkat(folder, temporary, 0);
-		return error_set_errno(error, r, "write /%s", path);
-	}
-	return 0;
+	return r < 0 ? error_set_errno(error, r, "write /%s", path) : 0;
 }
 
 int file_commit(const struct root *root, const char *path, struct error *error)
 {
 	const char *name;
-	char temporary[NAME_MAX + 1];
 	auto_close int folder = open_folder_of(root, path, &name);
-	int r = folder < 0 ? folder : temporary_name(name, temporary, sizeof(temporary));
+	int r = commit_in(folder, name);
 
-	if (r < 0)
-		return error_set_errno(error, r, "write /%s", path);
-	if (renameat(folder, temporary, folder, name) < 0 || fsync(folder) < 0)
-		return error_set_errno(error, -errno, "write /%s", path);
-	return 0;
+	return r < 0 ? error_set_errno(error, r, "write /%s", path) : 0;
 }
 
 void file_discard(const struct root *root, const char *path)
 {
 	const char *name;
-	char temporary[NAME_MAX + 1];
 	auto_close int folder = open_folder_of(root, path, &name);
 
-	if (folder >= 0 && temporary_name(name, temporary, sizeof(temporary)) == 0)
-		unlinkat(folder, temporary, 0);
+	discard_in(folder, name);
 }
 
 /* ".NAME.PID.tmp" */
@@ -297,13 +316,16 @@ void file_sweep(const struct root *root, const char *path)
 int file_replace(const struct root *root, const char *path, mode_t mode, const char *text,
 	struct error *error)
 {
-	int r = file_stage(root, path, mode, text, error);
+	const char *name;
+	auto_close int folder = open_folder_of(root, path, &name);
+	int r = stage_in(folder, name, mode, text);
 
-	if (r == 0)
-		r = file_commit(root, path, error);
-	if (r < 0)
-		file_discard(root, path);
-	return r;
+	if (r == 0) {
+		r = commit_in(folder, name);
+		if (r < 0)
+			discard_in(folder, name);
+	}
+	return r < 0 ? error_set_errno(error, r, "write /%s", path) : 0;
 }
 
 int file_remove(const struct root *root, const char *path, struct error *error)

@@ -187,7 +187,7 @@ static void signals_reset(void)
 	struct sigaction standard = {.sa_handler = SIG_DFL};
 	sigset_t none;
 
-	for (int number = 1; number < NSIG; number++)
+	for (int number = 1; number < SIGRTMIN; number++)
 		sigaction(number, &standard, NULL);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);

@@ -53,11 +53,17 @@ enum loan_presence loan_function_presence(
 {
 	char now[PCI_IDENTITY_SIZE];
 
-	if (!pci_is_on_bus(kernel, function->address))
-		return LOAN_LEFT;
 	pci_read_identity(kernel, function->address, now);
-	return *now && *function->identity && strcmp(now, function->identity) != 0 ? LOAN_REPLACED
-										   : LOAN_PRESENT;
+	if (!*now)
+		return pci_is_on_bus(kernel, function->address) ? LOAN_PRESENT : LOAN_LEFT;
+	return *function->identity && strcmp(now, function->identity) != 0 ? LOAN_REPLACED
+									   : LOAN_PRESENT;
+}
+
+void loan_look(const struct kernel *kernel, struct loan *loan)
+{
+	for (size_t i = 0; i < loan->function_count; i++)
+		loan->functions[i].presence = loan_function_presence(kernel, &loan->functions[i]);
 }
 
 int loan_add_function(struct loan *loan, const struct loan_function *function)

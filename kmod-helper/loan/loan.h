@@ -45,6 +45,12 @@ enum loan_use {
 	LOAN_STATIC,	  /* on its driver before we came (boot set-up); stays there */
 };
 
+enum loan_presence {
+	LOAN_PRESENT,  /* also when it cannot be known */
+	LOAN_LEFT,     /* no device is at its address now */
+	LOAN_REPLACED, /* another device is */
+};
+
 struct loan_function {
 	char address[PCI_ADDRESS_SIZE];
 	char identity[PCI_IDENTITY_SIZE]; /* pci_read_identity; "" unknown */
@@ -54,6 +60,7 @@ struct loan_function {
 	char driver_override[PCI_DRIVER_SIZE]; /* as found; "" unset */
 	char target[PCI_DRIVER_SIZE];	       /* "vfio-pci", or a variant driver */
 	enum loan_use use;
+	enum loan_presence presence; /* as loan_look found it; not recorded */
 	/* 1: the host booted with this display. Some kernels show it only on its home driver. */
 	unsigned int boot_display;
 	/* the device nodes of its home driver (nodes_format), to find who holds a driver that does
@@ -88,15 +95,12 @@ void loan_done(struct loan *loan);
 
 struct loan_function *loan_find(const struct loan *loan, const char *address);
 
-enum loan_presence {
-	LOAN_PRESENT,  /* also when it cannot be known */
-	LOAN_LEFT,     /* no device is at its address now */
-	LOAN_REPLACED, /* another device is */
-};
-
 /* Is the device that was lent still at its address? What is not there owes nothing. */
 enum loan_presence loan_function_presence(
 	const struct kernel *kernel, const struct loan_function *function);
+
+/* Sets @presence of each function. */
+void loan_look(const struct kernel *kernel, struct loan *loan);
 
 /* Appends a copy. 0 or -ENOMEM. */
 int loan_add_function(struct loan *loan, const struct loan_function *function);

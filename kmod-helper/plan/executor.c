@@ -468,24 +468,36 @@ static void tell_left(const struct executor *executor, const struct loan *loan,
 			address, to, owner, other);
 }
 
+/* What an undo has seen on its way: addresses of the loan's functions. */
+struct seen {
+	const char *present; /* the last one that was on the bus */
+	const char *left;    /* the last one that was said to have left it */
+};
+
 /* What is not there owes nothing: a step of a function that has left the bus, maybe while it was
- * being undone, ends without a write. */
+ * being undone, ends without a write. The steps of a function follow one another: the first one
+ * looks, and any that fails. */
 static int undo_or_drop(const struct executor *executor, struct worker *worker, struct loan *loan,
-	size_t index, const char **told, struct error *error)
+	size_t index, struct seen *seen, struct error *error)
 {
 	const struct step *step = &loan->steps.items[index];
-	enum loan_presence presence = find_presence(executor, loan, step);
+	const struct loan_function *function = loan_find(loan, step->subject);
+	enum loan_presence presence = function && function->address == seen->present
+		? LOAN_PRESENT
+		: find_presence(executor, loan, step);
 
 	if (presence == LOAN_PRESENT) {
 		int r = undo_step(executor, worker, loan, index, error);
 
+		seen->present = function ? function->address : NULL;
 		if (r == 0 || step->state == STEP_STUCK)
 			return r;
 		presence = find_presence(executor, loan, step);
 		if (presence == LOAN_PRESENT)
 			return r;
 	}
-	tell_left(executor, loan, loan_find(loan, step->subject), presence, told);
+	seen->present = NULL;
+	tell_left(executor, loan, function, presence, &seen->left);
 	steps_remove(&loan->steps, index);
 	return 0;
 }
@@ -493,7 +505,7 @@ static int undo_or_drop(const struct executor *executor, struct worker *worker, 
 static int undo_all(const struct executor *executor, struct worker *worker, struct loan *loan,
 	const char *address, struct error *error)
 {
-	const char *told = NULL;
+	struct seen seen = {0};
 	cleanup(names_done) struct names failed = {0};
 	int first = 0;
 
@@ -509,7 +521,7 @@ static int undo_all(const struct executor *executor, struct worker *worker, stru
 		if (stuck)
 			r = stuck_error(stuck, &why);
 		else
-			r = undo_or_drop(executor, worker, loan, i, &told, &why);
+			r = undo_or_drop(executor, worker, loan, i, &seen, &why);
 		if (r == 0)
 			continue;
 		/* the first error is for the caller to report */
