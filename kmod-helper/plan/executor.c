@@ -239,8 +239,9 @@ static int look_first(const struct executor *executor, struct worker *worker,
 		what, LOOK_DEADLINE_MS / 1000);
 }
 
-/* Writes the loan before the next step. Without that no step is applied, but one is undone: the
- * record as it was names each step that was begun, and an undo may be done twice. */
+/* Writes the loan before the next step writes: after its look, where it has one. Without that no
+ * step is applied, but one is undone: the record as it was names each step that was begun, and an
+ * undo may be done twice. */
 static int record(const struct executor *executor, struct worker *worker, const struct loan *loan,
 	enum direction direction, struct error *error)
 {
@@ -374,6 +375,16 @@ static enum loan_presence find_presence(
 		: LOAN_PRESENT;
 }
 
+/* What begins with a look changes nothing yet: run_step records it. */
+static int record_begun(const struct executor *executor, struct worker *worker,
+	const struct loan *loan, const struct step *step, enum direction direction,
+	struct error *error)
+{
+	return step && operation_find(executor->tables, step->operation)->look
+		? 0
+		: record(executor, worker, loan, direction, error);
+}
+
 static int apply_all(const struct executor *executor, struct worker *worker, struct loan *loan,
 	struct error *error)
 {
@@ -391,7 +402,7 @@ static int apply_all(const struct executor *executor, struct worker *worker, str
 			return r;
 		step->state = STEP_DONE;
 		step = begin_next(executor, loan);
-		r = record(executor, worker, loan, APPLY, error);
+		r = record_begun(executor, worker, loan, step, APPLY, error);
 	}
 	return r;
 }
@@ -428,7 +439,7 @@ static int undo_step(const struct executor *executor, struct worker *worker, str
 		mark_begun(executor, loan, step);
 		r = worker_start(executor, worker, loan, error);
 		if (r == 0)
-			r = record(executor, worker, loan, UNDO, error);
+			r = record_begun(executor, worker, loan, step, UNDO, error);
 		if (r == 0)
 			r = run_step(executor, worker, loan, step, was, UNDO, error);
 		if (r < 0)
