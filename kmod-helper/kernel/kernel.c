@@ -20,8 +20,9 @@
 
 #define RUN_DEADLINE_MS 20000
 
-/* On a host with thousands of mounts, mountinfo is half as long as this. */
-#define TEXT_MAX (1u << 20)
+/* Any user makes mountinfo longer: FUSE allows a thousand mounts, whose paths may have 4 KiB. */
+#define TEXT_START (64u << 10)
+#define TEXT_MAX (64u << 20)
 
 /* The context of a struct kernel that is made here. */
 struct machine {
@@ -36,13 +37,16 @@ ssize_t kernel_read(const struct kernel *kernel, const char *path, char *buffer,
 
 char *kernel_read_text(const struct kernel *kernel, const char *path)
 {
-	char *text = malloc(TEXT_MAX);
+	for (size_t size = TEXT_START; size <= TEXT_MAX; size *= 4) {
+		auto_free char *text = malloc(size);
+		ssize_t length = text ? kernel_read(kernel, path, text, size) : -ENOMEM;
 
-	if (text && kernel_read(kernel, path, text, TEXT_MAX) < 0) {
-		free(text);
-		text = NULL;
+		if (length >= 0)
+			return TAKE_PTR(text);
+		if (length != -EFBIG)
+			return NULL;
 	}
-	return text;
+	return NULL;
 }
 
 int kernel_write(const struct kernel *kernel, const char *path, const char *value)

@@ -75,8 +75,12 @@ struct kernel {
 	struct root root; /* the machine's files, for what is neither the kernel's nor a device's */
 };
 
+/* A text that does not fit is -EFBIG, and the buffer has its beginning. To most callers such a file
+ * is as good as none: an attribute that is longer than any value of its kind says nothing. Those to
+ * whom the beginning is enough say so where they take it. */
 ssize_t kernel_read(const struct kernel *kernel, const char *path, char *buffer, size_t size);
-/* Reads a whole text file of procfs; NULL when it cannot be read. The caller frees it. */
+/* Reads a whole text file of procfs, of 64 MiB at most; NULL when it cannot be read. The caller
+ * frees it. */
 char *kernel_read_text(const struct kernel *kernel, const char *path);
 int kernel_write(const struct kernel *kernel, const char *path, const char *value);
 int kernel_link(const struct kernel *kernel, const char *path, char *buffer, size_t size);

@@ -108,6 +108,24 @@ Test(host_use, a_disk_with_a_mounted_partition_is_used)
 	expect_use(DISK, "disk sda1 is mounted");
 }
 
+/* Any user makes this file long: FUSE allows him a thousand mounts. */
+Test(host_use, a_mount_behind_thousands_of_a_users_is_found)
+{
+	char line[4200];
+	auto_free char *mounts = NULL;
+	size_t size = 0;
+	FILE *stream = open_memstream(&mounts, &size);
+
+	cr_assert_not_null(stream);
+	snprintf(line, sizeof(line), "40 22 0:50 / /home/%04000d rw - fuse.x x rw\n", 0);
+	for (unsigned int i = 0; i < 1000; i++)
+		fputs(line, stream);
+	fputs("30 22 8:1 / /data rw,relatime shared:2 - ext4 /dev/sda1 rw\n", stream);
+	cr_assert_eq(fclose(stream), 0);
+	scratch_write(&scratch, "proc/self/mountinfo", mounts);
+	expect_use(DISK, "disk sda1 is mounted");
+}
+
 Test(host_use, a_device_number_that_begins_alike_is_another)
 {
 	scratch_write(&scratch, "proc/self/mountinfo",
