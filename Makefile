@@ -65,13 +65,14 @@ HOOKSCRIPT := hooks/hookscript.c hooks/base/sibling.c $(BASE) conf/property.c co
 FERRY := hooks/gpu-ferry.c hooks/base/sibling.c $(COMMANDS) $(BASE) \
 	$(patsubst %,hooks/commands/%.c,hook watch reconcile bind unbind list status plan) \
 	$(wildcard hooks/ferry/*.c) $(addprefix hooks/attach/,attachment.c chain.c snippet.c) \
+	$(addprefix hooks/host/,obstacles.c gpu_drivers.c) \
 	$(addprefix conf/,settings.c property.c text.c) \
 	$(addprefix conf/host/,modprobe_files.c kernel_arguments.c) \
 	$(addprefix conf/pve/,choice.c cluster.c hostpci.c mapping.c node_name.c reservation.c \
 		section_config.c storage.c vm_config.c vm_entries.c vm_keys.c vm_process.c) \
 	$(addprefix kmod-helper/device/,device_nodes.c driver_use.c pci.c pci_names.c) \
 	$(wildcard $(addprefix kmod-helper/,holder/*.c loan/*.c operation/*.c plan/*.c record/*.c)) \
-	$(addprefix kmod-helper/kernel/,kernel.c modules.c open_devices.c)
+	$(addprefix kmod-helper/kernel/,kernel.c module_files.c modules.c open_devices.c)
 
 # what a person calls: it plans as the ferry does, and so has ferry/ too
 ASSISTANT := hooks/assistant.c $(COMMANDS) hooks/base/program.c \

@@ -8,8 +8,8 @@
 #include "conf/host/modprobe_files.h"
 #include "conf/pve/reservation.h"
 #include "conf/settings.h"
+#include "hooks/host/obstacles.h"
 #include "kmod-helper/base/cleanup.h"
-#include "kmod-helper/base/parse.h"
 #include "kmod-helper/holder/holders.h"
 #include "kmod-helper/loan/lock.h"
 #include "kmod-helper/operation/binding.h"
@@ -17,6 +17,7 @@
 #include "return.h"
 #include "vm_plan.h"
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 #include <time.h>
 
@@ -149,91 +150,60 @@ int orphan_lend(struct context *context, const struct loan_owner *owner, long io
 	return 0;
 }
 
-/* True when the ids= of @ids are the function's too. */
-static bool is_among_ids(const struct loan_function *function, const char *ids)
+/* Does the line put the function on vfio-pci, or keep it from the driver that it has none of? */
+static bool is_in_the_way(const struct obstacle *obstacle, const struct loan_function *function,
+	const struct pci_function *device, const struct names *modules)
 {
-	const char *identity = function->identity;
-	unsigned long long vendor, device;
-
-	return ids && parse_leading(&identity, 16, UINT16_MAX, &vendor) == 0 &&
-		*identity++ == ':' && parse_leading(&identity, 16, UINT16_MAX, &device) == 0 &&
-		binding_list_has_id(ids, (unsigned int)vendor, (unsigned int)device);
+	if (obstacle->kind == OBSTACLE_IDS)
+		return binding_list_has_id(obstacle->ids, device->vendor_id, device->device_id);
+	return !*function->home_driver && !obstacle->instead &&
+		(obstacle->kind == OBSTACLE_NOMODESET ? pci_is_display(device)
+						      : names_have(modules, obstacle->module));
 }
 
-/* True when the list of modules, "nouveau,nvidiafb", names @module. */
-static bool is_listed(const char *list, const char *module)
+static void tell_obstacle(
+	struct context *context, const struct obstacle *obstacle, const char *address)
 {
-	size_t length = strlen(module);
+	char place[PATH_MAX + 16] = "the kernel command line";
 
-	for (; list; list = strchr(list, ',')) {
-		list += *list == ',';
-		if (strncmp(list, module, length) == 0 && (!list[length] || list[length] == ','))
-			return true;
-	}
-	return false;
-}
-
-static void tell_modprobe_line(struct context *context, const struct loan_function *function,
-	const struct names *modules, const struct modprobe_line *line)
-{
-	auto_free char *ids = NULL;
-
-	if (line->kind == MODPROBE_OPTIONS && strcmp(line->module, "vfio_pci") == 0)
-		ids = modprobe_option_value(line->arguments, "ids");
-	if (is_among_ids(function, ids))
-		log_step(&context->log, LOG_NOTICE, function->address, NULL,
-			"NOTICE: ids= of /%s:%u puts %s on vfio-pci again at the next boot; "
-			"`gpu-ferry setup` takes it out",
-			line->path, line->line, function->address);
-	if (!*function->home_driver && modprobe_line_blocks(line) &&
-		names_have(modules, line->module))
-		log_step(&context->log, LOG_NOTICE, function->address, NULL,
-			"NOTICE: '%s %s' of /%s:%u keeps %s from its driver; `gpu-ferry setup` takes "
-			"it out",
-			modprobe_kind_name(line->kind), line->module, line->path, line->line,
-			function->address);
-}
-
-static void tell_argument(struct context *context, const struct loan_function *function,
-	const struct names *modules, const char *argument)
-{
-	const char *ids = kernel_argument_value(argument, "vfio-pci.ids");
-	const char *list = kernel_argument_value(argument, "modprobe.blacklist");
-
-	if (is_among_ids(function, ids))
-		log_step(&context->log, LOG_NOTICE, function->address, NULL,
-			"NOTICE: vfio-pci.ids= of the kernel command line puts %s on vfio-pci again at "
-			"the next boot; `gpu-ferry setup` takes it out",
-			function->address);
-	if (!list)
-		list = kernel_argument_value(argument, "module_blacklist");
-	for (size_t i = 0; list && !*function->home_driver && i < modules->count; i++) {
-		if (is_listed(list, modules->names[i]))
-			log_step(&context->log, LOG_NOTICE, function->address, NULL,
-				"NOTICE: '%s' of the kernel command line keeps %s from its driver; "
-				"`gpu-ferry setup` takes it out",
-				argument, function->address);
-	}
+	if (obstacle->line)
+		snprintf(
+			place, sizeof(place), "/%s:%u", obstacle->line->path, obstacle->line->line);
+	if (obstacle->kind == OBSTACLE_IDS)
+		log_step(&context->log, LOG_NOTICE, address, NULL,
+			"NOTICE: '%s' of %s puts %s on vfio-pci again at the next boot: see "
+			"`gpu-ferry doctor`",
+			obstacle->text, place, address);
+	else
+		log_step(&context->log, LOG_NOTICE, address, NULL,
+			"NOTICE: '%s' of %s keeps %s from its driver: see `gpu-ferry doctor`",
+			obstacle->text, place, address);
 }
 
 void orphan_tell(struct context *context, const struct loan *loan)
 {
 	cleanup(modprobe_files_done) struct modprobe_files files = {0};
+	cleanup(pci_functions_done) struct pci_functions host = {0};
 	cleanup(names_done) struct names arguments = {0};
+	cleanup(obstacles_done) struct obstacles obstacles = {0};
 	auto_free char *line = kernel_read_text(&context->kernel, "proc/cmdline");
 
 	if (modprobe_files_read(&context->kernel.root, &files, NULL) < 0 ||
-		(line && kernel_arguments_split(line, &arguments) < 0))
+		pci_scan(&context->kernel, &host, NULL) < 0 ||
+		kernel_arguments_split(line ? line : "", &arguments) < 0 ||
+		obstacles_find(context, &host, &files,
+			&(struct boot_command_line){.running = arguments}, &obstacles, NULL) < 0)
 		return;
 	for (size_t i = 0; i < loan->function_count; i++) {
 		const struct loan_function *function = &loan->functions[i];
+		const struct pci_function *device = pci_find(&host, function->address);
 		cleanup(names_done) struct names modules = {0};
 
 		(void)pci_alias_modules(&context->kernel, function->address, &modules, NULL);
-		for (size_t k = 0; k < files.count; k++)
-			tell_modprobe_line(context, function, &modules, &files.lines[k]);
-		for (size_t k = 0; k < arguments.count; k++)
-			tell_argument(context, function, &modules, arguments.names[k]);
+		for (size_t k = 0; device && k < obstacles.count; k++) {
+			if (is_in_the_way(&obstacles.items[k], function, device, &modules))
+				tell_obstacle(context, &obstacles.items[k], function->address);
+		}
 	}
 }
 

@@ -118,8 +118,9 @@ Test(orphan, goes_to_no_driver_where_a_blacklist_forbids_it_and_the_line_is_told
 				   "'blacklist nouveau' of /etc/modprobe.d/guide.conf:2 keeps "
 				   "0000:01:00.0 from its driver"),
 		"%s", handover_told);
-	cr_expect_not_null(
-		strstr(handover_told, "ids= of /etc/modprobe.d/guide.conf:3 puts 0000:01:00.1"),
+	cr_expect_not_null(strstr(handover_told,
+				   "'options vfio-pci ids=10de:22bb' of "
+				   "/etc/modprobe.d/guide.conf:3 puts 0000:01:00.1"),
 		"%s", handover_told);
 }
 
