@@ -10,6 +10,8 @@ SYSCONFDIR ?= /etc
 MANDIR ?= $(PREFIX)/share/man
 COMPLETIONDIR ?= $(PREFIX)/share/bash-completion/completions
 UNITDIR ?= $(PREFIX)/lib/systemd/system
+# conf/quirks.h names it
+QUIRKSDIR ?= /usr/share/gpu-ferry
 # where Proxmox VE's storage "local" looks for local:snippets/gpu-ferry
 SNIPPETSDIR ?= /var/lib/vz/snippets
 
@@ -66,7 +68,7 @@ FERRY := hooks/gpu-ferry.c hooks/base/sibling.c $(COMMANDS) $(BASE) \
 	$(patsubst %,hooks/commands/%.c,hook watch reconcile bind unbind list status plan) \
 	$(wildcard hooks/ferry/*.c) $(addprefix hooks/attach/,attachment.c chain.c snippet.c) \
 	$(addprefix hooks/host/,obstacles.c gpu_drivers.c) \
-	$(addprefix conf/,settings.c property.c text.c) \
+	$(addprefix conf/,config_text.c quirks.c settings.c property.c text.c) \
 	$(addprefix conf/host/,modprobe_files.c kernel_arguments.c) \
 	$(addprefix conf/pve/,choice.c cluster.c hostpci.c mapping.c node_name.c reservation.c \
 		section_config.c storage.c vm_config.c vm_entries.c vm_keys.c vm_process.c) \
@@ -148,6 +150,8 @@ install: all ## install below DESTDIR, with PREFIX (/usr/local)
 	$(INSTALL) -D -m 0755 build/assistant $(DESTDIR)$(LIBEXECDIR)/assistant
 	$(INSTALL) -D -m 0755 build/hookscript $(DESTDIR)$(LIBEXECDIR)/hookscript
 	$(INSTALL) -D -m 0644 conf/gpu-ferry.conf $(DESTDIR)$(SYSCONFDIR)/gpu-ferry/gpu-ferry.conf
+	$(INSTALL) -D -m 0644 conf/gpu-ferry.quirks $(DESTDIR)$(QUIRKSDIR)/quirks.conf
+	$(INSTALL) -d $(DESTDIR)$(SYSCONFDIR)/gpu-ferry/quirks.d
 	$(INSTALL) -d $(DESTDIR)$(SNIPPETSDIR)
 	ln -sfn $(LIBEXECDIR)/hookscript $(DESTDIR)$(SNIPPETSDIR)/gpu-ferry
 	ln -sfn $(LIBEXECDIR)/hookscript $(DESTDIR)$(SNIPPETSDIR)/gpu-ferry-chain

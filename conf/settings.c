@@ -4,22 +4,16 @@
 
 #include "settings.h"
 
+#include "config_text.h"
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/base/list.h"
 #include "kmod-helper/base/parse.h"
 #include "property.h"
 #include "text.h"
-#include <ctype.h>
 #include <errno.h>
-#include <libconfig.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <string.h>
-
-#define MAX_BYTES (256 * 1024)
-
-/* The most digits that libconfig 1.5 reads correctly: it silently cuts more to 32 bits. */
-#define MAX_DIGITS 9
 
 /* systemd's own limit (UNIT_NAME_MAX), its NUL not counted */
 #define UNIT_NAME_MAX 255
@@ -118,7 +112,6 @@ static const struct setting table[] = {
 
 static const struct settings defaults = {
 	.write_deadline_seconds = 30,
-	.slow_write_deadline_seconds = 240,
 	.return_wait_seconds = 30,
 	.boot_display = BOOT_DISPLAY_ALLOW,
 	.backup_of_stopped_vm = BACKUP_ALLOW,
@@ -606,89 +599,12 @@ static int read_all(const struct reader *reader, const config_t *config)
 	return r == 0 && vms ? read_vms(reader, vms) : r;
 }
 
-/* The length of a string or comment that begins at @position; 0 when neither begins there. */
-static size_t skip_length(const char *position)
-{
-	const char *end;
-
-	if (*position == '"') {
-		for (end = position + 1; *end && *end != '"'; end++)
-			end += *end == '\\' && end[1];
-		return (size_t)(end - position) + (*end == '"');
-	}
-	if (*position == '#' || strncmp(position, "//", 2) == 0)
-		return strcspn(position, "\n");
-	if (strncmp(position, "/*", 2) == 0) {
-		end = strstr(position + 2, "*/");
-		return end ? (size_t)(end - position) + 2 : strlen(position);
-	}
-	return 0;
-}
-
-static size_t word_length(const char *position)
-{
-	size_t length = 0;
-
-	while (isalnum((unsigned char)position[length]) || strchr("_*-.+", position[length])) {
-		if (!position[length])
-			break;
-		length++;
-	}
-	return length;
-}
-
-static unsigned int line_of(const char *text, const char *position)
-{
-	unsigned int line = 1;
-
-	for (; text < position; text++)
-		line += *text == '\n';
-	return line;
-}
-
-static bool is_too_long(const char *word, size_t length)
-{
-	size_t sign = strspn(word, "+-");
-
-	return sign < length && isdigit((unsigned char)word[sign]) && length - sign > MAX_DIGITS;
-}
-
-/* Refuses what libconfig would do wrong without a message: read another file, or cut a number. */
-static int scan(const char *text, const struct reader *reader)
-{
-	const char *position = text;
-
-	while (*position) {
-		size_t length = skip_length(position);
-
-		if (*position == '@')
-			return error_set(reader->error, -EINVAL,
-				"%s:%u: '@include' is not supported", reader->name,
-				line_of(text, position));
-		if (!length) {
-			length = word_length(position);
-			if (is_too_long(position, length))
-				return error_set(reader->error, -EINVAL,
-					"%s:%u: the number %.*s is too large", reader->name,
-					line_of(text, position), length > 40 ? 40 : (int)length,
-					position);
-		}
-		position += length ? length : 1;
-	}
-	return 0;
-}
-
 static int parse_text(const struct reader *reader, const char *text)
 {
 	cleanup(config_destroy) config_t config;
+	int r = config_text_parse(text, reader->name, &config, reader->error);
 
-	config_init(&config);
-	/* scan() has refused every @include; if one slipped through, it would find nothing here */
-	config_set_include_dir(&config, "/dev/null");
-	if (!config_read_string(&config, text))
-		return error_set(reader->error, -EINVAL, "%s:%d: %s", reader->name,
-			config_error_line(&config), config_error_text(&config));
-	return read_all(reader, &config);
+	return r < 0 ? r : read_all(reader, &config);
 }
 
 static int set_default_units(struct settings *settings, struct error *error)
@@ -705,10 +621,7 @@ int settings_parse(const char *text, const char *name, unsigned int vmid, struct
 {
 	cleanup(settings_done) struct settings settings = defaults;
 	struct reader reader = {.name = name, .vmid = vmid, .settings = &settings, .error = error};
-	int r = scan(text, &reader);
-
-	if (r == 0)
-		r = set_default_units(&settings, error);
+	int r = set_default_units(&settings, error);
 
 	if (r == 0)
 		r = parse_text(&reader, text);
@@ -722,10 +635,8 @@ int settings_parse(const char *text, const char *name, unsigned int vmid, struct
 int settings_read(
 	const struct root *root, unsigned int vmid, struct settings *ret, struct error *error)
 {
-	struct file_read_options options = {
-		.max = MAX_BYTES, .require_owner = true, .refuse_nul = true};
 	auto_free char *text = NULL;
-	int r = file_read(root, SETTINGS_PATH, &options, &text, NULL, error);
+	int r = config_text_read(root, SETTINGS_PATH, &text, error);
 
 	if (r == -ENOENT)
 		return settings_parse("", "/" SETTINGS_PATH, vmid, ret, error);

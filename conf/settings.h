@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
-/* Reads /etc/gpu-ferry/gpu-ferry.conf. The only user of libconfig. The shipped file,
- * conf/gpu-ferry.conf, explains each setting. */
+/* Reads /etc/gpu-ferry/gpu-ferry.conf. The shipped file, conf/gpu-ferry.conf, explains each
+ * setting. */
 
 #include "kmod-helper/base/error.h"
 #include "kmod-helper/base/file.h"
@@ -48,7 +48,7 @@ enum busy_policy {
 
 struct settings {
 	unsigned int write_deadline_seconds;
-	unsigned int slow_write_deadline_seconds;
+	unsigned int slow_write_deadline_seconds; /* 0: as the quirks say */
 	unsigned int return_wait_seconds;
 	enum boot_display_policy boot_display;
 	enum backup_policy backup_of_stopped_vm;

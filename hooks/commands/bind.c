@@ -17,6 +17,18 @@ struct bind_options {
 	bool dry_run;
 };
 
+/* What each of its loans needs. */
+struct bind_files {
+	struct settings settings;
+	struct quirks quirks;
+};
+
+static void bind_files_done(struct bind_files *files)
+{
+	quirks_done(&files->quirks);
+	settings_done(&files->settings);
+}
+
 /* The functions of one group: each loan by hand is for one group. */
 struct portion {
 	struct plan_want *wants;
@@ -71,7 +83,7 @@ static int print_plan(
 }
 
 static int bind_portion(struct context *context, const struct bind_options *options,
-	const struct devices *devices, const struct settings *settings,
+	const struct devices *devices, const struct bind_files *files,
 	const struct portion *portion, struct error *error)
 {
 	const struct take_request request = {
@@ -79,7 +91,8 @@ static int bind_portion(struct context *context, const struct bind_options *opti
 		.host = &devices->host,
 		.wants = portion->wants,
 		.want_count = portion->count,
-		.settings = settings,
+		.settings = &files->settings,
+		.quirks = &files->quirks,
 	};
 
 	return options->dry_run ? print_plan(context, &request, error)
@@ -100,7 +113,7 @@ static void return_portions(struct context *context, const long *groups, size_t 
 
 /* Binds all devices or none: when one fails, those that this call has bound are returned. */
 static int bind_all(struct context *context, const struct bind_options *options,
-	const struct devices *devices, const struct settings *settings, struct error *error)
+	const struct devices *devices, const struct bind_files *files, struct error *error)
 {
 	auto_free long *done = calloc(devices->count + 1, sizeof(*done));
 	size_t done_count = 0;
@@ -118,7 +131,7 @@ static int bind_all(struct context *context, const struct bind_options *options,
 
 		r = next_portion(options, devices, &position, &portion, error);
 		if (r == 0)
-			r = bind_portion(context, options, devices, settings, &portion, error);
+			r = bind_portion(context, options, devices, files, &portion, error);
 		free(portion.wants);
 		if (r == 0 && !stood && !options->dry_run)
 			done[done_count++] = owner.iommu_group;
@@ -133,7 +146,7 @@ static int run_bind(
 {
 	const struct bind_options *options = data;
 	cleanup(devices_done) struct devices devices = {0};
-	cleanup(settings_done) struct settings settings = {0};
+	cleanup(bind_files_done) struct bind_files files = {0};
 	struct error later = {0};
 	int r;
 
@@ -144,13 +157,15 @@ static int run_bind(
 		return r;
 	r = options->dry_run ? 0 : context_require_live(context, error);
 	if (r == 0)
-		r = settings_read(&context->kernel.root, 0, &settings, error);
+		r = settings_read(&context->kernel.root, 0, &files.settings, error);
+	if (r == 0)
+		r = quirks_read(&context->kernel.root, &files.quirks, error);
 	if (r < 0)
 		return r;
 	context_catch_signals();
 	if (!options->dry_run && return_gone(context, NULL, NULL, &later) < 0)
 		log_write(&context->log, LOG_WARNING, "%s", later.message);
-	r = bind_all(context, options, &devices, &settings, error);
+	r = bind_all(context, options, &devices, &files, error);
 	return r < 0 ? error_wrap(error, r, "bind") : 0;
 }
 

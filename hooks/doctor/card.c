@@ -375,6 +375,36 @@ static void check_reset(struct doctor *doctor, const struct pci_function *functi
 	}
 }
 
+/* ---- what is known of it */
+
+static void check_quirk(struct doctor *doctor, const struct plan_quirk *quirk)
+{
+	const char *text = quirk->blocker ? quirk->blocker
+		: quirk->warning	  ? quirk->warning
+		: quirk->notice		  ? quirk->notice
+					  : quirk->unload;
+
+	if (!text)
+		return;
+	check_add(&doctor->list,
+		quirk->blocker		 ? CHECK_FAIL
+			: quirk->warning ? CHECK_WARN
+					 : CHECK_NOTICE,
+		"card_quirk", "%s: %s (%s, %s)", quirk->address, text, quirk->name, quirk->source);
+	if (quirk->blocker || quirk->warning)
+		check_fix(&doctor->list, "%s", quirk->fix ? quirk->fix : quirk->source);
+}
+
+static void check_quirks(struct doctor *doctor, const struct pci_function *card)
+{
+	for (size_t i = 0; i < doctor->known.count; i++) {
+		const struct plan_quirk *quirk = &doctor->known.items[i].plan;
+
+		if (pci_same_card(quirk->address, card->address))
+			check_quirk(doctor, quirk);
+	}
+}
+
 /* ---- the screen that the host booted with */
 
 /* A setting that refuses this display is the owner's choice: only a VM that asks for the card has a
@@ -543,6 +573,7 @@ static void check_card(struct doctor *doctor, const struct pci_function *functio
 	check_overrides(doctor, function);
 	check_group(doctor, function);
 	check_reset(doctor, function);
+	check_quirks(doctor, function);
 	check_boot_display(doctor, function);
 	check_resources(doctor, function);
 	check_power(doctor, function);

@@ -53,6 +53,30 @@ static int gather_settings(struct doctor *doctor, unsigned int vmid, struct erro
 	return settings_parse("", SETTINGS_PATH, vmid, &doctor->settings, error);
 }
 
+/* A file that cannot be used keeps no VM from starting, and the others count all the same. */
+static int gather_quirks(struct doctor *doctor, struct error *error)
+{
+	const struct kernel *kernel = &doctor->context->kernel;
+	int r = quirks_read(&kernel->root, &doctor->quirks, error);
+
+	for (size_t i = 0; i < doctor->quirks.problem_count; i++) {
+		const struct quirk_problem *problem = &doctor->quirks.problems[i];
+
+		check_add(&doctor->list, CHECK_WARN, "quirks", "not used as quirks: %s",
+			problem->why.message);
+		if (strcmp(problem->path, "/" QUIRKS_PATH) == 0)
+			check_fix(&doctor->list, "apt install --reinstall gpu-ferry");
+		else if (problem->why.status == -EPERM)
+			check_fix(&doctor->list, "chown root: %s && chmod 644 %s", problem->path,
+				problem->path);
+		else
+			check_fix(&doctor->list, "editor %s", problem->path);
+	}
+	return r < 0
+		? r
+		: known_quirks_find(kernel, &doctor->quirks, &doctor->host, &doctor->known, error);
+}
+
 static void gather_modules(struct doctor *doctor)
 {
 	doctor->has_modules = *doctor->platform.release &&
@@ -83,6 +107,8 @@ int doctor_gather(struct doctor *doctor, unsigned int vmid, struct error *error)
 	if (r == 0)
 		r = gather_settings(doctor, vmid, error);
 	if (r == 0)
+		r = gather_quirks(doctor, error);
+	if (r == 0)
 		gather_modules(doctor);
 	return r;
 }
@@ -93,6 +119,8 @@ void doctor_done(struct doctor *doctor)
 	obstacles_done(&doctor->obstacles);
 	boot_command_line_done(&doctor->command_line);
 	modprobe_files_done(&doctor->modprobe);
+	known_quirks_done(&doctor->known);
+	quirks_done(&doctor->quirks);
 	settings_done(&doctor->settings);
 	loans_done(&doctor->loans);
 	pci_functions_done(&doctor->host);

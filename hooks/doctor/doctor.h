@@ -6,6 +6,7 @@
 #include "conf/host/modprobe_files.h"
 #include "conf/settings.h"
 #include "hooks/base/context.h"
+#include "hooks/ferry/known_quirks.h"
 #include "hooks/host/obstacles.h"
 #include "kmod-helper/device/pci.h"
 #include "kmod-helper/device/platform.h"
@@ -24,6 +25,8 @@ struct doctor {
 	struct loans loans;
 	struct settings settings; /* the defaults when the file cannot be read */
 	bool settings_are_plain;  /* it can be read, and its top level has the values that count */
+	struct quirks quirks;
+	struct known_quirks known; /* what they say of this host's functions */
 	struct modprobe_files modprobe;
 	struct boot_loader loader;
 	struct boot_command_line command_line;

@@ -129,7 +129,6 @@ int loan_life_begin(struct context *context, const struct loan_owner *owner,
 		r = loan_life_settle(context, ret, error);
 	}
 	ret->write_deadline_ms = settings->write_deadline_seconds * 1000;
-	ret->slow_write_deadline_ms = settings->slow_write_deadline_seconds * 1000;
 	ret->return_wait_ms = settings->return_wait_seconds * 1000;
 	return r;
 }

@@ -53,7 +53,8 @@ static struct json_object *format_notices(const struct plan *plan)
 	for (size_t i = 0; i < plan->notice_count; i++) {
 		struct json_object *object = json_object_new_object();
 
-		json_add_text(object, "address", plan->notices[i].address);
+		json_add_text_or_null(object, "address", plan->notices[i].address);
+		json_add_text(object, "level", plan->notices[i].is_warning ? "warning" : "notice");
 		json_add_text(object, "message", plan->notices[i].message);
 		json_object_array_add(array, object);
 	}
@@ -141,7 +142,8 @@ int plan_output_text(const struct plan *plan, struct error *error)
 	if (r == 0 && plan->notice_count)
 		puts("notes:");
 	for (size_t i = 0; i < plan->notice_count; i++)
-		output_print("  %s\n", plan->notices[i].message);
+		output_print("  %s%s\n", plan->notices[i].is_warning ? "WARNING: " : "",
+			plan->notices[i].message);
 	if (r == 0 && plan->blocker_count)
 		puts("blockers:");
 	for (size_t i = 0; i < plan->blocker_count; i++)

@@ -16,6 +16,7 @@
 #include "return.h"
 #include "vm_state.h"
 #include "windows.h"
+#include "wishes.h"
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
@@ -376,45 +377,49 @@ static int block_by_others(struct context *context, const struct take_request *r
 	return r < 0 ? error_set_errno(error, r, "look for users of virtual functions") : 0;
 }
 
-/* The settings for power and reset, in the form that kmod-helper takes. */
-static struct attribute_wish *make_wishes(const struct device_settings *devices)
+/* A file of quirks that cannot be used stops no start. */
+static int add_problems(const struct quirks *quirks, struct plan *plan)
 {
-	struct attribute_wish *wishes = calloc(devices->count + 1, sizeof(*wishes));
+	int r = 0;
 
-	for (size_t i = 0; wishes && i < devices->count; i++)
-		wishes[i] = (struct attribute_wish){
-			.address = devices->items[i].address,
-			.name = devices->items[i].attribute,
-			.value = devices->items[i].value,
-		};
-	return wishes;
+	for (size_t i = 0; r == 0 && quirks && i < quirks->problem_count; i++)
+		r = plan_add_notice(
+			plan, "", "not used as quirks: %s", quirks->problems[i].why.message);
+	return r;
 }
 
 int take_plan(struct context *context, const struct take_request *request,
 	const struct loans *loans, struct plan *plan, struct error *error)
 {
-	auto_free struct attribute_wish *wishes = make_wishes(&request->settings->devices);
-	const struct plan_request plan_request = {
+	const struct wishes_source source = {.settings = request->settings,
+		.quirks = request->quirks,
+		.host = request->host,
+		.loans = loans};
+	cleanup(wishes_done) struct wishes wishes = {0};
+	struct plan_request plan_request = {
 		.host = request->host,
 		.wants = request->wants,
 		.want_count = request->want_count,
 		.allow = (const char *const *)request->settings->allow.names,
 		.allow_count = request->settings->allow.count,
 		.refuse_boot_display = request->settings->boot_display == BOOT_DISPLAY_REFUSE,
-		.attributes = {.items = wishes,
-			.count = request->settings->devices.count,
-			.why = "`devices` in gpu-ferry.conf"},
 		.own = loans_find_owner(loans, &request->owner),
 		.loans = loans,
 	};
 	/* those before are the caller's, and say what to do themselves */
 	size_t first = plan->blocker_count;
 	const char *told = NULL;
-	int r;
+	int r = wishes_make(&context->kernel, &source, &wishes, error);
 
-	if (!wishes)
-		return error_set_errno(error, -ENOMEM, "plan the handover");
+	if (r < 0)
+		return r;
+	plan_request.attributes = (struct attribute_wishes){
+		.items = wishes.attributes, .count = wishes.attribute_count};
+	plan_request.quirks = wishes.quirks;
+	plan_request.quirk_count = wishes.quirk_count;
 	r = plan_make(&context->kernel, &plan_request, plan, error);
+	if (r == 0 && add_problems(request->quirks, plan) < 0)
+		r = error_set_errno(error, -ENOMEM, "plan the handover");
 	for (size_t i = first; i < plan->blocker_count; i++)
 		add_advice(&plan->blockers[i]);
 	if (r == 0 && request->windows)
@@ -658,11 +663,18 @@ static int run_plan(
 	return r;
 }
 
+static void tell_notice(struct context *context, const struct plan_notice *notice)
+{
+	const char *address = *notice->address ? notice->address : NULL;
+
+	log_step(&context->log, notice->is_warning ? LOG_WARNING : LOG_NOTICE, address, NULL,
+		"%s: %s", notice->is_warning ? "WARNING" : "NOTICE", notice->message);
+}
+
 static void tell_notices(struct context *context, const struct plan *plan)
 {
 	for (size_t i = 0; i < plan->notice_count; i++)
-		log_step(&context->log, LOG_NOTICE, plan->notices[i].address, NULL, "NOTICE: %s",
-			plan->notices[i].message);
+		tell_notice(context, &plan->notices[i]);
 }
 
 /* The result of take_locked when the plan begins with steps that stop holders: these run first. */
@@ -826,14 +838,28 @@ static int take_patiently(struct context *context, const struct take_request *re
 	}
 }
 
+/* The longest time that a write into a slow driver may take. */
+static unsigned int find_longest_ms(const struct take_request *request)
+{
+	unsigned int longest = request->settings->slow_write_deadline_seconds * 1000;
+
+	for (size_t i = 0; request->quirks && !request->settings->slow_write_deadline_seconds &&
+		i < request->quirks->count;
+		i++) {
+		if (request->quirks->items[i].deadline_ms > longest)
+			longest = request->quirks->items[i].deadline_ms;
+	}
+	return longest;
+}
+
 int take_run(struct context *context, const struct take_request *request, struct error *error)
 {
 	const struct settings *settings = request->settings;
 	unsigned long long now = clock_milliseconds();
 	struct patience patience = {
 		.end = now + settings->busy_wait_seconds * 1000ull,
-		.home_end = now + settings->slow_write_deadline_seconds * 1000ull +
-			settings->write_deadline_seconds * 1000ull,
+		.home_end =
+			now + find_longest_ms(request) + settings->write_deadline_seconds * 1000ull,
 	};
 	auto_close int lock = loan_life_lock(context, &request->owner, error);
 	struct error later = {0};

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
+#include "conf/quirks.h"
 #include "conf/settings.h"
 #include "hooks/base/context.h"
 #include "kmod-helper/loan/loan.h"
@@ -15,7 +16,8 @@ struct take_request {
 	const struct plan_want *wants;
 	size_t want_count;
 	const struct settings *settings;
-	bool windows; /* for a Windows guest: see windows.h */
+	const struct quirks *quirks; /* NULL: none are known */
+	bool windows;		     /* for a Windows guest: see windows.h */
 };
 
 /* Plans the taking. @plan may have blockers already; this adds the blockers reserved (another loan

@@ -21,6 +21,7 @@ struct take_request vm_plan_request(const struct vm_plan *guest, unsigned int vm
 		.wants = guest->resolved.wants,
 		.want_count = guest->resolved.want_count,
 		.settings = &guest->settings,
+		.quirks = &guest->quirks,
 		.windows = vm_config_is_windows(&guest->resolved.config),
 	};
 }
@@ -120,7 +121,9 @@ int vm_plan_settings(
 
 	if (!guest->resolved.want_count)
 		return 0;
-	r = settings_read(&context->kernel.root, vmid, &guest->settings, error);
+	r = quirks_read(&context->kernel.root, &guest->quirks, error);
+	if (r == 0)
+		r = settings_read(&context->kernel.root, vmid, &guest->settings, error);
 	if (r == 0 && block_backup(context, vmid, guest) < 0)
 		return error_set_errno(error, -ENOMEM, "plan the handover");
 	return r;
@@ -150,6 +153,7 @@ int vm_plan_make(struct context *context, unsigned int vmid, const char *migrate
 void vm_plan_done(struct vm_plan *guest)
 {
 	plan_done(&guest->plan);
+	quirks_done(&guest->quirks);
 	settings_done(&guest->settings);
 	resolved_done(&guest->resolved);
 	loans_done(&guest->loans);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
+#include "conf/quirks.h"
 #include "conf/settings.h"
 #include "resolve.h"
 #include "take.h"
@@ -12,6 +13,7 @@ struct vm_plan {
 	struct loans loans;
 	struct resolved resolved;
 	struct settings settings;
+	struct quirks quirks;
 	struct plan plan;
 };
 
@@ -21,8 +23,8 @@ struct vm_plan {
 int vm_plan_resolve(struct context *context, unsigned int vmid, const char *migrated_from,
 	struct vm_plan *ret, struct error *error);
 
-/* Reads the settings, but only when the VM asks for devices. Adds a blocker when they refuse to
- * start the VM for a backup. 0 or the errors of settings_read. */
+/* Reads the settings and the quirks, but only when the VM asks for devices. Adds a blocker when
+ * they refuse to start the VM for a backup. 0 or the errors of settings_read. */
 int vm_plan_settings(
 	struct context *context, unsigned int vmid, struct vm_plan *guest, struct error *error);
 

@@ -253,6 +253,11 @@ static bool step_has_deadline(const void *step)
 	return ((const struct step *)step)->write_deadline_ms != 0;
 }
 
+static bool function_is_slow(const void *function)
+{
+	return ((const struct loan_function *)function)->slow_deadline_ms != 0;
+}
+
 #define TEXT(type, member)                                                                         \
 	{                                                                                          \
 #member, RECORD_TEXT, RECORD_MEMBER(type, member)                                  \
@@ -302,6 +307,8 @@ static const struct record_field function_fields[] = {
 	CHOICE(struct loan_function, use, use_names),
 	{"boot_display", RECORD_NUMBER, RECORD_MEMBER(struct loan_function, boot_display),
 		.maximum = 1, .is_there = function_is_boot_display},
+	{"slow_deadline_ms", RECORD_NUMBER, RECORD_MEMBER(struct loan_function, slow_deadline_ms),
+		.maximum = INT32_MAX, .is_there = function_is_slow},
 };
 static const struct record_format function_format = {RECORD_FIELDS(function_fields),
 	.size = sizeof(struct loan_function), .record = offsetof(struct loan_function, record)};
@@ -327,7 +334,6 @@ static const struct record_field loan_fields[] = {
 		.is_there = loan_has_started},
 	TEXT(struct loan, since),
 	NUMBER(struct loan, write_deadline_ms, 0, INT32_MAX),
-	NUMBER(struct loan, slow_write_deadline_ms, 0, INT32_MAX),
 	NUMBER(struct loan, return_wait_ms, 0, INT32_MAX),
 	{"child", RECORD_OBJECT, .format = &loan_child_format, .is_there = loan_has_child},
 	{"functions", RECORD_LIST, RECORD_MEMBER(struct loan, functions),

@@ -63,6 +63,9 @@ struct loan_function {
 	enum loan_presence presence; /* as loan_look found it; not recorded */
 	/* 1: the host booted with this display. Some kernels show it only on its home driver. */
 	unsigned int boot_display;
+	/* how long a write to its driver may take, where that is known to be slow; 0: as the loan
+	 * says */
+	unsigned int slow_deadline_ms;
 	/* the device nodes of its home driver (nodes_format), to find who holds a driver that does
 	 * not let go */
 	char nodes[NODES_TEXT_SIZE];
@@ -77,7 +80,7 @@ struct loan {
 	struct loan_function *functions;
 	size_t function_count;
 	struct steps steps; /* in the order of the handover; a return undoes them backwards */
-	unsigned int write_deadline_ms, slow_write_deadline_ms, return_wait_ms;
+	unsigned int write_deadline_ms, return_wait_ms;
 	pid_t child; /* the process that writes into drivers now; 0: none */
 	unsigned long long child_start_time;
 	struct json_object *record;

@@ -160,13 +160,13 @@ static int add_keep(
 	return steps_add(steps, &step) ? 0 : -ENOMEM;
 }
 
-static int add_set(const struct attribute_wish *wish, const char *why, struct steps *steps)
+static int add_set(const struct attribute_wish *wish, struct steps *steps)
 {
 	struct step step = {.operation = "set", .state = STEP_PLANNED};
 
 	snprintf(step.subject, sizeof(step.subject), "%s", wish->address);
 	snprintf(step.argument, sizeof(step.argument), "%s=%s", wish->name, wish->value);
-	snprintf(step.why, sizeof(step.why), "%s", why);
+	snprintf(step.why, sizeof(step.why), "%s", wish->why);
 	return steps_add(steps, &step) ? 0 : -ENOMEM;
 }
 
@@ -218,7 +218,7 @@ int attribute_plan_before(const struct kernel *kernel, const char *address,
 			continue;
 		r = keep(kernel, address, wish->name, standing, steps);
 		if (r == 0 && strcmp(wish->name, CONTROL) != 0)
-			r = add_set(wish, wishes->why, steps);
+			r = add_set(wish, steps);
 	}
 	return r;
 }
@@ -228,5 +228,5 @@ int attribute_plan_after(
 {
 	const struct attribute_wish *control = find_wish(wishes, address, CONTROL);
 
-	return control ? add_set(control, wishes->why, steps) : 0;
+	return control ? add_set(control, steps) : 0;
 }

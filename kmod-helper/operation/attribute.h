@@ -20,17 +20,17 @@
  */
 extern const struct operation attribute_operations[]; /* ends with a NULL name */
 
-/* A value that the settings want in a file. */
+/* A value that is wanted in a file. */
 struct attribute_wish {
 	const char *address;
 	const char *name; /* "power/control", "d3cold_allowed", "reset_method" */
 	const char *value;
+	const char *why; /* where it comes from: the reason that a plan gives */
 };
 
 struct attribute_wishes {
 	const struct attribute_wish *items;
 	size_t count;
-	const char *why; /* where they come from: the reason that a plan gives */
 };
 
 /* The first wish for a file that @address does not have; NULL when it has all of them. */

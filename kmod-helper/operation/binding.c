@@ -472,12 +472,6 @@ int binding_plan_id(const struct kernel *kernel, const char *address, struct ste
 	return steps_add(steps, &step) ? 0 : -ENOMEM;
 }
 
-/* i2c_nvidia_gpu ("nvidia-gpu") waits for its USB-C controller: three minutes were seen. */
-static bool driver_is_slow(const struct step *step)
-{
-	return strcmp(step->argument, "nvidia-gpu") == 0;
-}
-
 const struct operation binding_operations[] = {
 	{.name = BIND,
 		.is_of_function = true,
@@ -485,10 +479,9 @@ const struct operation binding_operations[] = {
 		.undo_text = UNBIND_TEXT,
 		.look = look_returnable,
 		.apply = apply_bind,
-		.undo = undo_bind,
-		.is_slow = driver_is_slow},
+		.undo = undo_bind},
 	{.name = ID, .undo = undo_id},
-	{.name = LOAD, .apply = apply_load, .is_slow = driver_is_slow},
+	{.name = LOAD, .apply = apply_load},
 	/* half a bind */
 	{.name = OVERRIDE,
 		.is_of_function = true,
@@ -503,15 +496,13 @@ const struct operation binding_operations[] = {
 		.undo_text = BIND_TEXT,
 		.look = look_unheld,
 		.apply = apply_unbind,
-		.undo = undo_unbind,
-		.is_slow = driver_is_slow},
+		.undo = undo_unbind},
 	{.name = UNBIND_COUNTED,
 		.is_of_function = true,
 		.apply_text = UNBIND_TEXT,
 		.undo_text = BIND_TEXT,
 		.look = look_unheld,
 		.apply = apply_unbind,
-		.undo = undo_unbind,
-		.is_slow = driver_is_slow},
+		.undo = undo_unbind},
 	{.name = NULL},
 };

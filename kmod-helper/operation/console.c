@@ -245,15 +245,6 @@ static void find_framebuffer(
 	}
 }
 
-/* Before 580.105.08, nvidia_drm's own fbdev makes the console a user of the card. */
-static bool nvidia_is_old(const struct kernel *kernel)
-{
-	char version[64];
-
-	return kernel_read(kernel, "sys/module/nvidia_drm/version", version, sizeof(version)) > 0 &&
-		strverscmp(version, "580.105.08") < 0;
-}
-
 static bool has_own_framebuffer(const struct kernel *kernel, const char *address)
 {
 	char path[PCI_PATH_SIZE];
@@ -285,22 +276,21 @@ static void find_standing(const struct loan *standing, const char *address, stru
 }
 
 void console_find_use(const struct kernel *kernel, const struct pci_function *function,
-	const char *target, const struct loan *standing, struct console_use *ret)
+	const struct console_options *options, struct console_use *ret)
 {
 	char console[32];
 
 	*ret = (struct console_use){0};
 	if (!pci_is_display(function))
 		return;
-	find_standing(standing, function->address, ret);
+	find_standing(options->standing, function->address, ret);
 	if (!*ret->framebuffer)
 		find_framebuffer(kernel, function, ret);
-	ret->framebuffer_ends = *ret->framebuffer && is_cleared_by_vfio(function, target);
+	ret->framebuffer_ends = *ret->framebuffer && is_cleared_by_vfio(function, options->target);
 	find_console(kernel, console, sizeof(console));
 	if (!*console || !console_is_bound(kernel, console))
 		return;
-	if (!*ret->blank && strcmp(function->driver, "nvidia") == 0 && nvidia_is_old(kernel) &&
-		has_own_framebuffer(kernel, function->address))
+	if (!*ret->blank && options->is_unloaded && has_own_framebuffer(kernel, function->address))
 		strcpy(ret->blank, console);
 	ret->show = ret->show || *ret->blank;
 }
@@ -314,8 +304,8 @@ static int add_step(struct steps *steps, const struct step *step)
 
 int console_plan_blank(const struct console_use *use, const char *address, struct steps *steps)
 {
-	struct step step = {.operation = "blank",
-		.why = "the console would keep this version of nvidia_drm in use"};
+	struct step step = {
+		.operation = "blank", .why = "the console would keep the driver's modules in use"};
 
 	if (!*use->blank)
 		return 0;

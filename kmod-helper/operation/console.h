@@ -16,8 +16,8 @@
  * framebuffer  takes the firmware's framebuffer @original (a platform device: it holds the card's
  *              memory) from its driver @argument; undone by binding it there again, if the
  *              kernel still has it: vfio-pci's bind of a VGA device removes it for good
- * blank        takes the console @argument ("vtcon1") off the framebuffers, because nvidia_drm
- *              before 580.105.08 is in use as long as it is there; undone by putting it back
+ * blank        takes the console @argument ("vtcon1") off the framebuffers, because a module that
+ *              must be unloaded is in use as long as it is there; undone by putting it back
  * show         after a blank: puts the console on the framebuffers that are left; has no undo
  *
  * If the host booted in text mode, vfio-pci's bind of that VGA device also throws the console off
@@ -36,9 +36,15 @@ struct console_use {
 	bool framebuffer_ends;	     /* it ends with the loan: the kernel removes it */
 };
 
-/* @standing: the loan of an unfinished handover, whose steps say what was there first; or NULL. */
+struct console_options {
+	const char *target; /* the driver that the function gets */
+	bool is_unloaded;   /* the modules of its driver must be unloaded first */
+	/* the loan of an unfinished handover, whose steps say what was there first; or NULL */
+	const struct loan *standing;
+};
+
 void console_find_use(const struct kernel *kernel, const struct pci_function *function,
-	const char *target, const struct loan *standing, struct console_use *ret);
+	const struct console_options *options, struct console_use *ret);
 
 /*
  * In the text of /proc/iomem, is the region @memory ("efifb") inside one of the function's own?

@@ -69,10 +69,14 @@ void operation_describe(const struct operation *operation, const struct step *st
 unsigned int operation_deadline_ms(
 	const struct operation *operation, const struct step *step, const struct loan *loan)
 {
+	const struct loan_function *function;
+
 	if (operation->deadline_ms)
 		return operation->deadline_ms(step);
-	return operation->is_slow && operation->is_slow(step) ? loan->slow_write_deadline_ms
-							      : loan->write_deadline_ms;
+	function = loan_find(loan, step->subject);
+	return function && function->slow_deadline_ms > loan->write_deadline_ms
+		? function->slow_deadline_ms
+		: loan->write_deadline_ms;
 }
 
 bool operation_is_minor(const struct operation *operation, enum direction direction)

@@ -48,8 +48,6 @@ struct operation {
 	 * process is killed and the step has failed; undo must then repair it. NULL: it is a write
 	 * into a driver. */
 	unsigned int (*deadline_ms)(const struct step *step);
-	/* Of such a write: is the driver known to take minutes? NULL: it is not. */
-	bool (*is_slow)(const struct step *step);
 };
 
 /* By its name, in a NULL-terminated list of tables; NULL when none has it. */
@@ -59,7 +57,8 @@ const struct operation *operation_find(const struct operation *const *tables, co
 void operation_describe(const struct operation *operation, const struct step *step,
 	enum direction direction, char *buffer, size_t size);
 
-/* How long @step may take: the operation's own deadline, or that of the loan for a driver's. */
+/* How long @step may take: the operation's own deadline; for a write into a driver that of the
+ * loan, or that of the function where it is longer. */
 unsigned int operation_deadline_ms(
 	const struct operation *operation, const struct step *step, const struct loan *loan);
 

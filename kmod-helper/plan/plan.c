@@ -8,7 +8,7 @@
 #include "kmod-helper/base/list.h"
 #include "kmod-helper/holder/host_use.h"
 #include "kmod-helper/operation/binding.h"
-#include "kmod-helper/operation/nvidia.h"
+#include "kmod-helper/operation/stack.h"
 #include "kmod-helper/operation/unload.h"
 #include <errno.h>
 #include <stdarg.h>
@@ -30,6 +30,7 @@ static const char *const blocker_names[] = {
 	[BLOCKER_NO_ATTRIBUTE] = "config",
 	[BLOCKER_BACKUP] = "backup",
 	[BLOCKER_VFS] = "vfs",
+	[BLOCKER_QUIRK] = "quirk",
 };
 
 const char *blocker_name(enum blocker_code code)
@@ -240,6 +241,19 @@ static bool is_moved(const struct plan_function *function)
 		!is_on_target(function);
 }
 
+/* Why the modules on top of the function's driver must be unloaded first; NULL: they need not. */
+static const struct plan_quirk *find_unload(
+	const struct plan_request *request, const struct plan_function *function)
+{
+	for (size_t i = 0; is_moved(function) && i < request->quirk_count; i++) {
+		const struct plan_quirk *quirk = &request->quirks[i];
+
+		if (quirk->unload && strcmp(quirk->address, function->now.address) == 0)
+			return quirk;
+	}
+	return NULL;
+}
+
 static bool is_in_steps(const struct plan_request *request, const char *address)
 {
 	if (request->own && binding_has_step(&request->own->steps, address))
@@ -274,6 +288,20 @@ static int block_other_target(const struct kernel *kernel, const struct plan_req
 		own->target);
 }
 
+/* The longest deadline that a quirk gives the function; 0: none does. */
+static unsigned int find_slow_deadline(const struct plan_request *request, const char *address)
+{
+	unsigned int longest = 0;
+
+	for (size_t i = 0; i < request->quirk_count; i++) {
+		const struct plan_quirk *quirk = &request->quirks[i];
+
+		if (strcmp(quirk->address, address) == 0 && quirk->deadline_ms > longest)
+			longest = quirk->deadline_ms;
+	}
+	return longest;
+}
+
 static int add_function(const struct kernel *kernel, const struct plan_request *request,
 	const struct pci_function *now, const struct plan_want *want, struct plan *plan)
 {
@@ -292,6 +320,7 @@ static int add_function(const struct kernel *kernel, const struct plan_request *
 	if (find_home(kernel, request, now, &function->loan) < 0)
 		return plan_block(plan, BLOCKER_DEAD,
 			"%s: its driver and driver_override cannot be read", now->address);
+	function->loan.slow_deadline_ms = find_slow_deadline(request, now->address);
 	function->loan.use = find_use(request, want, function);
 	function->adopted = is_left_behind(request, function);
 	return block_other_target(kernel, request, function, plan);
@@ -432,6 +461,38 @@ static int check_virtual_functions(const struct kernel *kernel, const struct pla
 	return 0;
 }
 
+void plan_quirk_format(const struct plan_quirk *quirk, const char *text, char *buffer, size_t size)
+{
+	snprintf(buffer, size, "%s: %s%s%s (%s, %s)", quirk->address, text, quirk->fix ? "; fix: " : "",
+		quirk->fix ? quirk->fix : "", quirk->name, quirk->source);
+}
+
+static int check_quirks(
+	const struct plan_request *request, const struct pci_function *now, struct plan *plan)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < request->quirk_count; i++) {
+		const struct plan_quirk *quirk = &request->quirks[i];
+		const char *note = quirk->warning ? quirk->warning : quirk->notice;
+		char text[ERROR_MESSAGE_SIZE];
+
+		if (strcmp(quirk->address, now->address) != 0)
+			continue;
+		if (note) {
+			plan_quirk_format(quirk, note, text, sizeof(text));
+			r = plan_add_notice(plan, now->address, "%s", text);
+		}
+		if (r == 0 && quirk->warning)
+			plan->notices[plan->notice_count - 1].is_warning = true;
+		if (r == 0 && quirk->blocker) {
+			plan_quirk_format(quirk, quirk->blocker, text, sizeof(text));
+			r = plan_block(plan, BLOCKER_QUIRK, "%s", text);
+		}
+	}
+	return r;
+}
+
 /* Once: without an IOMMU no function has a group. */
 static int block_no_group(const struct pci_function *function, struct plan *plan)
 {
@@ -451,6 +512,7 @@ static int check_function(const struct kernel *kernel, const struct plan_request
 	const struct pci_function *now = &function->now;
 	const struct attribute_wish *missing;
 	char text[256];
+	int r;
 
 	if (function->loan.use == LOAN_ALTERNATIVE)
 		return 0;
@@ -470,7 +532,7 @@ static int check_function(const struct kernel *kernel, const struct plan_request
 		return plan_block(plan, BLOCKER_BOOT_DISPLAY,
 			"%s is the display that this host booted with", now->address);
 	if (host_use_find_claimed(kernel, now->address, text, sizeof(text))) {
-		int r = is_allowed(request, now->address)
+		r = is_allowed(request, now->address)
 			? plan_add_notice(plan, now->address,
 				  "%s goes to the VM, as `allow` says, and the host loses it: %s",
 				  now->address, text)
@@ -490,7 +552,8 @@ static int check_function(const struct kernel *kernel, const struct plan_request
 		return plan_block(plan, BLOCKER_NO_ATTRIBUTE,
 			"asked to set %s of %s, which the device does not have", missing->name,
 			now->address);
-	return check_virtual_functions(kernel, request, now, plan);
+	r = check_quirks(request, now, plan);
+	return r < 0 ? r : check_virtual_functions(kernel, request, now, plan);
 }
 
 static int check_wants(const struct plan_request *request, struct plan *plan)
@@ -665,11 +728,14 @@ static int plan_console(
 
 	for (size_t i = 0; r == 0 && i < plan->function_count; i++) {
 		struct plan_function *function = &plan->functions[i];
+		struct console_options options;
 
 		if (!is_moved(function) || !pci_is_display(&function->now))
 			continue;
-		console_find_use(kernel, &function->now, function->loan.target,
-			find_standing(kernel, request, function->now.address), &function->console);
+		options = (struct console_options){.target = function->loan.target,
+			.is_unloaded = find_unload(request, function),
+			.standing = find_standing(kernel, request, function->now.address)};
+		console_find_use(kernel, &function->now, &options, &function->console);
 		r = add_display_notices(request, plan, function);
 		if (r == 0)
 			r = add_rest_notice(request, plan, &function->now);
@@ -701,29 +767,45 @@ static int plan_loads(const struct kernel *kernel, struct plan *plan)
 	return r;
 }
 
-/* Lists the functions that are to leave the driver nvidia. */
-static int find_nvidia(const struct plan *plan, struct names *ret)
+static int plan_stack(const struct kernel *kernel, const struct plan_request *request,
+	const struct plan_quirk *quirk, const char *driver, struct plan *plan)
 {
+	struct stack stack = {.driver = driver,
+		.version = quirk->driver_version,
+		.why = quirk->unload,
+		.fix = quirk->fix};
+	struct error why = {0};
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < plan->function_count; i++) {
 		const struct plan_function *function = &plan->functions[i];
 
-		if (function->loan.use == LOAN_TAKEN && strcmp(function->now.driver, "nvidia") == 0)
-			r = names_add(ret, function->now.address);
+		if (strcmp(function->now.driver, driver) == 0 && find_unload(request, function))
+			r = names_add(&stack.leaving, function->now.address);
 	}
-	return r;
+	if (r == 0)
+		r = stack_plan(kernel, &stack, &plan->steps, &why);
+	names_done(&stack.leaving);
+	return r == -EBUSY ? plan_block(plan, BLOCKER_HELD, "%s", why.message) : r;
 }
 
-static int plan_nvidia(const struct kernel *kernel, struct plan *plan)
+static int plan_stacks(
+	const struct kernel *kernel, const struct plan_request *request, struct plan *plan)
 {
-	cleanup(names_done) struct names leaving = {0};
-	struct error why = {0};
-	int r = find_nvidia(plan, &leaving);
+	cleanup(names_done) struct names planned = {0};
+	int r = 0;
 
-	if (r == 0)
-		r = nvidia_plan(kernel, &leaving, &plan->steps, &why);
-	return r == -EBUSY ? plan_block(plan, BLOCKER_HELD, "%s", why.message) : r;
+	for (size_t i = 0; r == 0 && i < plan->function_count; i++) {
+		const struct plan_function *function = &plan->functions[i];
+		const struct plan_quirk *quirk = find_unload(request, function);
+
+		if (!quirk || names_have(&planned, function->now.driver))
+			continue;
+		r = names_add(&planned, function->now.driver);
+		if (r == 0)
+			r = plan_stack(kernel, request, quirk, function->now.driver, plan);
+	}
+	return r;
 }
 
 int plan_make(const struct kernel *kernel, const struct plan_request *request, struct plan *plan,
@@ -745,7 +827,7 @@ int plan_make(const struct kernel *kernel, const struct plan_request *request, s
 	if (r == 0)
 		r = plan_function_steps(kernel, request, plan, false);
 	if (r == 0)
-		r = plan_nvidia(kernel, plan);
+		r = plan_stacks(kernel, request, plan);
 	if (r == 0)
 		r = plan_function_steps(kernel, request, plan, true);
 	return r < 0 ? error_set_errno(error, r, "plan the handover") : 0;
@@ -801,6 +883,8 @@ int plan_record(const struct plan *plan, struct loan *loan)
 		 * already on its target, which looks static */
 		if (known && (known->use != LOAN_TAKEN || function->use != LOAN_STATIC))
 			known->use = function->use;
+		if (known)
+			known->slow_deadline_ms = function->slow_deadline_ms;
 		if (known && *function->nodes)
 			memcpy(known->nodes, function->nodes, sizeof(known->nodes));
 		if (!known && loan_add_function(loan, function) < 0)

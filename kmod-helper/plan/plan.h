@@ -29,6 +29,7 @@ enum blocker_code {
 	BLOCKER_VFS,
 	BLOCKER_NO_ATTRIBUTE, /* "config" too: a file of sysfs that is to be set is not there */
 	BLOCKER_BACKUP,
+	BLOCKER_QUIRK,
 };
 
 /* The message says what is in the way; what to do about it, callers add who know the program's
@@ -39,7 +40,8 @@ struct blocker {
 };
 
 struct plan_notice {
-	char address[PCI_ADDRESS_SIZE]; /* the function that it is about */
+	char address[PCI_ADDRESS_SIZE]; /* the function that it is about; "" none */
+	bool is_warning;
 	char message[ERROR_MESSAGE_SIZE];
 };
 
@@ -73,6 +75,20 @@ struct plan_want {
 	bool alternative;
 };
 
+/* What is known of a function: its card, its driver or this kernel. A text that is NULL says
+ * nothing. */
+struct plan_quirk {
+	char address[PCI_ADDRESS_SIZE];
+	const char *name;
+	const char *notice, *warning, *blocker;
+	/* the modules on top of its driver's must be unloaded before it can leave: why */
+	const char *unload;
+	const char *fix;	  /* what a person can do about it */
+	const char *source;	  /* where that is known from */
+	char driver_version[32];  /* "" unknown */
+	unsigned int deadline_ms; /* for a write to its driver; 0: the usual one */
+};
+
 struct plan_request {
 	const struct pci_functions *host;
 	const struct plan_want *wants;
@@ -81,6 +97,8 @@ struct plan_request {
 	size_t allow_count;
 	bool refuse_boot_display;
 	struct attribute_wishes attributes; /* for any function; used for those taken */
+	const struct plan_quirk *quirks;    /* for any function; used for those moved */
+	size_t quirk_count;
 	const struct loan *own;	   /* the owner's existing loan, whose homes are kept; or NULL */
 	const struct loans *loans; /* all loans, the owner's included; or NULL */
 };
@@ -99,6 +117,9 @@ int plan_block(struct plan *plan, enum blocker_code code, const char *format, ..
 int plan_add_notice(struct plan *plan, const char *address, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 const char *blocker_name(enum blocker_code code);
+
+/* "ADDRESS: TEXT; fix: FIX (NAME, SOURCE)" of a text of the quirk. */
+void plan_quirk_format(const struct plan_quirk *quirk, const char *text, char *buffer, size_t size);
 
 /* Puts the plan's functions and steps into the loan; homes that the loan knows already stay. 0 or
  * -ENOMEM. */

@@ -173,6 +173,35 @@ case_plan_card() {
 	ferry plan 104 --output-format json-pretty
 }
 
+# What is known of the card, its driver and this kernel; entries of one's own; a file with a mistake.
+case_plan_quirks() {
+	config 104 "hostpci0: 2b:00"
+	device 0000:2b:00.0 1002:731f 1458:37a9 0300 15 amdgpu
+	driver amdgpu amdgpu
+	write "$(function_path 0000:2b:00.0)/reset_method" "device_specific flr bus"
+	write proc/sys/kernel/osrelease 7.0.14-2-pve
+	ferry plan 104
+	write proc/sys/kernel/osrelease 7.0.14-3-pve
+	ferry plan 104 | grep -A9 notes
+	: "replaced, switched off, and new"
+	quirks mine 'quirks = (' \
+		'  { name = "navi-1x-reset"; },' \
+		'  { name = "flr-first"; ids = [ "1002:7300-73ff" ]; reset_method = "flr bus";' \
+		'    source = "https://example.org/flr"; },' \
+		'  { name = "not-here"; class = "03"; reset_method = "pm"; },' \
+		'  { name = "audio"; driver = "snd_hda_intel"; notice = "may crackle"; } );'
+	ferry plan 104 | grep -e set -e keep -A9 -e notes
+	ferry plan 104 --output-format json | grep -o '"blockers":.*'
+	settings 'devices = ( { address = "2b:00.0"; reset_method = "bus"; } );'
+	ferry plan 104 | grep -e set
+	: "a file that cannot be used stops no start, and the others count"
+	quirks broken 'quirks = (' '  { name = "typo"; drivers = "amdgpu"; } );'
+	ferry plan 104 | grep -A9 notes
+	ferry bind 2b:00.1 --dry-run | grep -A9 notes
+	rm "$tree/usr/share/gpu-ferry/quirks.conf"
+	ferry plan 104 | grep -A9 notes
+}
+
 case_plan_backup_of_a_stopped_vm() {
 	config 104 "hostpci0: 2b:00" "lock: backup"
 	ferry plan 104 | tail -n 3

@@ -200,6 +200,24 @@ case_doctor_nvidia_on_the_host() {
 	doctor
 }
 
+case_doctor_quirks() {
+	amd_workstation
+	driver amdgpu amdgpu
+	device 0000:2b:00.0 1002:731f 1458:37a9 0300 15 amdgpu
+	write proc/sys/kernel/osrelease 7.0.14-2-pve
+	checks 'Navi|amdgpu of'
+	driver nvidia nvidia
+	device 0000:2b:00.0 10de:2c05 1458:37a9 0300 15 nvidia
+	write sys/module/nvidia/version 570.124.04
+	write sys/module/nvidia_drm/parameters/modeset Y
+	checks 'RTX|nvidia_drm'
+	quirks broken 'quirks = (' '  { name = "typo"; drivers = "amdgpu"; } );'
+	quirks others 'quirks = ( );'
+	chmod 666 "$tree/etc/gpu-ferry/quirks.d/others.conf"
+	rm "$tree/usr/share/gpu-ferry/quirks.conf"
+	doctor | sed -n '/GPU-FERRY/,/PROCESSOR/p'
+}
+
 case_doctor_card_in_trouble() {
 	intel_desktop
 	geforce 0000:02:00 16

@@ -89,6 +89,17 @@ settings() { # LINE…
 	write etc/gpu-ferry/gpu-ferry.conf "$@"
 }
 
+shipped_quirks() {
+	mkdir -p "$tree/usr/share/gpu-ferry"
+	cp ../../conf/gpu-ferry.quirks "$tree/usr/share/gpu-ferry/quirks.conf"
+}
+
+quirks() { # NAME LINE…: an administrator's own file
+	local name=$1
+	shift
+	write "etc/gpu-ferry/quirks.d/$name.conf" "$@"
+}
+
 mapping() { # NAME LINE…: "map" lines of pci.cfg
 	local name=$1 line
 	shift
@@ -200,6 +211,7 @@ show() { # PATH…: what the tree has there
 
 make_tree() {
 	umask 022
+	shipped_quirks
 	write etc/hostname pve1
 	write proc/cmdline "BOOT_IMAGE=/boot/vmlinuz root=/dev/sda1 quiet"
 	mkdir -p "$tree/etc/pve/nodes/pve1/qemu-server" "$tree/etc/pve/nodes/pve2/qemu-server"

@@ -17,7 +17,6 @@ const char *__lsan_default_suppressions(void)
 static void check(const struct settings *settings)
 {
 	if (settings->write_deadline_seconds < 1 || settings->write_deadline_seconds > 3600 ||
-		settings->slow_write_deadline_seconds < 1 ||
 		settings->slow_write_deadline_seconds > 3600 ||
 		settings->return_wait_seconds > 3600 ||
 		settings->boot_display > BOOT_DISPLAY_REFUSE)

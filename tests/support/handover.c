@@ -59,8 +59,44 @@ void handover_init(struct handover *handover)
 void handover_done(struct handover *handover)
 {
 	free(handover->before);
+	free(handover->known);
+	quirks_done(&handover->quirks);
 	scratch_done(&handover->scratch);
 	fake_free(handover->fake);
+}
+
+void shipped_quirks(struct quirks *ret)
+{
+	struct file_read_options options = {.max = 65536, .refuse_nul = true};
+	struct root root = ROOT_NONE;
+	struct error error = {0};
+	char *text = NULL;
+
+	cr_assert_eq(root_open(TESTS_DIR "/../conf", &root, &error), 0, "%s", error.message);
+	cr_assert_eq(file_read(&root, "gpu-ferry.quirks", &options, &text, NULL, &error), 0, "%s",
+		error.message);
+	cr_assert_eq(quirks_parse(text, "shipped", ret, &error), 0, "%s", error.message);
+	free(text);
+	root_close(&root);
+}
+
+void handover_know(struct handover *handover, struct plan_request *request)
+{
+	struct known_quirks known = {0};
+
+	if (!handover->quirks.count)
+		shipped_quirks(&handover->quirks);
+	cr_assert_eq(known_quirks_find(
+			     &handover->kernel, &handover->quirks, request->host, &known, NULL),
+		0);
+	free(handover->known);
+	handover->known = calloc(known.count + 1, sizeof(*handover->known));
+	cr_assert(handover->known);
+	for (size_t i = 0; i < known.count; i++)
+		handover->known[i] = known.items[i].plan;
+	request->quirks = handover->known;
+	request->quirk_count = known.count;
+	known_quirks_done(&known);
 }
 
 void handover_plan(struct handover *handover, struct loan *ret)
@@ -72,14 +108,14 @@ void handover_plan(struct handover *handover, struct loan *ret)
 	};
 	struct pci_functions host = {0};
 	struct plan plan = {0};
-	const struct plan_request request = {.host = &host, .wants = wants, .want_count = 3};
+	struct plan_request request = {.host = &host, .wants = wants, .want_count = 3};
 
 	cr_assert_eq(pci_scan(&handover->kernel, &host, NULL), 0);
+	handover_know(handover, &request);
 	cr_assert_eq(plan_make(&handover->kernel, &request, &plan, NULL), 0);
 	cr_assert_eq(plan.blocker_count, 0u);
 	loan_init(ret, VM_104);
 	ret->write_deadline_ms = 10000;
-	ret->slow_write_deadline_ms = 20000;
 	cr_assert_eq(plan_record(&plan, ret), 0);
 	plan_done(&plan);
 	pci_functions_done(&host);

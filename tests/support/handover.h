@@ -2,6 +2,7 @@
 #pragma once
 
 #include "fake_kernel.h"
+#include "hooks/ferry/known_quirks.h"
 #include "kmod-helper/plan/executor.h"
 #include "kmod-helper/plan/plan.h"
 #include "scratch.h"
@@ -18,11 +19,19 @@ struct handover {
 	struct scratch scratch;
 	struct kernel kernel;
 	struct executor executor;
-	char *before; /* fake_describe at the beginning */
+	char *before;		  /* fake_describe at the beginning */
+	struct quirks quirks;	  /* the shipped ones */
+	struct plan_quirk *known; /* what they say of the functions of handover_know */
 };
 
 void handover_init(struct handover *handover);
 void handover_done(struct handover *handover);
+
+/* The shipped quirks, conf/gpu-ferry.quirks. */
+void shipped_quirks(struct quirks *ret);
+
+/* Gives the request what the shipped quirks say of its host. */
+void handover_know(struct handover *handover, struct plan_request *request);
 
 /* A new loan of VM 104 with the plan that takes the card 01:00; the fake starts to count anew. */
 void handover_plan(struct handover *handover, struct loan *ret);

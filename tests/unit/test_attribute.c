@@ -15,13 +15,12 @@
 	(&(const struct attribute_wishes){                                                         \
 		.items = all_three,                                                                \
 		.count = 3,                                                                        \
-		.why = "asked for",                                                                \
 	})
 
 static const struct attribute_wish all_three[] = {
-	{GPU, "power/control", "on"},
-	{GPU, "d3cold_allowed", "0"},
-	{GPU, "reset_method", ""},
+	{GPU, "power/control", "on", "asked for"},
+	{GPU, "d3cold_allowed", "0", "asked for"},
+	{GPU, "reset_method", "", "asked for"},
 };
 
 static struct handover handover;
@@ -132,10 +131,10 @@ Test(attribute, where_nothing_would_be_lost_nothing_is_written)
 
 Test(attribute, another_functions_settings_are_left_alone)
 {
-	const struct attribute_wish other = {AUDIO, "reset_method", "flr"};
+	const struct attribute_wish other = {AUDIO, "reset_method", "flr", "asked for"};
 
 	fake_add_power(handover.fake, AUDIO);
-	lend(&(const struct attribute_wishes){&other, 1, "asked for"});
+	lend(&(const struct attribute_wishes){&other, 1});
 	cr_expect_str_eq(fake_function(handover.fake, AUDIO)->reset_method, "flr");
 	cr_expect_str_eq(gpu()->reset_method, "flr bus");
 	take_home();
@@ -144,10 +143,10 @@ Test(attribute, another_functions_settings_are_left_alone)
 
 Test(attribute, a_file_that_the_device_does_not_have_stops_the_start)
 {
-	const struct attribute_wish wish = {AUDIO, "d3cold_allowed", "0"};
+	const struct attribute_wish wish = {AUDIO, "d3cold_allowed", "0", "asked for"};
 	struct plan plan = {0};
 
-	make_plan(&(const struct attribute_wishes){&wish, 1, "asked for"}, NULL, &plan);
+	make_plan(&(const struct attribute_wishes){&wish, 1}, NULL, &plan);
 	cr_assert_eq(plan.blocker_count, 1u);
 	cr_expect_eq(plan.blockers[0].code, BLOCKER_NO_ATTRIBUTE);
 	cr_expect_not_null(strstr(plan.blockers[0].message, "d3cold_allowed of " AUDIO), "%s",
@@ -158,13 +157,13 @@ Test(attribute, a_file_that_the_device_does_not_have_stops_the_start)
 Test(attribute, a_value_that_the_kernel_refuses_undoes_the_handover)
 {
 	const struct attribute_wish wishes[] = {
-		{GPU, "d3cold_allowed", "0"},
-		{GPU, "reset_method", "pm"},
+		{GPU, "d3cold_allowed", "0", "asked for"},
+		{GPU, "reset_method", "pm", "asked for"},
 	};
 	struct error error = {0};
 	struct plan plan = {0};
 
-	make_plan(&(const struct attribute_wishes){wishes, 2, "asked for"}, NULL, &plan);
+	make_plan(&(const struct attribute_wishes){wishes, 2}, NULL, &plan);
 	loan_init(&loan, VM_104);
 	loan.write_deadline_ms = 10000;
 	cr_assert_eq(plan_record(&plan, &loan), 0);

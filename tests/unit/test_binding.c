@@ -462,9 +462,16 @@ Test(binding, a_description_that_does_not_fit_is_cut)
 
 Test(binding, ucsi_of_nvidia_gets_the_slow_deadline)
 {
-	const struct loan loan = {.write_deadline_ms = 30000, .slow_write_deadline_ms = 240000};
-	const struct step slow = step_of("nvidia-gpu", ""), usual = step_of("nvidia", "");
+	struct loan_function functions[] = {{.address = AUDIO, .slow_deadline_ms = 240000}};
+	struct loan loan = {
+		.write_deadline_ms = 30000, .functions = functions, .function_count = 1};
+	const struct step slow = step_of("nvidia-gpu", "");
+	struct step usual = step_of("nvidia", "");
 
+	strcpy(usual.subject, "0000:01:00.0");
 	cr_expect_eq(operation_deadline_ms(operation("unbind"), &slow, &loan), 240000u);
 	cr_expect_eq(operation_deadline_ms(operation("unbind"), &usual, &loan), 30000u);
+	loan.write_deadline_ms = 300000;
+	cr_expect_eq(operation_deadline_ms(operation("unbind"), &slow, &loan), 300000u,
+		"the settings allow even longer");
 }

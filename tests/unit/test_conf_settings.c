@@ -10,7 +10,7 @@
 static void expect_defaults(const struct settings *settings)
 {
 	cr_expect_eq(settings->write_deadline_seconds, 30u);
-	cr_expect_eq(settings->slow_write_deadline_seconds, 240u);
+	cr_expect_eq(settings->slow_write_deadline_seconds, 0u);
 	cr_expect_eq(settings->return_wait_seconds, 30u);
 	cr_expect_eq(settings->boot_display, BOOT_DISPLAY_ALLOW);
 	cr_expect_eq(settings->backup_of_stopped_vm, BACKUP_ALLOW);

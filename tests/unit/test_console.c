@@ -63,6 +63,7 @@ static void make_plan(const char *address, const struct loan *own)
 	strcpy(want.address, address);
 	plan_done(&plan);
 	cr_assert_eq(pci_scan(&handover.kernel, &host, NULL), 0);
+	handover_know(&handover, &request);
 	cr_assert_eq(plan_make(&handover.kernel, &request, &plan, NULL), 0);
 	cr_assert_eq(plan.blocker_count, 0u);
 	pci_functions_done(&host);
@@ -185,6 +186,7 @@ static void with_nvidia(const char *version)
 			handover.fake, "sys/bus/pci/devices/" GPU "/graphics/fb1/dev", "29:1");
 	}
 	strcpy(fake_file(handover.fake, "sys/module/nvidia_drm/version")->text, version);
+	fake_module(handover.fake, "nvidia")->version = version;
 	free(handover.before);
 	handover.before = fake_describe(handover.fake);
 }

@@ -127,6 +127,7 @@ Test(loan, all_fields_come_back)
 	strcpy(loan.functions[0].driver_override, "nouveau");
 	strcpy(loan.functions[0].identity, "10de:2704 1458:3702");
 	loan.functions[0].use = LOAN_BORROWED;
+	loan.functions[0].slow_deadline_ms = 240000;
 	loan.steps.items[0].state = STEP_STUCK;
 	loan.steps.items[0].child = 77;
 	loan.steps.items[0].child_start_time = 5;
@@ -138,7 +139,6 @@ Test(loan, all_fields_come_back)
 	cr_expect_eq(again.state, LOAN_OVERDUE);
 	cr_expect_str_eq(again.since, "2026-01-02T03:04:05Z");
 	cr_expect_eq(again.write_deadline_ms, 30000u);
-	cr_expect_eq(again.slow_write_deadline_ms, 240000u);
 	cr_expect_eq(again.return_wait_ms, 30000u);
 	cr_expect_eq(again.child, 4242);
 	cr_expect_eq(again.child_start_time, 987654321u);
@@ -146,6 +146,7 @@ Test(loan, all_fields_come_back)
 	cr_expect_eq(again.steps.items[0].child_start_time, 5u);
 	cr_expect_eq(again.steps.items[0].write_deadline_ms, 30000u);
 	cr_assert_eq(again.function_count, 1u);
+	cr_expect_eq(again.functions[0].slow_deadline_ms, 240000u);
 	cr_expect_str_eq(again.functions[0].address, "0000:01:00.0");
 	cr_expect_eq(again.functions[0].iommu_group, 15);
 	cr_expect_str_eq(again.functions[0].home_driver, "nouveau");

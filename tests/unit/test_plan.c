@@ -845,3 +845,52 @@ Test(plan, a_function_that_came_straight_from_another_loan_is_still_to_go_home)
 	cr_expect_eq(loan_find(&own, "0000:01:00.0")->use, LOAN_TAKEN);
 	cr_expect_str_eq(loan_find(&own, "0000:01:00.0")->home_driver, "nouveau");
 }
+
+/* ---- what is known of the functions */
+
+Test(plan, what_is_known_of_a_function_is_told_and_its_driver_gets_more_time)
+{
+	const struct plan_want one = want("0000:01:00.0");
+	const struct plan_quirk quirks[] = {
+		{.address = "0000:01:00.0", .name = "n", .source = "s", .notice = "so it is"},
+		{.address = "0000:01:00.0",
+			.name = "w",
+			.source = "s",
+			.warning = "hangs",
+			.fix = "f"},
+		{.address = "0000:01:00.2", .name = "a", .source = "s", .deadline_ms = 240000},
+		{.address = "0000:01:00.2", .name = "b", .source = "s", .deadline_ms = 60000},
+		{.address = "0000:02:00.0", .name = "o", .source = "s", .blocker = "another card"},
+	};
+	cleanup(loan_done) struct loan loan = {0};
+
+	make((struct plan_request){
+		.wants = &one, .want_count = 1, .quirks = quirks, .quirk_count = COUNT(quirks)});
+	cr_expect_eq(plan.blocker_count, 0u);
+	cr_assert_geq(plan.notice_count, 2u);
+	cr_expect_str_eq(plan.notices[0].message, "0000:01:00.0: so it is (n, s)");
+	cr_expect_not(plan.notices[0].is_warning);
+	cr_expect_str_eq(plan.notices[1].message, "0000:01:00.0: hangs; fix: f (w, s)");
+	cr_expect(plan.notices[1].is_warning);
+	loan_init(&loan, VM_104);
+	cr_assert_eq(plan_record(&plan, &loan), 0);
+	cr_expect_eq(loan_find(&loan, "0000:01:00.2")->slow_deadline_ms, 240000u);
+	cr_expect_eq(loan_find(&loan, "0000:01:00.0")->slow_deadline_ms, 0u);
+}
+
+Test(plan, what_is_known_to_fail_is_a_blocker_until_the_function_has_moved)
+{
+	const struct plan_want one = want("0000:01:00.0");
+	const struct plan_quirk quirk = {
+		.address = "0000:01:00.0", .name = "n", .source = "s", .blocker = "it hangs"};
+	const struct plan_request request = {
+		.wants = &one, .want_count = 1, .quirks = &quirk, .quirk_count = 1};
+
+	make(request);
+	cr_assert_eq(plan.blocker_count, 1u);
+	cr_expect_eq(plan.blockers[0].code, BLOCKER_QUIRK);
+	cr_expect_str_eq(plan.blockers[0].message, "0000:01:00.0: it hangs (n, s)");
+	strcpy(fake_function(handover.fake, "0000:01:00.0")->driver, "vfio-pci");
+	make(request);
+	cr_expect_eq(plan.blocker_count, 0u);
+}
