@@ -219,10 +219,10 @@ build/fuzz_%: build/fuzz/tests/fuzz/fuzz_%.o build/fuzz/tests/fuzz/answers.o $(c
 check-host: ## a real kernel in QEMU
 	@tests/support/run-tier host tests/host/check
 
-check-boot: packages ## all hosts that GRUB boots, on both kernels: setup, reboot, a VM, undo, reboot
+check-boot: packages ## all hosts that GRUB boots, on both releases: setup, reboot, a VM, undo, reboot
 	@tests/support/run-tier boot tests/host/check-boot
 
-# Both on the test host of RELEASE. A sequence that fails says its seed: make soak SEED=N SEQUENCES=1
+# On the test host of RELEASE, one of those in tests/host/common. A sequence that fails says its seed: make soak SEED=N SEQUENCES=1
 RELEASE ?= bookworm
 SECONDS ?= 3600
 SEED ?= $(shell shuf -i 1-999999999 -n 1)

@@ -114,8 +114,7 @@ static const struct nvidia_listener listener = {
 	.leaving = leaving,
 };
 
-static ssize_t show_version(
-	struct module_attribute *attribute, struct module_kobject *module, char *text)
+static ssize_t show_version(SHOWN_ATTRIBUTE *attribute, struct module_kobject *module, char *text)
 {
 	return sysfs_emit(text, "%s\n", version);
 }

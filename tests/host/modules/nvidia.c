@@ -181,8 +181,7 @@ static struct pci_driver card_driver = {
 	.remove = card_remove,
 };
 
-static ssize_t show_version(
-	struct module_attribute *attribute, struct module_kobject *module, char *text)
+static ssize_t show_version(SHOWN_ATTRIBUTE *attribute, struct module_kobject *module, char *text)
 {
 	return sysfs_emit(text, "%s\n", version);
 }

@@ -7,6 +7,16 @@
  * kernel-open/nvidia/nv-pci.c, nv_pci_remove_helper(), and kernel-open/nvidia-drm.
  */
 
+#include <linux/module.h>
+#include <linux/version.h>
+
+/* What show() of a module's file is given: constant since Linux 6.14. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 14, 0)
+#define SHOWN_ATTRIBUTE struct module_attribute
+#else
+#define SHOWN_ATTRIBUTE const struct module_attribute
+#endif
+
 #define NVIDIA_MAJOR 195
 #define NVIDIA_MINOR_MODESET 254
 #define NVIDIA_MINOR_CONTROL 255
