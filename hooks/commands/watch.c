@@ -34,6 +34,7 @@ struct watched {
 	struct loan_owner owner;
 	unsigned long long due_at; /* 0: the VM is not gone */
 	unsigned int retry_ms;
+	char told[512]; /* why its return failed, as it was told last */
 	bool seen;
 };
 
@@ -89,6 +90,16 @@ static int sleep_of_living(struct watch *watch, const struct loan *loan, struct 
 	return polled->fd < 0 ? STARTING_MS : -1;
 }
 
+/* What fails for the same reason again is told once. */
+static void tell_failure(
+	const struct watch *watch, struct watched *watched, const struct error *error)
+{
+	bool is_known = strncmp(watched->told, error->message, sizeof(watched->told) - 1) == 0;
+
+	snprintf(watched->told, sizeof(watched->told), "%.511s", error->message);
+	log_write(&watch->context->log, is_known ? LOG_DEBUG : LOG_WARNING, "%s", error->message);
+}
+
 /* Returns the devices of a loan that is due. The result is how many ms to sleep at most for this
  * loan (-1: until woken). */
 static int return_or_wait(struct watch *watch, struct watched *watched, const struct loan *loan,
@@ -113,7 +124,7 @@ static int return_or_wait(struct watch *watch, struct watched *watched, const st
 	}
 	if (return_if_due(watch->context, &loan->owner, &error) == 0)
 		return 0;
-	log_write(&watch->context->log, LOG_WARNING, "%s", error.message);
+	tell_failure(watch, watched, &error);
 	watched->due_at = clock_milliseconds() + watched->retry_ms;
 	now = watched->retry_ms;
 	watched->retry_ms = now * 2 < RETRY_MAX_MS ? (unsigned int)now * 2 : RETRY_MAX_MS;

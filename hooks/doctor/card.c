@@ -5,6 +5,7 @@
 #include "doctor.h"
 
 #include "conf/pve/reservation.h"
+#include "hooks/host/gpu_drivers.h"
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/device/pci_resource.h"
 #include "kmod-helper/holder/host_use.h"
@@ -148,10 +149,8 @@ static void check_driver(struct doctor *doctor, const struct pci_function *funct
 
 /* ---- the home driver's module */
 
-static void fix_dkms(struct doctor *doctor)
+static void fix_dkms(struct doctor *doctor, const char *release)
 {
-	const char *release = doctor->platform.release;
-
 	check_fix(&doctor->list, "apt install %s-%s && dkms autoinstall -k %s",
 		strstr(release, "-pve") ? "proxmox-headers" : "linux-headers", release, release);
 }
@@ -169,7 +168,7 @@ static bool check_left_behind(struct doctor *doctor, const struct pci_function *
 		"%s: the module %s is installed for the kernel %s, but not for the running one "
 		"(%s)",
 		function->address, module, release, doctor->platform.release);
-	fix_dkms(doctor);
+	fix_dkms(doctor, doctor->platform.release);
 	return true;
 }
 
@@ -184,7 +183,7 @@ static void check_home_module(struct doctor *doctor, const char *address, const 
 	check_add(&doctor->list, CHECK_WARN, "card_module",
 		"%s: its home driver's module %s is not installed for the running kernel (%s)",
 		address, module, doctor->platform.release);
-	fix_dkms(doctor);
+	fix_dkms(doctor, doctor->platform.release);
 }
 
 static void check_any_module(struct doctor *doctor, const struct pci_function *function)
@@ -217,6 +216,79 @@ static void check_module(struct doctor *doctor, const struct pci_function *funct
 			function->address, function->driver);
 	else
 		check_any_module(doctor, function);
+}
+
+/* The module of the driver that the card has at home; false: none is known. */
+static bool find_home_module(
+	const struct doctor *doctor, const struct pci_function *function, char *ret, size_t size)
+{
+	const struct loan *loan = loans_find(&doctor->loans, function->address);
+	const struct loan_function *lent = loan ? loan_find(loan, function->address) : NULL;
+
+	if (lent)
+		snprintf(ret, size, "%s", lent->home_module);
+	else if (!*function->driver || pci_driver_is_vfio(function->driver) ||
+		pci_driver_module(&doctor->context->kernel, function->driver, ret, size) < 0)
+		return false;
+	return *ret;
+}
+
+static bool is_nvidias_own(const char *module)
+{
+	const struct gpu_driver *driver = gpu_driver_find(module);
+
+	return driver && driver->is_nvidias_own;
+}
+
+/* NVIDIA's driver is loaded as nvidia, but its file may have another name. */
+static bool has_module(
+	const struct module_files *files, const struct pci_function *function, const char *module)
+{
+	const struct gpu_driver *driver = NULL;
+	bool found = module_files_have(files, module);
+
+	while (!found && is_nvidias_own(module) &&
+		(driver = gpu_driver_next(function->vendor_id, driver)))
+		found = driver->is_nvidias_own && module_files_have(files, driver->module);
+	return found;
+}
+
+static void check_kernel(struct doctor *doctor, const struct pci_function *function,
+	const char *module, const char *release)
+{
+	cleanup(module_files_done) struct module_files files = {0};
+
+	if (strcmp(release, doctor->platform.release) == 0 ||
+		module_files_read(&doctor->context->kernel.root, release, &files, NULL) < 0 ||
+		!files.dependencies || has_module(&files, function, module))
+		return;
+	check_add(&doctor->list, CHECK_WARN, "card_kernel",
+		"%s: its driver's module %s is not installed for the kernel %s: once that kernel "
+		"runs, the host cannot use the card",
+		function->address, module, release);
+	if (is_nvidias_own(module))
+		fix_dkms(doctor, release);
+	else
+		check_fix(&doctor->list, "apt install --reinstall %s-%s  # or remove that kernel",
+			kernel_package(release), release);
+}
+
+/* Looks beforehand at the kernels that are not running: after an upgrade one of them will. */
+static void check_kernels(struct doctor *doctor, const struct names *releases)
+{
+	cleanup(names_done) struct names checked = {0};
+	char module[PCI_DRIVER_SIZE];
+
+	for (size_t i = 0; i < doctor->host.count; i++) {
+		const struct pci_function *function = &doctor->host.items[i];
+
+		if (!is_gpu(doctor, function) ||
+			!find_home_module(doctor, function, module, sizeof(module)) ||
+			names_have(&checked, module) || names_add(&checked, module) < 0)
+			continue;
+		for (size_t k = 0; k < releases->count; k++)
+			check_kernel(doctor, function, module, releases->names[k]);
+	}
 }
 
 /* ---- its group */
@@ -581,6 +653,8 @@ static void check_card(struct doctor *doctor, const struct pci_function *functio
 
 void doctor_check_cards(struct doctor *doctor)
 {
+	cleanup(names_done) struct names releases = {0};
+
 	checklist_section(&doctor->list, "GPUS");
 	if (count_gpus(doctor) == 0)
 		check_add(&doctor->list, CHECK_NOTICE, "card", "this host has no GPU");
@@ -588,4 +662,6 @@ void doctor_check_cards(struct doctor *doctor)
 		if (is_gpu(doctor, &doctor->host.items[i]))
 			check_card(doctor, &doctor->host.items[i]);
 	}
+	(void)folder_list(&doctor->context->kernel.root, "lib/modules", &releases);
+	check_kernels(doctor, &releases);
 }

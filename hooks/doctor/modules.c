@@ -126,8 +126,7 @@ static void fix_missing_module(struct doctor *doctor)
 {
 	const char *release = doctor->platform.release;
 
-	check_fix(&doctor->list, "apt install --reinstall %s-%s",
-		strstr(release, "-pve") ? "proxmox-kernel" : "linux-image", release);
+	check_fix(&doctor->list, "apt install --reinstall %s-%s", kernel_package(release), release);
 }
 
 static void check_vfio_module(struct doctor *doctor)

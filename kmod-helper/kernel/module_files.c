@@ -84,3 +84,8 @@ bool module_files_have(const struct module_files *files, const char *name)
 {
 	return index_has(files->dependencies, name) || index_has(files->builtin, name);
 }
+
+const char *kernel_package(const char *release)
+{
+	return strstr(release, "-pve") ? "proxmox-kernel" : "linux-image";
+}

@@ -21,3 +21,6 @@ void module_files_done(struct module_files *files);
 
 /* Is the module NAME.ko[.xz|.zst|.gz] there, or built in? - and _ are the same. */
 bool module_files_have(const struct module_files *files, const char *name);
+
+/* The package of the kernel @release without that release: "proxmox-kernel", "linux-image". */
+const char *kernel_package(const char *release);

@@ -7,6 +7,7 @@
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/base/library.h"
 #include "kmod-helper/base/process.h"
+#include "module_files.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <libkmod.h>
@@ -387,10 +388,15 @@ static bool has_index(const struct modules *modules)
 
 static int missing_error(const struct modules *modules, const char *name, struct error *error)
 {
+	char release[NAME_MAX + 1];
+
 	if (!has_index(modules))
 		return 0;
-	return error_set(
-		error, -ENOENT, "load the module %s: the running kernel has no such module", name);
+	release_find(&modules->root, release, sizeof(release));
+	return error_set(error, -ENOENT,
+		"%s is not installed for kernel %s: `dkms autoinstall -k %s` where dkms builds it, "
+		"else `apt install --reinstall %s-%s`",
+		name, release, release, kernel_package(release), release);
 }
 
 /* A module that modules.dep does not know may also be forbidden; that is the better reason to

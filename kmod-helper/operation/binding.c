@@ -248,10 +248,12 @@ static int undo_unbind(const struct kernel *kernel, const struct step *step, str
 		return accept_other(kernel, step, now, error);
 	/* set before the module is loaded: then the module's own probe binds the right driver */
 	r = set_override(kernel, step->subject, step->argument, error);
-	if (r == 0)
+	if (r == 0) {
 		r = require_driver(kernel, step->argument, step->original, true, error);
-	if (r == 0)
+		if (r < 0)
+			return error_wrap(error, r, "%s has no driver now", step->subject);
 		r = read_driver(kernel, step->subject, now, sizeof(now), error);
+	}
 	if (r < 0 || strcmp(now, step->argument) == 0)
 		return r;
 	return probe(kernel, step->subject, step->argument, error);

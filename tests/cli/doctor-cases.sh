@@ -200,6 +200,34 @@ case_doctor_nvidia_on_the_host() {
 	doctor
 }
 
+# The kernels that are installed but not running: which of them lacks the driver's module.
+case_doctor_other_kernels() {
+	amd_workstation
+	kernel 6.17.4-1-pve "" vfio/pci/vfio-pci gpu/drm/nouveau
+	kernel 6.17.9-1-pve "" vfio/pci/vfio-pci gpu/drm/nouveau updates/dkms/nvidia
+	mkdir -p "$tree/lib/modules/6.14.0-1-pve/updates"
+	kernel 6.8.12-4-pve "" vfio/pci/vfio-pci gpu/drm/nouveau updates/dkms/nvidia
+	driver nvidia nvidia
+	bound 0000:2b:00.0 nvidia
+	checks 'module|the kernel'
+	: "lent"
+	on_vfio 0000:2b:00
+	loan vm-104 '{"kind":"vm","vmid":104}' lent "$(card_functions 0000:2b:00 15 taken | sed 's/nouveau/nvidia/g')"
+	checks 'module|the kernel'
+	rm "$tree/run/gpu-ferry/loans/vm-104.json"
+	: "by Debian's name"
+	kernel 6.17.9-1-pve "" vfio/pci/vfio-pci gpu/drm/nouveau updates/dkms/nvidia-current
+	kernel 6.8.12-4-pve "" vfio/pci/vfio-pci gpu/drm/nouveau updates/dkms/nvidia-current
+	bound 0000:2b:00.0 nvidia
+	checks 'module|the kernel'
+	: "a driver of the kernel's own"
+	kernel 6.17.4-1-pve "" vfio/pci/vfio-pci
+	kernel 6.17.9-1-pve "" vfio/pci/vfio-pci gpu/drm/nouveau
+	kernel 6.8.12-4-pve "" vfio/pci/vfio-pci gpu/drm/nouveau
+	bound 0000:2b:00.0 nouveau
+	checks 'module|the kernel'
+}
+
 case_doctor_quirks() {
 	amd_workstation
 	driver amdgpu amdgpu

@@ -14,7 +14,8 @@
  * A captured tree with three modules of nothing but their .modinfo, indexed by depmod: what libkmod
  * reads of a module before it loads it.
  */
-#define FOLDER "lib/modules/6.1.0-test/kernel"
+#define RELEASE "6.1.0-test"
+#define FOLDER "lib/modules/" RELEASE "/kernel"
 #define CARD "pci:v000010DEd00002704sv00001043sd00008888bc03sc00i00"
 
 static struct scratch scratch;
@@ -127,8 +128,9 @@ Test(modules, check_names_a_missing_module)
 	struct error error = {0};
 
 	cr_assert_eq(module_check(modules, "nvidia", &error), -ENOENT);
-	cr_assert_str_eq(
-		error.message, "load the module nvidia: the running kernel has no such module");
+	cr_assert_str_eq(error.message,
+		"nvidia is not installed for kernel " RELEASE ": `dkms autoinstall -k " RELEASE
+		"` where dkms builds it, else `apt install --reinstall linux-image-" RELEASE "`");
 }
 
 Test(modules, check_refuses_a_blacklisted_module_and_says_where_to_look)

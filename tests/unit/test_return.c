@@ -188,3 +188,27 @@ Test(return, of_a_card_lent_by_hand_is_due_when_it_has_left)
 	fake_remove_card(handover.fake, "0000:01:00");
 	cr_expect(loan_life_is_due(&context, &loan));
 }
+
+/* The driver was updated meanwhile, and dkms failed. */
+Test(return, without_the_home_drivers_module_says_so_and_is_owed_until_it_is_there)
+{
+	cleanup(loan_done) struct loan left = {0};
+	struct fake_module *nouveau = fake_module(handover.fake, "nouveau");
+	struct error error = {0};
+
+	fake_driver(handover.fake, "nouveau")->registered = false;
+	nouveau->state = FAKE_LOADABLE;
+	strcpy(nouveau->name, "gone");
+	cr_expect_eq(give_back(&error), -ENOENT);
+	cr_expect_str_eq(error.message,
+		"return the devices lent (VM 104): 0000:01:00.0 has no driver now: load the driver "
+		"nouveau: load the module nouveau: there is none");
+	cr_expect_str_empty(driver_of("0000:01:00.0"));
+	cr_expect_str_eq(driver_of("0000:01:00.1"), "snd_hda_intel");
+	cr_expect_str_eq(driver_of("0000:01:00.2"), "xhci_hcd");
+	cr_assert_eq(loan_read(&context.kernel.root, &loan.owner, &left, NULL), 0);
+	cr_expect_eq(left.state, LOAN_OWED);
+	strcpy(nouveau->name, "nouveau");
+	cr_expect_eq(return_loan(&context, &loan.owner, &error), 0, "%s", error.message);
+	handover_expect_home(&handover, "once the module is there");
+}

@@ -203,7 +203,7 @@ test_nvidia_stack_that_another_card_uses_is_refused() {
 	vm_with_card 104 "$short1"
 	assert_exit 1 "$hook" 104 pre-start
 	assert_one_line "$err"
-	assert_match "$err" "nvidia_drm holds $card1.0 .*570.124.04.* because $card2.0 uses nvidia too"
+	assert_match "$err" "$card1.0 cannot leave nvidia \(version 570.124.04\): nvidia_drm holds .* because $card2.0 uses nvidia too"
 	assert_nvidia_home "$card1"
 	assert_nvidia_home "$card2"
 	assert_eq "$(family_loaded)" 'nvidia nvidia_drm nvidia_modeset nvidia_uvm '
@@ -230,6 +230,37 @@ test_nvidia_stack_is_out_of_memory_for_windows() {
 	stop 104
 	assert_nvidia_home "$card1"
 	assert_eq "$(family_loaded)" 'nvidia nvidia_drm nvidia_modeset nvidia_uvm '
+	assert_nvidia_left
+}
+
+# An update of the driver while the card is lent, and dkms failed: it is said once what is missing, and
+# once it is there the card comes home.
+limit_nvidia_driver_that_is_no_longer_installed_is_named_once=180
+test_nvidia_driver_that_is_no_longer_installed_is_named_once() {
+	local modules since
+	nvidia_options_old
+	nvidia_come_first
+	vm_with_card 104 "$short1"
+	sed -i 's/ostype: l26/ostype: win11/' /etc/pve/qemu-server/104.conf
+	start 104 --holder
+	assert_eq "$(family_loaded)" ''
+	modules=$(find "/lib/modules/$(uname -r)/" -name nvidia.ko)
+	mv "$modules" "$scratch/"
+	depmod
+	since=$(date +%s)
+	! task stop 104 || fail "the return works without the driver's module"
+	assert_match "$(task_log 104)" "nvidia is not installed for kernel $(uname -r): .dkms autoinstall -k $(uname -r)"
+	assert_driver "$card1.0" ''
+	assert_driver "$card1.1" snd_hda_intel
+	assert_driver "$card1.2" xhci_hcd
+	assert_eq "$(json status | jq -r '.loans[0].state')" owed
+	sleep 20
+	assert_eq "$(journalctl -u gpu-ferry-watch.service --since "@$since" -o cat | grep -c 'is not installed for kernel')" 1 \
+		"how often the watch says it"
+	mv "$scratch/nvidia.ko" "$modules"
+	depmod
+	assert_exit 0 gpu-ferry reconcile
+	assert_nvidia_home "$card1"
 	assert_nvidia_left
 }
 
