@@ -14,6 +14,7 @@
 struct setup_options {
 	const char *mode; /* NULL: share */
 	bool windows;
+	const char *vfs;
 	bool apply;
 	bool dry_run;
 };
@@ -36,6 +37,7 @@ static int read_wish(struct context *context, const struct setup_options *option
 
 	if (r < 0)
 		return r;
+	ret->vfs = options->vfs;
 	if (ret->mode == SETUP_SHARE && arguments[0])
 		return error_set(error, USAGE,
 			"setup takes a DEVICE only with --mode dedicated: a shared card needs none");
@@ -187,6 +189,9 @@ static const struct command_option options_of_setup[] = {
 	{"windows", 0, NULL,
 		"with --mode dedicated: blacklist the drivers of the devices' displays too",
 		AT(windows)},
+	{"vfs", 0, "DEVICE=NUMBER",
+		"let the device make so many virtual functions (SR-IOV) at boot; 0 takes it back",
+		AT(vfs)},
 	{"apply", 0, NULL, "make the change; without this option the diff is only shown",
 		AT(apply)},
 	{"dry-run", 0, NULL, "only show the diff, as without --apply", AT(dry_run)},

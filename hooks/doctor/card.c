@@ -6,6 +6,8 @@
 
 #include "conf/pve/reservation.h"
 #include "hooks/host/gpu_drivers.h"
+#include "hooks/host/own_files.h"
+#include "hooks/host/setup_vfs.h"
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/device/pci_resource.h"
 #include "kmod-helper/holder/host_use.h"
@@ -638,6 +640,48 @@ static void check_overrides(struct doctor *doctor, const struct pci_function *ca
 			"%s: neither driver_override nor driverctl is set", card->address);
 }
 
+/* ---- virtual functions */
+
+static unsigned int read_wanted_vfs(const struct doctor *doctor, const char *address)
+{
+	struct file_read_options options = {.max = VFS_RULES_MAX};
+	auto_free char *rules = NULL;
+
+	return file_read(&doctor->context->kernel.root, SETUP_VFS_PATH, &options, &rules, NULL,
+		       NULL) < 0
+		? 0
+		: vfs_rules_find(rules, address);
+}
+
+static void check_vfs(struct doctor *doctor, const struct pci_function *function)
+{
+	const char *address = function->address;
+	const char *fault = vfs_driver_fault(doctor->context, function);
+	unsigned int total = vfs_read_total(doctor->context, address);
+	unsigned int now = vfs_read_count(doctor->context, address);
+	unsigned int wanted = read_wanted_vfs(doctor, address);
+
+	if (wanted && wanted != now && !pci_driver_is_vfio(function->driver)) {
+		check_add(&doctor->list, CHECK_WARN, "card_vfs",
+			"%s has %u virtual functions, not the %u of /" SETUP_VFS_PATH, address, now,
+			wanted);
+		check_fix(&doctor->list,
+			now ? "reboot" : "udevadm trigger --action=add /sys/bus/pci/devices/%s",
+			address);
+	} else if (now) {
+		check_add(&doctor->list, CHECK_PASS, "card_vfs",
+			"%s has %u of %u virtual functions", address, now, total);
+	} else if (total && fault) {
+		check_add(&doctor->list, CHECK_INFO, "card_vfs",
+			"%s could have %u virtual functions: %s", address, total, fault);
+	} else if (total) {
+		check_add(&doctor->list, CHECK_INFO, "card_vfs",
+			"%s can have %u virtual functions: `gpu-ferry setup --vfs %s=NUMBER` makes "
+			"them at boot",
+			address, total, address);
+	}
+}
+
 static void check_card(struct doctor *doctor, const struct pci_function *function)
 {
 	check_driver(doctor, function);
@@ -649,6 +693,7 @@ static void check_card(struct doctor *doctor, const struct pci_function *functio
 	check_boot_display(doctor, function);
 	check_resources(doctor, function);
 	check_power(doctor, function);
+	check_vfs(doctor, function);
 }
 
 void doctor_check_cards(struct doctor *doctor)

@@ -12,6 +12,7 @@
 #include "kmod-helper/device/platform.h"
 #include "own_files.h"
 #include "setup_devices.h"
+#include "setup_vfs.h"
 #include <stdarg.h>
 #include <string.h>
 
@@ -21,6 +22,7 @@
 struct planning {
 	struct context *context;
 	const struct setup_wish *wish;
+	const struct pci_functions *host;
 	struct host_setup *setup;
 	struct names arguments; /* of the kernel, for our file */
 	struct error *error;
@@ -441,6 +443,46 @@ static int note_devices(const struct planning *planning)
 	return r;
 }
 
+/* ---- virtual functions */
+
+static int note_vfs(
+	const struct planning *planning, const struct pci_function *function, const char *rules)
+{
+	unsigned int count = vfs_rules_find(rules, function->address);
+	unsigned int now = vfs_read_count(planning->context, function->address);
+
+	if (count == now)
+		return 0;
+	if (now)
+		return notice(planning, "%s keeps its %u virtual functions until the next boot",
+			function->address, now);
+	return notice(planning,
+		"%s gets its virtual functions at the next boot, or now by: udevadm trigger "
+		"--action=add /sys/bus/pci/devices/%s",
+		function->address, function->address);
+}
+
+static int plan_vfs(const struct planning *planning)
+{
+	struct file_read_options options = {.max = VFS_RULES_MAX};
+	const struct root *root = &planning->context->kernel.root;
+	const struct pci_function *function = NULL;
+	auto_free char *before = NULL;
+	auto_free char *after = NULL;
+	int r;
+
+	if (!planning->wish->vfs)
+		return 0;
+	r = file_read(root, SETUP_VFS_PATH, &options, &before, NULL, planning->error);
+	if (r < 0 && r != -ENOENT)
+		return r;
+	r = vfs_rules_change(planning->context, planning->host, planning->wish->vfs, before, &after,
+		&function, planning->error);
+	if (r == 0)
+		r = own_set(planning, SETUP_VFS_PATH, after);
+	return r < 0 ? r : note_vfs(planning, function, after);
+}
+
 static int plan_all(struct planning *planning)
 {
 	struct host_setup *setup = planning->setup;
@@ -453,6 +495,8 @@ static int plan_all(struct planning *planning)
 			planning, SETUP_MODULES_PATH, HEAD "vfio\nvfio_iommu_type1\nvfio_pci\n");
 	if (r == 0)
 		r = plan_modprobe(planning);
+	if (r == 0)
+		r = plan_vfs(planning);
 	for (size_t i = 0; i < setup->edits.count; i++) {
 		if (file_edit_is_change(&setup->edits.items[i]))
 			setup->refreshes |= host_setup_refresh_of(setup->edits.items[i].path);
@@ -463,7 +507,8 @@ static int plan_all(struct planning *planning)
 int host_setup_find(struct context *context, const struct setup_wish *wish,
 	const struct pci_functions *host, struct host_setup *ret, struct error *error)
 {
-	struct planning planning = {.context = context, .wish = wish, .setup = ret, .error = error};
+	struct planning planning = {
+		.context = context, .wish = wish, .host = host, .setup = ret, .error = error};
 	const struct root *root = &context->kernel.root;
 	int r = setup_devices_check(context, wish, host, error);
 

@@ -15,7 +15,8 @@ struct setup_wish {
 	enum setup_mode mode;
 	const struct pci_function *const *functions; /* for SETUP_DEDICATED, by address */
 	size_t function_count;
-	bool windows; /* SETUP_DEDICATED: also blacklist their drivers */
+	bool windows;	 /* SETUP_DEDICATED: also blacklist their drivers */
+	const char *vfs; /* vfs_rules_change's wish; NULL: these rules stay as they are */
 };
 
 /* Checks that vfio-pci can have the functions of the wish from boot on. 0, -EBUSY (the host itself

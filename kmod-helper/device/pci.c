@@ -364,14 +364,16 @@ static bool is_asleep(const struct kernel *kernel, const char *address)
 
 bool pci_is_dead(const struct kernel *kernel, const char *address)
 {
-	unsigned char id[4 + 1];
+	static const unsigned char gone[8] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+	unsigned char start[sizeof(gone) + 1];
 	ssize_t length;
 
 	/* reading wakes a device only if it is in D3cold (pci_config_pm_runtime_get) */
 	if (is_asleep(kernel, address))
 		return false;
-	length = read_attribute(kernel, address, "config", (char *)id, sizeof(id));
-	return length == -EFBIG && id[0] == 0xff && id[1] == 0xff && id[2] == 0xff && id[3] == 0xff;
+	/* of a virtual function the ids read so too, its command and status do not */
+	length = read_attribute(kernel, address, "config", (char *)start, sizeof(start));
+	return length == -EFBIG && memcmp(start, gone, sizeof(gone)) == 0;
 }
 
 int pci_driver_module(const struct kernel *kernel, const char *driver, char *ret, size_t size)

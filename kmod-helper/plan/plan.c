@@ -463,8 +463,9 @@ static int check_virtual_functions(const struct kernel *kernel, const struct pla
 
 void plan_quirk_format(const struct plan_quirk *quirk, const char *text, char *buffer, size_t size)
 {
-	snprintf(buffer, size, "%s: %s%s%s (%s, %s)", quirk->address, text, quirk->fix ? "; fix: " : "",
-		quirk->fix ? quirk->fix : "", quirk->name, quirk->source);
+	snprintf(buffer, size, "%s: %s%s%s (%s, %s)", quirk->address, text,
+		quirk->fix ? "; fix: " : "", quirk->fix ? quirk->fix : "", quirk->name,
+		quirk->source);
 }
 
 static int check_quirks(

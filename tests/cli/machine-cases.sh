@@ -224,6 +224,7 @@ case_machine_virtual_functions() {
 	boot_display 0000:00:02.0
 	write "$(function_path 0000:00:02.0)/sriov_totalvfs" 7
 	write "$(function_path 0000:00:02.0)/sriov_numvfs" 3
+	write sys/module/i915/parameters/max_vfs 7
 	virtual_function 0000:00:02.1 18 0000:00:02.0 0 vfio-pci
 	virtual_function 0000:00:02.2 19 0000:00:02.0 1 i915
 	virtual_function 0000:00:02.3 20 0000:00:02.0 2
@@ -236,6 +237,16 @@ case_machine_virtual_functions() {
 	ferry list --output-format json
 	linux_vm 104 "hostpci0: 0000:00:02.2"
 	ferry plan 104
+	ferry setup --vfs 00:02.0=8
+	ferry setup --vfs 00:02.0=2
+	write etc/udev/rules.d/90-gpu-ferry-vfs.rules 'KERNEL=="0000:00:02.0", ATTR{sriov_numvfs}="4"'
+	checks 'virtual functions'
+	write "$(function_path 0000:00:02.0)/sriov_numvfs" 0
+	checks 'virtual functions'
+	rm "$tree/etc/udev/rules.d/90-gpu-ferry-vfs.rules"
+	checks 'virtual functions'
+	rm "$tree/sys/module/i915/parameters/max_vfs"
+	checks 'virtual functions'
 }
 
 # A GeForce in a box by Thunderbolt.

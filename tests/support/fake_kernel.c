@@ -654,7 +654,9 @@ static int format_attribute(struct fake *fake, struct fake_function *function, c
 		return snprintf(text, size, "%d", function->boot_vga);
 	if (strcmp(leaf, "config") == 0)
 		return snprintf(text, size, "%s",
-			function->dead ? "\xff\xff\xff\xff\xff\xff" : "\xde\x10\x04\x27\x07\x04");
+			function->dead		      ? "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"
+				: function->hides_ids ? "\xff\xff\xff\xff\x06\x04\x10\x20\xa1\x01"
+						      : "\xde\x10\x04\x27\x07\x04\x10\x20\xa1\x01");
 	return -ENOENT;
 }
 

@@ -34,7 +34,8 @@ struct fake_function {
 	char override[PCI_DRIVER_SIZE];
 	char power_state[16];
 	bool boot_vga;
-	bool dead; /* config space reads ff */
+	bool dead;	/* config space reads ff */
+	bool hides_ids; /* in its configuration space, as a virtual function */
 	/* power/control, power/runtime_status, d3cold_allowed, reset_method; where @power is unset
 	 * the function has none of these files */
 	bool power;

@@ -203,6 +203,15 @@ Test(pci, config_space_of_all_ones_is_dead)
 	cr_expect_not(pci_is_dead(&kernel, "0000:09:00.0"), "unknown is not dead");
 }
 
+/* SR-IOV 3.4.1.1: its vendor and device id read as ones. */
+Test(pci, a_virtual_function_is_not_dead)
+{
+	fake_function(fake, "0000:01:00.0")->hides_ids = true;
+	cr_expect_not(pci_is_dead(&kernel, "0000:01:00.0"));
+	fake_function(fake, "0000:01:00.0")->dead = true;
+	cr_expect(pci_is_dead(&kernel, "0000:01:00.0"));
+}
+
 /* Its configuration space is not even read: that would wake it. */
 Test(pci, what_sleeps_in_d3cold_is_not_dead)
 {
