@@ -7,6 +7,7 @@
 #include "conf/pve/reservation.h"
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/base/process.h"
+#include "kmod-helper/device/vfio_variant.h"
 #include "kmod-helper/holder/holders.h"
 #include "kmod-helper/loan/lock.h"
 #include "kmod-helper/operation/binding.h"
@@ -852,6 +853,22 @@ static unsigned int find_longest_ms(const struct take_request *request)
 	return longest;
 }
 
+/* Only a loaded module tells the name of its driver. This one takes a device only by its
+ * driver_override, so that it can be loaded before all checks. What fails here, the plan says. */
+static void load_variants(struct context *context, const struct take_request *request)
+{
+	const struct kernel *kernel = &context->kernel;
+	char module[PCI_DRIVER_SIZE];
+
+	for (size_t i = 0; i < request->want_count; i++) {
+		if (!request->wants[i].keep || request->wants[i].alternative)
+			continue;
+		vfio_variant_find(kernel, request->wants[i].address, module, sizeof(module));
+		if (strcmp(module, "vfio_pci") != 0)
+			(void)kernel->ops->module_load(kernel->context, module, NULL);
+	}
+}
+
 int take_run(struct context *context, const struct take_request *request, struct error *error)
 {
 	const struct settings *settings = request->settings;
@@ -863,8 +880,10 @@ int take_run(struct context *context, const struct take_request *request, struct
 	};
 	auto_close int lock = loan_life_lock(context, &request->owner, error);
 	struct error later = {0};
-	int r = lock < 0 ? lock : take_patiently(context, request, &patience, error);
+	int r;
 
+	load_variants(context, request);
+	r = lock < 0 ? lock : take_patiently(context, request, &patience, error);
 	if (r == 0)
 		lock_unmark(lock);
 	if (r < 0 && patience.room_count && make_room_undo(context, &request->owner, &later) < 0)

@@ -6,6 +6,7 @@
 
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/base/list.h"
+#include "kmod-helper/device/vfio_variant.h"
 #include "kmod-helper/holder/host_use.h"
 #include "kmod-helper/operation/binding.h"
 #include "kmod-helper/operation/stack.h"
@@ -288,6 +289,23 @@ static int block_other_target(const struct kernel *kernel, const struct plan_req
 		own->target);
 }
 
+/* With driver=keep Proxmox opens the device on whatever VFIO driver it has: that is the one made
+ * for it. Without, Proxmox would take it off any other than vfio-pci. */
+static void find_target(const struct kernel *kernel, const struct plan_want *want,
+	const struct pci_function *now, char *ret, size_t size)
+{
+	char module[PCI_DRIVER_SIZE];
+
+	if (!want->keep) {
+		snprintf(ret, size, "%s", want->target);
+	} else if (pci_driver_is_vfio(now->driver)) {
+		snprintf(ret, size, "%s", now->driver);
+	} else {
+		vfio_variant_find(kernel, now->address, module, sizeof(module));
+		vfio_variant_driver(kernel, module, ret, size);
+	}
+}
+
 /* The longest deadline that a quirk gives the function; 0: none does. */
 static unsigned int find_slow_deadline(const struct plan_request *request, const char *address)
 {
@@ -306,14 +324,11 @@ static int add_function(const struct kernel *kernel, const struct plan_request *
 	const struct pci_function *now, const struct plan_want *want, struct plan *plan)
 {
 	struct plan_function *function = LIST_ADD(plan->functions, plan->function_count);
-	const char *target = want->target;
 
 	if (!function)
 		return -ENOMEM;
 	function->now = *now;
-	if (want->keep && pci_driver_is_vfio(now->driver))
-		target = now->driver;
-	snprintf(function->loan.target, sizeof(function->loan.target), "%s", target);
+	find_target(kernel, want, now, function->loan.target, sizeof(function->loan.target));
 	if (is_overdue(request, now->address))
 		return plan_block(plan, BLOCKER_OVERDUE,
 			"%s: a write to its driver has not finished", now->address);

@@ -70,7 +70,8 @@ struct plan_want {
 	char address[PCI_ADDRESS_SIZE];
 	char target[PCI_DRIVER_SIZE]; /* "vfio-pci", a variant driver, or any other (bind --driver)
 				       */
-	bool keep; /* driver=keep: a VFIO driver that it has already is accepted */
+	/* driver=keep: a VFIO driver that it has already is accepted, else the best one is taken */
+	bool keep;
 	/* another choice of a mapping: its home is recorded, nothing is done to it */
 	bool alternative;
 };

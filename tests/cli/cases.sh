@@ -173,6 +173,28 @@ case_plan_card() {
 	ferry plan 104 --output-format json-pretty
 }
 
+# driver=keep: the VFIO driver that is made for the device; a function beside it gets vfio-pci.
+case_plan_variant_driver() {
+	write proc/sys/kernel/osrelease 6.17.4-1-pve
+	write lib/modules/6.17.4-1-pve/modules.alias \
+		'alias vfio_pci:v*d*sv*sd*bc*sc*i* vfio_pci' \
+		'alias vfio_pci:v000010DEd00001E07sv*sd*bc*sc*i* nvgrace_gpu_vfio_pci'
+	write "$(function_path 0000:2b:00.0)/modalias" pci:v000010DEd00001E07sv00001458sd000037A9bc03sc00i00
+	write "$(function_path 0000:2b:00.1)/modalias" pci:v000010DEd000010F7sv00001458sd000037A9bc04sc03i00
+	config 104 "hostpci0: 2b:00,driver=keep"
+	ferry plan 104
+	: "loaded, the module tells its driver's name"
+	driver nvgrace-gpu-vfio-pci nvgrace_gpu_vfio_pci
+	mkdir -p "$tree/sys/module/nvgrace_gpu_vfio_pci/drivers/pci:nvgrace-gpu-vfio-pci"
+	ferry plan 104 | grep -E -e '->' -e load
+	bound 0000:2b:00.0 nvgrace-gpu-vfio-pci
+	ferry plan 104 | grep -E -e '->' -e 2b:00.0
+	: "without driver=keep Proxmox takes it off any other than vfio-pci"
+	bound 0000:2b:00.0 nouveau
+	config 104 "hostpci0: 2b:00"
+	ferry plan 104 | grep -E -e '->' -e load
+}
+
 # What is known of the card, its driver and this kernel; entries of one's own; a file with a mistake.
 case_plan_quirks() {
 	config 104 "hostpci0: 2b:00"

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "hooks/ferry/loan_life.h"
+#include "hooks/ferry/return.h"
 #include "hooks/ferry/take.h"
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/loan/lock.h"
@@ -307,4 +308,33 @@ Test(take, a_card_lent_by_hand_that_the_vm_itself_uses_is_not_refused)
 {
 	plan_on_card_lent_by_hand("0::/qemu.slice/105.scope\n");
 	cr_expect_eq(plan.blocker_count, 0u);
+}
+
+/* ---- driver=keep */
+
+Test(take, with_driver_keep_the_driver_made_for_the_device_is_loaded_and_takes_it)
+{
+	static const struct plan_want kept[] = {
+		{.address = "0000:01:00.0", .target = "vfio-pci", .keep = true},
+		{.address = "0000:01:00.1", .target = "vfio-pci", .keep = true},
+		{.address = "0000:01:00.2", .target = "vfio-pci", .keep = true},
+	};
+	struct take_request keeping = request;
+	struct error error = {0};
+
+	scratch_write(&handover.scratch, "lib/modules/6.17.4-1-pve/modules.alias",
+		"alias vfio_pci:v*d*sv*sd*bc*sc*i* vfio_pci\n"
+		"alias vfio_pci:v000010DEd*sv*sd*bc03sc*i* nvgrace_gpu_vfio_pci\n");
+	fake_add_file(handover.fake, "proc/sys/kernel/osrelease", "6.17.4-1-pve");
+	fake_add_driver(handover.fake, "nvgrace-gpu-vfio-pci", "nvgrace_gpu_vfio_pci")->registered =
+		false;
+	fake_module(handover.fake, "nvgrace_gpu_vfio_pci")->state = FAKE_LOADABLE;
+	keeping.wants = kept;
+	scan();
+	cr_assert_eq(take_run(&context, &keeping, &error), 0, "%s", error.message);
+	expect_driver("0000:01:00.0", "nvgrace-gpu-vfio-pci");
+	expect_driver("0000:01:00.1", "vfio-pci");
+	expect_driver("0000:01:00.2", "vfio-pci");
+	cr_assert_eq(return_loan(&context, &keeping.owner, &error), 0, "%s", error.message);
+	handover_expect_home(&handover, "after the return");
 }
