@@ -11,6 +11,7 @@
 #include <string.h>
 
 #define CONTROL "power/control"
+#define VFS "sriov_numvfs"
 #define VALUE_SIZE 128
 
 static int read_value(
@@ -91,8 +92,9 @@ static int undo_keep(const struct kernel *kernel, const struct step *step, struc
 	struct error why = {0};
 	int r = set_value(kernel, step->subject, step->argument, step->original, &why);
 
-	/* a device that was removed and found again may lack the file, and has its defaults */
-	if (r == 0 || r == -ENOENT)
+	/* a device that was removed and found again may lack the file, and has its defaults;
+	 * another number of virtual functions was made by somebody since */
+	if (r == 0 || r == -ENOENT || (r == -EBUSY && strcmp(step->argument, VFS) == 0))
 		return 0;
 	if (r == -EINVAL && strcmp(step->argument, "reset_method") == 0) {
 		choose_default(kernel, step, error);
@@ -204,11 +206,33 @@ static bool control_is_lost(
 			strcmp(now, "on") != 0);
 }
 
+/* Virtual functions that nobody uses. Some drivers remove them when they let the device go; with
+ * those of the others vfio-pci does not take it: "Cannot bind to PF with SR-IOV enabled"
+ * (vfio_pci_core_register_device() in Linux). */
+static int plan_vfs(const struct kernel *kernel, const char *address, const struct loan *standing,
+	struct steps *steps)
+{
+	const struct attribute_wish none = {.address = address,
+		.name = VFS,
+		.value = "0",
+		.why = "vfio-pci takes no device that has virtual functions"};
+	char now[VALUE_SIZE];
+	int r;
+
+	if (!find_keep(standing, address, VFS) &&
+		(read_value(kernel, address, VFS, now, sizeof(now)) < 0 || strcmp(now, "0") == 0))
+		return 0;
+	r = keep(kernel, address, VFS, standing, steps);
+	return r < 0 ? r : add_set(&none, steps);
+}
+
 int attribute_plan_before(const struct kernel *kernel, const char *address,
 	const struct attribute_wishes *wishes, const struct loan *standing, struct steps *steps)
 {
-	int r = 0;
+	int r = plan_vfs(kernel, address, standing, steps);
 
+	if (r < 0)
+		return r;
 	if (!find_wish(wishes, address, CONTROL) && control_is_lost(kernel, address, standing))
 		r = keep(kernel, address, CONTROL, standing, steps);
 	for (size_t i = 0; r == 0 && i < wishes->count; i++) {

@@ -469,10 +469,9 @@ static int check_virtual_functions(const struct kernel *kernel, const struct pla
 			now->address, users);
 	if (count)
 		return plan_add_notice(plan, now->address,
-			"%s has %zu virtual %s that nobody uses: the loan removes %s, and they come "
-			"back at the host's next boot, or by sriov_numvfs",
-			now->address, count, count == 1 ? "function" : "functions",
-			count == 1 ? "it" : "them");
+			"%s has %zu virtual %s that nobody uses: gone while it is lent, and back with "
+			"it",
+			now->address, count, count == 1 ? "function" : "functions");
 	return 0;
 }
 

@@ -591,6 +591,10 @@ static char *power_file(struct fake_function *function, const char *leaf, size_t
 		{"reset_method", function->reset_method, sizeof(function->reset_method)},
 	};
 
+	if (*function->numvfs && strcmp(leaf, "sriov_numvfs") == 0) {
+		*ret_size = sizeof(function->numvfs);
+		return function->numvfs;
+	}
 	for (size_t i = 0; function->power && i < sizeof(files) / sizeof(files[0]); i++) {
 		if (strcmp(leaf, files[i].name) == 0) {
 			*ret_size = files[i].size;

@@ -34,6 +34,7 @@ struct fake_function {
 	char override[PCI_DRIVER_SIZE];
 	char power_state[16];
 	bool boot_vga;
+	char numvfs[8]; /* sriov_numvfs; "": not there */
 	bool dead;	/* config space reads ff */
 	bool hides_ids; /* in its configuration space, as a virtual function */
 	/* power/control, power/runtime_status, d3cold_allowed, reset_method; where @power is unset

@@ -120,6 +120,23 @@ Test(attribute, a_card_that_may_sleep_comes_home_so_without_any_setting)
 	handover_expect_home(&handover, "after the return");
 }
 
+/* They are made by the host's driver, and go before it does. */
+Test(attribute, virtual_functions_go_before_the_driver_and_come_back_with_it)
+{
+	strcpy(gpu()->numvfs, "3");
+	lend(&(const struct attribute_wishes){0});
+	cr_expect_str_eq(gpu()->numvfs, "0");
+	cr_assert_gt(loan.steps.count, 3u);
+	cr_expect_str_eq(gpu()->driver, "vfio-pci");
+	take_home();
+	cr_expect_str_eq(gpu()->numvfs, "3");
+	strcpy(gpu()->numvfs, "0");
+	lend(&(const struct attribute_wishes){0});
+	for (size_t i = 0; i < loan.steps.count; i++)
+		cr_expect_null(strstr(loan.steps.items[i].argument, "sriov_numvfs"));
+	take_home();
+}
+
 Test(attribute, where_nothing_would_be_lost_nothing_is_written)
 {
 	strcpy(gpu()->control, "on");
