@@ -250,7 +250,7 @@ test_nvidia_driver_that_is_no_longer_installed_is_named_once() {
 	since=$(date +%s)
 	task stop 104
 	assert_match "$(task_log 104)" "nvidia is not installed for kernel $(uname -r): .dkms autoinstall -k $(uname -r)"
-	assert_driver "$card1.0" ''
+	assert_driver "$card1.0" none
 	assert_driver "$card1.1" snd_hda_intel
 	assert_driver "$card1.2" xhci_hcd
 	assert_eq "$(json status | jq -r '.loans[0].state')" owed
