@@ -2,6 +2,11 @@
 # shellcheck shell=bash
 # Nobody else's disk, keyboard, network; nobody else's card.
 
+# The name of the only NVMe disk: which controller is the first one depends on the kernel.
+nvme_disk() {
+	basename /sys/block/nvme*n1
+}
+
 refused_for() {
 	assert_exit 1 gpu-ferry bind "$1"
 	assert_match "$err" "$1 is in use by the host: $2"
@@ -9,7 +14,8 @@ refused_for() {
 }
 
 test_disks_and_keyboards_of_the_host_are_refused() {
-	local disk pid
+	local disk pid name
+	name=$(nvme_disk)
 	disk=$(basename "$(readlink -f /sys/block/vda/../../..)")
 	[ -e "$pci/$disk" ] || disk=$(basename "$(readlink -f /sys/block/vda/device/..)")
 	say "the root disk, virtio"
@@ -19,16 +25,16 @@ test_disks_and_keyboards_of_the_host_are_refused() {
 	assert_match "$(json list --all | jq -r ".[] | select(.address == \"$usb_host\").host_use")" '^keyboard'
 	say "an NVMe disk: mounted, and mounted where we do not see it"
 	mkdir -p "$scratch/mnt"
-	mount -o ro /dev/nvme0n1 "$scratch/mnt"
-	refused_for "$nvme" 'disk nvme0n1 is mounted'
+	mount -o ro "/dev/$name" "$scratch/mnt"
+	refused_for "$nvme" "disk $name is mounted"
 	umount "$scratch/mnt"
-	unshare -m sh -c "mount -o ro /dev/nvme0n1 '$scratch/mnt' && echo in >'$scratch/in' && exec sleep 60" &
+	unshare -m sh -c "mount -o ro /dev/$name '$scratch/mnt' && echo in >'$scratch/in' && exec sleep 60" &
 	pid=$!
 	for _ in {1..50}; do
 		[ ! -e "$scratch/in" ] || break
 		sleep 0.1
 	done
-	refused_for "$nvme" 'disk nvme0n1 is in use by the kernel \(ext4\)'
+	refused_for "$nvme" "disk $name is in use by the kernel .ext4."
 	assert_driver "$nvme" nvme
 	say "on wish all the same"
 	echo "allow = [ \"$nvme\" ];" >"$settings"
@@ -43,27 +49,28 @@ test_disks_and_keyboards_of_the_host_are_refused() {
 }
 
 test_swap_and_volume_members_and_sticks_are_refused() {
-	local stick keyboard raid=/sys/block/md_test/md
-	head -c 65536 /dev/nvme0n1 >"$scratch/begin"
+	local stick keyboard name raid=/sys/block/md_test/md
+	name=$(nvme_disk)
+	head -c 65536 "/dev/$name" >"$scratch/begin"
 	say "swapped to"
-	mkswap /dev/nvme0n1 >/dev/null
-	swapon /dev/nvme0n1
-	refused_for "$nvme" 'disk nvme0n1 is used for swap'
-	swapoff /dev/nvme0n1
-	dd if="$scratch/begin" of=/dev/nvme0n1 conv=notrunc,fsync 2>/dev/null
+	mkswap "/dev/$name" >/dev/null
+	swapon "/dev/$name"
+	refused_for "$nvme" "disk $name is used for swap"
+	swapoff "/dev/$name"
+	dd if="$scratch/begin" of="/dev/$name" conv=notrunc,fsync 2>/dev/null
 	say "member of a RAID, made by the files of Documentation/admin-guide/md.rst"
 	modprobe -a raid1 md-mod
 	echo md_test >/sys/module/md_mod/parameters/new_array
 	echo none >$raid/metadata_version
 	echo raid1 >$raid/level
 	echo 1 >$raid/raid_disks
-	cat /sys/block/nvme0n1/dev >$raid/new_dev
-	refused_for "$nvme" 'disk nvme0n1 is part of a volume'
+	cat "/sys/block/$name/dev" >$raid/new_dev
+	refused_for "$nvme" "disk $name is part of a volume"
 	echo clear >$raid/array_state
 	say "under a logical volume of LVM's"
 	modprobe dm-mod
-	logical-volume /dev/nvme0n1
-	refused_for "$nvme" 'disk nvme0n1 is part of a volume'
+	logical-volume "/dev/$name"
+	refused_for "$nvme" "disk $name is part of a volume"
 	# udev looks into it
 	udevadm settle
 	logical-volume gone
