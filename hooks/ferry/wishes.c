@@ -15,11 +15,11 @@ void wishes_done(struct wishes *wishes)
 	known_quirks_done(&wishes->known);
 }
 
-static bool is_wished(const struct wishes *wishes, const char *address, const char *name)
+static bool is_set(const struct device_settings *devices, const char *address, const char *name)
 {
-	for (size_t i = 0; i < wishes->attribute_count; i++) {
-		if (strcmp(wishes->attributes[i].address, address) == 0 &&
-			strcmp(wishes->attributes[i].name, name) == 0)
+	for (size_t i = 0; i < devices->count; i++) {
+		if (strcmp(devices->items[i].address, address) == 0 &&
+			strcmp(devices->items[i].attribute, name) == 0)
 			return true;
 	}
 	return false;
@@ -60,10 +60,13 @@ static bool can_reset(const struct kernel *kernel, const char *address, const ch
 	return true;
 }
 
-/* What the settings say of a function comes before a quirk's reset method. */
+/* What the settings say of a function comes before a quirk's reset method, and an earlier quirk
+ * before a later one. */
 static void add_attributes(const struct kernel *kernel, const struct device_settings *devices,
 	const struct loans *loans, struct wishes *wishes)
 {
+	const char *done = NULL;
+
 	for (size_t i = 0; i < devices->count; i++)
 		wishes->attributes[wishes->attribute_count++] = (struct attribute_wish){
 			.address = devices->items[i].address,
@@ -75,15 +78,17 @@ static void add_attributes(const struct kernel *kernel, const struct device_sett
 		const struct known_quirk *known = &wishes->known.items[i];
 		const char *address = known->plan.address;
 
-		if (known->reset_method && !is_wished(wishes, address, "reset_method") &&
-			!is_stuck(loans, address) &&
-			can_reset(kernel, address, known->reset_method))
-			wishes->attributes[wishes->attribute_count++] = (struct attribute_wish){
-				.address = address,
-				.name = "reset_method",
-				.value = known->reset_method,
-				.why = known->plan.source,
-			};
+		if (!known->reset_method || (done && strcmp(done, address) == 0) ||
+			is_set(devices, address, "reset_method") || is_stuck(loans, address) ||
+			!can_reset(kernel, address, known->reset_method))
+			continue;
+		done = address;
+		wishes->attributes[wishes->attribute_count++] = (struct attribute_wish){
+			.address = address,
+			.name = "reset_method",
+			.value = known->reset_method,
+			.why = known->plan.source,
+		};
 	}
 }
 
