@@ -187,7 +187,7 @@ int vfs_rules_change(const struct context *context, const struct pci_functions *
 
 	if (r == 0)
 		r = find_function(context, host, device, rules, &function, error);
-	if (r < 0)
+	if (r < 0 || !function)
 		return r;
 	*ret_function = function;
 	total = vfs_read_total(context, function->address);
