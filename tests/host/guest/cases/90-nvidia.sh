@@ -237,19 +237,20 @@ test_nvidia_stack_is_out_of_memory_for_windows() {
 # once it is there the card comes home.
 limit_nvidia_driver_that_is_no_longer_installed_is_named_once=180
 test_nvidia_driver_that_is_no_longer_installed_is_named_once() {
-	local modules since
+	local since release
+	release=$(uname -r)
+	release=${release//+/[+]}
 	nvidia_options_old
 	nvidia_come_first
 	vm_with_card 104 "$short1"
 	sed -i 's/ostype: l26/ostype: win11/' /etc/pve/qemu-server/104.conf
 	start 104 --holder
 	assert_eq "$(family_loaded)" ''
-	modules=$(find "/lib/modules/$(uname -r)/" -name nvidia.ko)
-	mv "$modules" "$scratch/"
+	module_hide nvidia
 	depmod
 	since=$(date +%s)
 	task stop 104
-	assert_match "$(task_log 104)" "nvidia is not installed for kernel $(uname -r): .dkms autoinstall -k $(uname -r)"
+	assert_match "$(task_log 104)" "nvidia is not installed for kernel $release: .dkms autoinstall -k $release"
 	assert_driver "$card1.0" none
 	assert_driver "$card1.1" snd_hda_intel
 	assert_driver "$card1.2" xhci_hcd
@@ -257,7 +258,7 @@ test_nvidia_driver_that_is_no_longer_installed_is_named_once() {
 	sleep 20
 	assert_eq "$(journalctl -u gpu-ferry-watch.service --since "@$since" -o cat | grep -c '^return the devices lent .*is not installed for kernel')" 1 \
 		"how often the watch says it"
-	mv "$scratch/nvidia.ko" "$modules"
+	modules_restore
 	depmod
 	assert_exit 0 gpu-ferry reconcile
 	assert_nvidia_home "$card1"
