@@ -130,6 +130,7 @@ Test(attribute, virtual_functions_go_before_the_driver_and_come_back_with_it)
 	cr_expect_str_eq(gpu()->driver, "vfio-pci");
 	take_home();
 	cr_expect_str_eq(gpu()->numvfs, "3");
+	loan_done(&loan);
 	strcpy(gpu()->numvfs, "0");
 	lend(&(const struct attribute_wishes){0});
 	for (size_t i = 0; i < loan.steps.count; i++)
