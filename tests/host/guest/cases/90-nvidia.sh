@@ -235,7 +235,7 @@ test_nvidia_stack_is_out_of_memory_for_windows() {
 
 # An update of the driver while the card is lent, and dkms failed: it is said once what is missing, and
 # once it is there the card comes home.
-limit_nvidia_driver_that_is_no_longer_installed_is_named_once=180
+limit_nvidia_driver_that_is_no_longer_installed_is_named_once=300
 test_nvidia_driver_that_is_no_longer_installed_is_named_once() {
 	local since release
 	release=$(uname -r)
