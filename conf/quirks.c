@@ -8,6 +8,7 @@
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/base/list.h"
 #include "kmod-helper/base/parse.h"
+#include "text.h"
 #include <errno.h>
 #include <limits.h>
 #include <stdarg.h>
@@ -98,7 +99,7 @@ static bool consists_of(const char *text, const char *allowed)
 	return length && length < 64 && !text[length];
 }
 
-#define NAME_BYTES "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
+#define NAME_BYTES TEXT_LETTERS TEXT_DIGITS "_-"
 
 static bool is_name(const char *text)
 {

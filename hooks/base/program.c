@@ -4,6 +4,7 @@
 
 #include "program.h"
 
+#include "conf/text.h"
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/base/process.h"
 #include <fcntl.h>
@@ -70,8 +71,7 @@ int program_run(const char *const *arguments, struct error *error)
 
 static void quote(FILE *stream, const char *word)
 {
-	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-				    "0123456789_@%+=:,./-";
+	static const char plain[] = TEXT_LETTERS TEXT_DIGITS "_@%+=:,./-";
 
 	if (*word && !word[strspn(word, plain)]) {
 		fputs(word, stream);

@@ -644,13 +644,10 @@ static void check_overrides(struct doctor *doctor, const struct pci_function *ca
 
 static unsigned int read_wanted_vfs(const struct doctor *doctor, const char *address)
 {
-	struct file_read_options options = {.max = VFS_RULES_MAX};
 	auto_free char *rules = NULL;
 
-	return file_read(&doctor->context->kernel.root, SETUP_VFS_PATH, &options, &rules, NULL,
-		       NULL) < 0
-		? 0
-		: vfs_rules_find(rules, address);
+	(void)vfs_rules_read(&doctor->context->kernel.root, &rules, NULL);
+	return vfs_rules_find(rules, address);
 }
 
 static void check_vfs(struct doctor *doctor, const struct pci_function *function)

@@ -464,8 +464,6 @@ static int note_vfs(
 
 static int plan_vfs(const struct planning *planning)
 {
-	struct file_read_options options = {.max = VFS_RULES_MAX};
-	const struct root *root = &planning->context->kernel.root;
 	const struct pci_function *function = NULL;
 	auto_free char *before = NULL;
 	auto_free char *after = NULL;
@@ -473,11 +471,10 @@ static int plan_vfs(const struct planning *planning)
 
 	if (!planning->wish->vfs)
 		return 0;
-	r = file_read(root, SETUP_VFS_PATH, &options, &before, NULL, planning->error);
-	if (r < 0 && r != -ENOENT)
-		return r;
-	r = vfs_rules_change(planning->context, planning->host, planning->wish->vfs, before, &after,
-		&function, planning->error);
+	r = vfs_rules_read(&planning->context->kernel.root, &before, planning->error);
+	if (r == 0)
+		r = vfs_rules_change(planning->context, planning->host, planning->wish->vfs, before,
+			&after, &function, planning->error);
 	if (r == 0)
 		r = own_set(planning, SETUP_VFS_PATH, after);
 	return r < 0 ? r : note_vfs(planning, function, after);

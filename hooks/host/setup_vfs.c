@@ -6,6 +6,7 @@
 
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/base/parse.h"
+#include "own_files.h"
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,6 +16,8 @@
 	"# With the driver, at boot and after a loan, the function gets its virtual functions.\n"
 #define KERNEL "KERNEL==\""
 #define COUNT "ATTR{sriov_numvfs}=\""
+
+#define RULES_MAX_BYTES (64 * 1024)
 
 /* The PCI specification's limit is 16 bits. */
 #define VFS_MAX 65535u
@@ -61,6 +64,17 @@ const char *vfs_driver_fault(const struct context *context, const struct pci_fun
 }
 
 /* ---- the text of the rules */
+
+int vfs_rules_read(const struct root *root, char **ret_rules, struct error *error)
+{
+	struct file_read_options options = {.max = RULES_MAX_BYTES};
+	struct error why = {0};
+	int r = file_read(root, SETUP_VFS_PATH, &options, ret_rules, NULL, &why);
+
+	if (r < 0 && r != -ENOENT && error)
+		*error = why;
+	return r == -ENOENT ? 0 : r;
+}
 
 /* Where the rule of the function begins, and its length; NULL when it has none. */
 static const char *find_rule(const char *rules, const char *address, size_t *ret_length)

@@ -9,8 +9,6 @@
 #include "hooks/base/context.h"
 #include "kmod-helper/device/pci.h"
 
-#define VFS_RULES_MAX (64 * 1024)
-
 /* How many virtual functions the function can have; 0: none, or not with the driver's parameters of
  * now. */
 unsigned int vfs_read_total(const struct context *context, const char *address);
@@ -22,7 +20,10 @@ unsigned int vfs_read_count(const struct context *context, const char *address);
  * or its driver is not known. */
 const char *vfs_driver_fault(const struct context *context, const struct pci_function *function);
 
-/* How many @rules, the text of our rules file (may be NULL), make for the function: 0 none. */
+/* The text of our rules file, malloced; NULL where there is none. 0 or the errors of file_read. */
+int vfs_rules_read(const struct root *root, char **ret_rules, struct error *error);
+
+/* How many @rules, that text (may be NULL), make for the function: 0 none. */
 unsigned int vfs_rules_find(const char *rules, const char *address);
 
 /* Changes one function's rule, as @wish ("2b:00=4") says; 0 takes it out. @rules may be NULL. Sets
