@@ -29,8 +29,11 @@ static size_t skip_length(const char *position)
 	const char *end;
 
 	if (*position == '"') {
-		for (end = position + 1; *end && *end != '"'; end++)
-			end += *end == '\\' && end[1];
+		end = position + 1 + strcspn(position + 1, "\"\\");
+		while (*end == '\\') {
+			end += end[1] ? 2 : 1;
+			end += strcspn(end, "\"\\");
+		}
 		return (size_t)(end - position) + (*end == '"');
 	}
 	if (*position == '#' || strncmp(position, "//", 2) == 0)
@@ -44,14 +47,11 @@ static size_t skip_length(const char *position)
 
 static size_t word_length(const char *position)
 {
-	size_t length = 0;
+	const char *end = position;
 
-	while (isalnum((unsigned char)position[length]) || strchr("_*-.+", position[length])) {
-		if (!position[length])
-			break;
-		length++;
-	}
-	return length;
+	while (isalnum((unsigned char)*end) || (*end && strchr("_*-.+", *end)))
+		end++;
+	return (size_t)(end - position);
 }
 
 static unsigned int line_of(const char *text, const char *position)
@@ -75,7 +75,7 @@ static int scan(const char *text, const char *name, struct error *error)
 {
 	const char *position = text;
 
-	while (*position) {
+	while (*(position += strspn(position, " \t\n"))) {
 		size_t length = skip_length(position);
 
 		if (*position == '@')

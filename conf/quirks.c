@@ -13,8 +13,8 @@
 #include <limits.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #define DEADLINE_MS_MAX 3600000
 #define TEXT_MAX 400 /* bytes: with an address and a link it still fits into a message */
@@ -513,18 +513,16 @@ static bool ids_have(const struct quirk_ids *ids, const struct quirk_device *dev
 
 static bool class_begins_with(const char *start, uint16_t class_code)
 {
-	char text[8];
-
-	snprintf(text, sizeof(text), "%04x", class_code);
-	return !start || strncasecmp(text, start, strlen(start)) == 0;
+	return !start ||
+		strtoul(start, NULL, 16) == (strlen(start) == 2 ? class_code >> 8U : class_code);
 }
 
 bool quirk_is_about(const struct quirk *quirk, const struct quirk_device *device)
 {
 	return has_match(quirk) && ids_have(&quirk->ids, device) &&
-		class_begins_with(quirk->class_code, device->class_code) &&
 		(!quirk->is_virtual || device->is_virtual) &&
-		(!quirk->driver || strcmp(quirk->driver, device->driver) == 0);
+		(!quirk->driver || strcmp(quirk->driver, device->driver) == 0) &&
+		class_begins_with(quirk->class_code, device->class_code);
 }
 
 /* One word of a range. */

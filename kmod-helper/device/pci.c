@@ -16,8 +16,16 @@
 
 void pci_path(const char *address, const char *attribute, char *buffer, size_t size)
 {
-	snprintf(buffer, size, DEVICES "/%s%s%s", address, attribute ? "/" : "",
-		attribute ? attribute : "");
+	const char *parts[] = {
+		DEVICES "/", address, attribute ? "/" : "", attribute ? attribute : ""};
+	char *end = buffer;
+
+	/* a host has hundreds of these: snprintf() would be a tenth of a plan's time */
+	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]) && end; i++) {
+		end = i ? end - 1 : end;
+		end = memccpy(end, parts[i], '\0', size - (size_t)(end - buffer));
+	}
+	buffer[size - 1] = '\0';
 }
 
 static ssize_t read_attribute(const struct kernel *kernel, const char *address,
