@@ -174,9 +174,25 @@ static bool check_left_behind(struct doctor *doctor, const struct pci_function *
 	return true;
 }
 
+static bool is_nvidias_own(const char *module)
+{
+	const struct gpu_driver *driver = gpu_driver_find(module);
+
+	return driver && driver->is_nvidias_own;
+}
+
+/* NVIDIA's driver is loaded as nvidia, but its file may have another name. */
+static bool has_module(const struct module_files *files, const char *module)
+{
+	const struct gpu_driver *driver = gpu_driver_find(module);
+	char file[GPU_DRIVER_FILE_SIZE];
+
+	return driver ? gpu_driver_file(files, driver, file) : module_files_have(files, module);
+}
+
 static void check_home_module(struct doctor *doctor, const char *address, const char *module)
 {
-	if (module_files_have(&doctor->modules, module)) {
+	if (has_module(&doctor->modules, module)) {
 		check_add(&doctor->list, CHECK_PASS, "card_module",
 			"%s: its home driver's module %s is installed for the running kernel",
 			address, module);
@@ -235,26 +251,6 @@ static bool find_home_module(
 	return *ret;
 }
 
-static bool is_nvidias_own(const char *module)
-{
-	const struct gpu_driver *driver = gpu_driver_find(module);
-
-	return driver && driver->is_nvidias_own;
-}
-
-/* NVIDIA's driver is loaded as nvidia, but its file may have another name. */
-static bool has_module(
-	const struct module_files *files, const struct pci_function *function, const char *module)
-{
-	const struct gpu_driver *driver = NULL;
-	bool found = module_files_have(files, module);
-
-	while (!found && is_nvidias_own(module) &&
-		(driver = gpu_driver_next(function->vendor_id, driver)))
-		found = driver->is_nvidias_own && module_files_have(files, driver->module);
-	return found;
-}
-
 static void check_kernel(struct doctor *doctor, const struct pci_function *function,
 	const char *module, const char *release)
 {
@@ -262,7 +258,7 @@ static void check_kernel(struct doctor *doctor, const struct pci_function *funct
 
 	if (strcmp(release, doctor->platform.release) == 0 ||
 		module_files_read(&doctor->context->kernel.root, release, &files, NULL) < 0 ||
-		!files.dependencies || has_module(&files, function, module))
+		!files.dependencies || has_module(&files, module))
 		return;
 	check_add(&doctor->list, CHECK_WARN, "card_kernel",
 		"%s: its driver's module %s is not installed for the kernel %s: once that kernel "

@@ -12,6 +12,7 @@
 #include "kmod-helper/operation/binding.h"
 #include <ctype.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -67,6 +68,9 @@ static char *line_pattern(const struct modprobe_line *line)
 static void fix_line(struct doctor *doctor, const struct modprobe_line *line)
 {
 	auto_free char *pattern = line_pattern(line);
+	char target[PATH_MAX];
+	bool is_link =
+		link_read(&doctor->context->kernel.root, line->path, target, sizeof(target)) == 0;
 
 	if (strncmp(line->path, "etc/", 4) != 0)
 		check_fix(&doctor->list,
@@ -74,8 +78,8 @@ static void fix_line(struct doctor *doctor, const struct modprobe_line *line)
 			strrchr(line->path, '/') + 1);
 	else if (pattern)
 		check_fix(&doctor->list,
-			"sed -i '/%s/d' /%s && update-initramfs -u -k all && reboot", pattern,
-			line->path);
+			"sed -i %s'/%s/d' /%s && update-initramfs -u -k all && reboot",
+			is_link ? "--follow-symlinks " : "", pattern, line->path);
 	else
 		check_fix(&doctor->list,
 			"editor /%s  # take out: %s %s%s%s; then: update-initramfs -u -k all && "
@@ -356,10 +360,11 @@ static bool is_blocked(const struct doctor *doctor, const char *module)
 const char *display_module_find(const struct doctor *doctor, uint16_t vendor)
 {
 	const struct gpu_driver *driver = NULL;
+	char file[GPU_DRIVER_FILE_SIZE];
 
 	while ((driver = gpu_driver_next(vendor, driver))) {
-		if (doctor->has_modules && module_files_have(&doctor->modules, driver->module) &&
-			!is_blocked(doctor, driver->module))
+		if (doctor->has_modules && gpu_driver_file(&doctor->modules, driver, file) &&
+			!is_blocked(doctor, driver->module) && !is_blocked(doctor, file))
 			return driver->module;
 	}
 	return NULL;
@@ -380,9 +385,11 @@ const char *display_module_left_behind(
 			    &doctor->context->kernel.root, releases.names[i], &files, NULL) < 0)
 			continue;
 		while (!found && (driver = gpu_driver_next(vendor, driver))) {
-			if (module_files_have(&files, driver->module) &&
-				!is_blocked(doctor, driver->module) &&
-				!module_files_have(&doctor->modules, driver->module))
+			char file[GPU_DRIVER_FILE_SIZE];
+
+			if (gpu_driver_file(&files, driver, file) &&
+				!is_blocked(doctor, driver->module) && !is_blocked(doctor, file) &&
+				!gpu_driver_file(&doctor->modules, driver, file))
 				found = driver->module;
 		}
 		snprintf(ret_release, size, "%s", releases.names[i]);

@@ -5,14 +5,12 @@
 #include "gpu_drivers.h"
 
 #include "kmod-helper/base/cleanup.h"
-#include "kmod-helper/kernel/module_files.h"
 #include <string.h>
 
 static const struct gpu_driver drivers[] = {
 	{.vendor_id = PCI_VENDOR_NVIDIA, .module = "nouveau"},
+	{.vendor_id = PCI_VENDOR_NVIDIA, .module = "nova_core"},
 	{.vendor_id = PCI_VENDOR_NVIDIA, .module = "nvidia", .is_nvidias_own = true},
-	/* Debian's name for it */
-	{.vendor_id = PCI_VENDOR_NVIDIA, .module = "nvidia_current", .is_nvidias_own = true},
 	{.vendor_id = 0x1002, .module = "amdgpu"},
 	{.vendor_id = 0x1002, .module = "radeon"},
 	{.vendor_id = 0x8086, .module = "i915"},
@@ -35,7 +33,10 @@ const struct gpu_driver *gpu_driver_next(uint16_t vendor_id, const struct gpu_dr
 const struct gpu_driver *gpu_driver_find(const char *module)
 {
 	for (const struct gpu_driver *driver = drivers; driver < DRIVERS_END; driver++) {
-		if (strcmp(driver->module, module) == 0)
+		size_t length = strlen(driver->module);
+
+		if (strncmp(driver->module, module, length) == 0 &&
+			(!module[length] || (driver->is_nvidias_own && module[length] == '_')))
 			return driver;
 	}
 	return NULL;
@@ -89,6 +90,23 @@ int driver_modules(
 	return r < 0 ? r : add_current(context, function, ret);
 }
 
+/* Appends the names of the driver's files in all kernels. */
+static int add_files(const struct root *root, const struct gpu_driver *driver, struct names *ret)
+{
+	cleanup(names_done) struct names releases = {0};
+	int r = 0;
+
+	if (driver->is_nvidias_own)
+		(void)folder_list(root, "lib/modules", &releases);
+	for (size_t i = 0; r == 0 && i < releases.count; i++) {
+		cleanup(module_files_done) struct module_files files = {0};
+
+		if (module_files_read(root, releases.names[i], &files, NULL) == 0)
+			r = module_files_variants(&files, driver->module, ret);
+	}
+	return r;
+}
+
 int gpu_driver_modules(
 	const struct context *context, const struct pci_function *function, struct names *ret)
 {
@@ -100,14 +118,34 @@ int gpu_driver_modules(
 		r = add_current(context, function, ret);
 	if (known && function->vendor_id != PCI_VENDOR_NVIDIA)
 		return r;
-	while (r == 0 && (driver = gpu_driver_next(function->vendor_id, driver)))
+	while (r == 0 && (driver = gpu_driver_next(function->vendor_id, driver))) {
 		r = names_add_once(ret, driver->module);
+		if (r == 0)
+			r = add_files(&context->kernel.root, driver, ret);
+	}
 	return r;
 }
 
-bool driver_is_installed(const struct root *root, const char *module)
+bool gpu_driver_file(const struct module_files *files, const struct gpu_driver *driver,
+	char ret[static GPU_DRIVER_FILE_SIZE])
+{
+	cleanup(names_done) struct names variants = {0};
+	const char *file = driver->module;
+
+	if (!module_files_have(files, file)) {
+		if (driver->is_nvidias_own)
+			(void)module_files_variants(files, driver->module, &variants);
+		file = variants.count ? variants.names[0] : NULL;
+	}
+	if (file)
+		snprintf(ret, GPU_DRIVER_FILE_SIZE, "%s", file);
+	return file;
+}
+
+bool gpu_driver_is_installed(const struct root *root, const struct gpu_driver *driver)
 {
 	cleanup(names_done) struct names releases = {0};
+	char file[GPU_DRIVER_FILE_SIZE];
 	bool found = false;
 
 	(void)folder_list(root, "lib/modules", &releases);
@@ -115,7 +153,7 @@ bool driver_is_installed(const struct root *root, const char *module)
 		cleanup(module_files_done) struct module_files files = {0};
 
 		found = module_files_read(root, releases.names[i], &files, NULL) == 0 &&
-			module_files_have(&files, module);
+			gpu_driver_file(&files, driver, file);
 	}
 	return found;
 }

@@ -6,6 +6,7 @@
 
 #include "hooks/base/context.h"
 #include "kmod-helper/device/pci.h"
+#include "kmod-helper/kernel/module_files.h"
 
 #define PCI_VENDOR_NVIDIA 0x10de
 
@@ -20,7 +21,8 @@ struct gpu_driver {
  * not among them: Proxmox VE and Debian blacklist the old framebuffer drivers themselves. */
 const struct gpu_driver *gpu_driver_next(uint16_t vendor_id, const struct gpu_driver *after);
 
-/* The one with that module; NULL when it is not known as a GPU's. */
+/* The one with that module, for NVIDIA's under any distribution's name, "nvidia_current"; NULL when
+ * it is not known as a GPU's. */
 const struct gpu_driver *gpu_driver_find(const char *module);
 
 /* Appends the modules that could drive the function, each once: by its aliases, and the one that
@@ -33,6 +35,14 @@ int driver_modules(
 int gpu_driver_modules(
 	const struct context *context, const struct pci_function *function, struct names *ret);
 
-/* True when a kernel of this host has the module. Not asked of libkmod: it takes a guide's
+#define GPU_DRIVER_FILE_SIZE 64
+
+/* The name of the module file of @driver that a kernel has, with _: NVIDIA's driver is loaded as
+ * nvidia, but its file may have another name (Debian: nvidia-current, nvidia-current-open,
+ * nvidia-tesla-535). False when the kernel has none. Not asked of libkmod: it takes a guide's
  * "install nvidia /bin/false" for a module of that name. */
-bool driver_is_installed(const struct root *root, const char *module);
+bool gpu_driver_file(const struct module_files *files, const struct gpu_driver *driver,
+	char ret[static GPU_DRIVER_FILE_SIZE]);
+
+/* True when a kernel of this host has the driver. */
+bool gpu_driver_is_installed(const struct root *root, const struct gpu_driver *driver);

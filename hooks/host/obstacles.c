@@ -9,6 +9,7 @@
 #include "kmod-helper/base/cleanup.h"
 #include "own_files.h"
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 
 /* What is at work. */
@@ -78,6 +79,13 @@ static bool is_own_file(const char *path)
 		strncmp(path, "run/modprobe.d/gpu-ferry", strlen("run/modprobe.d/gpu-ferry")) == 0;
 }
 
+static bool is_link(const struct root *root, const char *path)
+{
+	char target[PATH_MAX];
+
+	return link_read(root, path, target, sizeof(target)) == 0;
+}
+
 static int find_in_line(const struct search *search, const struct modprobe_line *line)
 {
 	auto_free char *ids = NULL;
@@ -108,6 +116,7 @@ static int find_in_line(const struct search *search, const struct modprobe_line 
 		return -ENOMEM;
 	obstacle.text = text;
 	obstacle.ids = ids;
+	obstacle.is_linked = is_link(&search->context->kernel.root, line->path);
 	return obstacle_add(search, &obstacle);
 }
 
@@ -221,14 +230,15 @@ static bool is_one_place(const struct obstacle *left, const struct obstacle *rig
 	return !left->line && !right->line && strcmp(left->text, right->text) == 0;
 }
 
-/* Is @module kept away, by one of the same place or by any? */
+/* Is @driver kept away, by one of the same place or by any? */
 static bool is_kept_away(
-	const struct search *search, const struct obstacle *place, const char *module)
+	const struct search *search, const struct obstacle *place, const struct gpu_driver *driver)
 {
 	for (size_t i = 0; i < search->found->count; i++) {
 		const struct obstacle *other = &search->found->items[i];
 
-		if (strcmp(other->module, module) == 0 && (!place || is_one_place(place, other)))
+		if (gpu_driver_find(other->module) == driver &&
+			(!place || is_one_place(place, other)))
 			return true;
 	}
 	return false;
@@ -248,9 +258,9 @@ static bool does_instead(const struct search *search, const struct obstacle *obs
 	if (!kept || driver == kept || (driver > kept && !driver->is_nvidias_own))
 		return false;
 	if (is_kept_away(search, driver->is_nvidias_own && !kept->is_nvidias_own ? obstacle : NULL,
-		    driver->module))
+		    driver))
 		return false;
-	return driver_is_installed(&search->context->kernel.root, driver->module);
+	return gpu_driver_is_installed(&search->context->kernel.root, driver);
 }
 
 /* What the function has instead of the module of @obstacle. */
@@ -357,12 +367,14 @@ bool obstacle_setup_removes(const struct obstacle *obstacle, char *why, size_t s
 		return false;
 	if (obstacle->line && strncmp(obstacle->line->path, "etc/", 4) != 0)
 		snprintf(why, size, "it belongs to a package or another program");
+	else if (obstacle->instead)
+		snprintf(why, size, "%s is the card's driver instead", obstacle->instead);
+	else if (obstacle->is_linked)
+		snprintf(why, size, "the file is behind a link, so it is another program's");
 	else if (obstacle->kind == OBSTACLE_NOMODESET)
 		snprintf(why, size, "most GPU drivers do not work with it");
 	else if (obstacle->is_mixed)
 		snprintf(why, size, "it names other modules too");
-	else if (obstacle->instead)
-		snprintf(why, size, "%s is the card's driver instead", obstacle->instead);
 	return !*why;
 }
 

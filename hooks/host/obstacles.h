@@ -27,6 +27,7 @@ struct obstacle {
 	char *module;	     /* the driver; one obstacle for each that a list names */
 	char *ids;	     /* OBSTACLE_IDS: "10de:2704,10de:22bb", as it stands there */
 	bool is_ours;	     /* in a file that gpu-ferry writes */
+	bool is_linked;	     /* in a file behind a link, as those of update-alternatives are */
 	bool is_mixed;	     /* a list that names more than what keeps the host from its GPUs */
 	const char *instead; /* the driver that its GPUs have instead, so that nothing is kept from
 				them; NULL: none */

@@ -50,12 +50,12 @@ static char normal(char character)
 	return character == '-' ? '_' : character;
 }
 
-/* "kernel/drivers/vfio/pci/vfio-pci.ko.zst: …" is vfio_pci's line. */
-static bool line_is_of(const char *line, size_t length, const char *name)
+/* The module's name in the path at the start of a line, "kernel/drivers/vfio/pci/vfio-pci.ko.zst:
+ * …", up to its ".ko". */
+static const char *line_module(const char *line, size_t length, size_t *ret_length)
 {
 	const char *path_end = memchr(line, ':', length);
-	const char *base = line;
-	size_t i = 0;
+	const char *base = line, *end;
 
 	if (path_end)
 		length = (size_t)(path_end - line);
@@ -63,9 +63,28 @@ static bool line_is_of(const char *line, size_t length, const char *name)
 		(slash = memchr(slash, '/', length - (size_t)(slash - line)));)
 		base = ++slash;
 	length -= (size_t)(base - line);
+	end = memmem(base, length, ".ko", 3);
+	*ret_length = end ? (size_t)(end - base) : 0;
+	return base;
+}
+
+/* The number of bytes that both begin with; - and _ are the same. */
+static size_t same_length(const char *base, size_t length, const char *name)
+{
+	size_t i = 0;
+
 	while (i < length && name[i] && normal(base[i]) == normal(name[i]))
 		i++;
-	return !name[i] && length - i >= 3 && strncmp(base + i, ".ko", 3) == 0;
+	return i;
+}
+
+static bool line_is_of(const char *line, size_t length, const char *name)
+{
+	size_t base_length;
+	const char *base = line_module(line, length, &base_length);
+
+	return base_length && base_length == strlen(name) &&
+		same_length(base, base_length, name) == base_length;
 }
 
 static bool index_has(const char *text, const char *name)
@@ -83,6 +102,61 @@ static bool index_has(const char *text, const char *name)
 bool module_files_have(const struct module_files *files, const char *name)
 {
 	return index_has(files->dependencies, name) || index_has(files->builtin, name);
+}
+
+/* Is it @name and a separator and more, at the start of a path's last part? */
+static bool is_variant(const char *base, size_t length, const char *name)
+{
+	size_t same = same_length(base, length, name);
+
+	return !name[same] && same < length && normal(base[same]) == '_';
+}
+
+/* Does the line, after its ":", name a module that is @name or begins so? */
+static bool needs_family(const char *line, size_t length, const char *name)
+{
+	const char *needed = memchr(line, ':', length);
+	const char *end = line + length;
+
+	while (needed && needed < end) {
+		const char *word = needed + 1;
+		size_t word_length = strcspn(word, " \n"), base_length;
+		const char *base = line_module(word, word_length, &base_length);
+
+		if (base_length && !name[same_length(base, base_length, name)])
+			return true;
+		needed = word + word_length;
+	}
+	return false;
+}
+
+static int add_variant(const char *base, size_t length, struct names *ret)
+{
+	auto_free char *name = strndup(base, length);
+
+	if (!name)
+		return -ENOMEM;
+	for (char *dash = name; (dash = strchr(dash, '-'));)
+		*dash = '_';
+	return names_add_once(ret, name);
+}
+
+int module_files_variants(const struct module_files *files, const char *name, struct names *ret)
+{
+	const char *line = files->dependencies;
+	int r = 0;
+
+	for (size_t length; r == 0 && line && *line; line += length + (line[length] == '\n')) {
+		size_t base_length;
+		const char *base;
+
+		length = strcspn(line, "\n");
+		base = line_module(line, length, &base_length);
+		if (strncmp(line, "kernel/", 7) != 0 && is_variant(base, base_length, name) &&
+			!needs_family(line, length, name))
+			r = add_variant(base, base_length, ret);
+	}
+	return r;
 }
 
 const char *kernel_package(const char *release)

@@ -22,5 +22,10 @@ void module_files_done(struct module_files *files);
 /* Is the module NAME.ko[.xz|.zst|.gz] there, or built in? - and _ are the same. */
 bool module_files_have(const struct module_files *files, const char *name);
 
+/* Appends the modules whose names are @name and more, with _ ("nvidia_current_open"), that are not
+ * of the kernel's own tree and need no other module of such a name: the driver itself under a
+ * distribution's name, and not its parts. 0 or -ENOMEM. */
+int module_files_variants(const struct module_files *files, const char *name, struct names *ret);
+
 /* The package of the kernel @release without that release: "proxmox-kernel", "linux-image". */
 const char *kernel_package(const char *release);

@@ -200,6 +200,58 @@ case_doctor_nvidia_on_the_host() {
 	doctor
 }
 
+# Debian's NVIDIA driver in one of its flavours, its files behind the links of update-alternatives; and a
+# guide's line on the kernel command line.
+debian_nvidia() { # FLAVOUR
+	local flavour=$1 name
+	local module=updates/dkms/nvidia-$flavour
+	intel_desktop
+	kernel 6.8.12-4-pve "" vfio/pci/vfio-pci gpu/drm/nouveau platform/x86/nvidia-wmi-ec-backlight \
+		"$module" "$module-modeset:$module" "$module-drm:$module-modeset" "$module-uvm:$module" "$module-peermem:$module"
+	write "etc/nvidia/$flavour/nvidia-modprobe.conf" "install nvidia modprobe -i nvidia-$flavour \$CMDLINE_OPTS"
+	write "etc/nvidia/$flavour/nvidia-blacklists-nouveau.conf" "# You need to run \"update-initramfs -u\" after editing this file." \
+		"blacklist nouveau"
+	link etc/alternatives/glx--nvidia-modprobe.conf "/etc/nvidia/$flavour/nvidia-modprobe.conf"
+	link etc/alternatives/glx--nvidia-blacklists-nouveau.conf "/etc/nvidia/$flavour/nvidia-blacklists-nouveau.conf"
+	link etc/modprobe.d/nvidia.conf /etc/alternatives/glx--nvidia-modprobe.conf
+	link etc/modprobe.d/nvidia-blacklists-nouveau.conf /etc/alternatives/glx--nvidia-blacklists-nouveau.conf
+	for name in nvidia.conf nvidia-blacklists-nouveau.conf; do touch -h -d 2026-01-01 "$tree/etc/modprobe.d/$name"; done
+	touch -d 2026-01-01 "$tree/etc/nvidia/$flavour"/*
+}
+
+case_doctor_and_setup_with_nvidias_driver_of_a_flavour() {
+	local flavour
+	for flavour in current current-open tesla-535 open; do
+		: "$flavour"
+		debian_nvidia "$flavour"
+		driver nvidia nvidia
+		bound 0000:01:00.0 nvidia
+		grub modprobe.blacklist=nouveau
+		running_command_line modprobe.blacklist=nouveau
+		checks 'nouveau|card_module|driver is loaded|card_kernel'
+		ferry setup | grep -E '^Note|^-[^-]|^\+[^+#]'
+	done
+	: "dedicated to Windows guests: the flavour is named too"
+	ferry setup --mode dedicated --windows 01:00 | grep -E '^\+blacklist'
+	: "of NVIDIA's installer"
+	intel_desktop
+	kernel 6.8.12-4-pve "" vfio/pci/vfio-pci gpu/drm/nouveau video/nvidia
+	write usr/lib/modprobe.d/nvidia-installer-disable-nouveau.conf "blacklist nouveau" "options nouveau modeset=0"
+	checks 'nouveau'
+	ferry setup | grep -E '^Note|^-[^-]'
+	: "of CUDA's repository"
+	intel_desktop
+	kernel 6.8.12-4-pve "" vfio/pci/vfio-pci gpu/drm/nouveau updates/dkms/nvidia updates/dkms/nvidia-uvm:updates/dkms/nvidia
+	modprobe_file nvidia-graphics-drivers.conf "blacklist nouveau" "alias nouveau off"
+	checks 'nouveau'
+	ferry setup | grep -E '^Note|^-[^-]'
+	: "built for no kernel"
+	debian_nvidia current-open
+	kernel 6.8.12-4-pve "" vfio/pci/vfio-pci gpu/drm/nouveau platform/x86/nvidia-wmi-ec-backlight
+	checks 'nouveau|card_module'
+	ferry setup | grep -E '^Note|^-[^-]'
+}
+
 # The kernels that are installed but not running: which of them lacks the driver's module.
 case_doctor_other_kernels() {
 	amd_workstation

@@ -17,7 +17,7 @@ firmware() { # TABLE…: the ACPI tables
 }
 
 # The running kernel, with its modules, its configuration and an initramfs of January 2nd.
-kernel() { # RELEASE CONFIG MODULE…
+kernel() { # RELEASE CONFIG MODULE…: below kernel/drivers, or updates/…; MODULE:OTHER needs the other one
 	local release=$1 config=$2 module
 	shift 2
 	write proc/sys/kernel/osrelease "$release"
@@ -27,7 +27,13 @@ kernel() { # RELEASE CONFIG MODULE…
 	touch -d 2026-01-02 "$tree/boot/initrd.img-$release"
 	write "lib/modules/$release/modules.builtin" kernel/fs/binfmt_script.ko
 	: >"$tree/lib/modules/$release/modules.dep"
-	for module; do echo "kernel/drivers/$module.ko.zst:" >>"$tree/lib/modules/$release/modules.dep"; done
+	for module; do
+		case $module in
+		updates/*:*) echo "${module%:*}.ko.zst: ${module#*:}.ko.zst" ;;
+		updates/*) echo "$module.ko.zst:" ;;
+		*) echo "kernel/drivers/$module.ko.zst:" ;;
+		esac >>"$tree/lib/modules/$release/modules.dep"
+	done
 }
 
 running_command_line() { # ARGUMENTS

@@ -176,6 +176,40 @@ Test(module_files, a_module_is_found_in_either_spelling_and_compressed)
 	cr_expect_not(module_files_have(&files, "pci"));
 }
 
+Test(module_files, a_driver_is_found_under_a_distributions_name)
+{
+	static const struct {
+		const char *dependencies, *variants;
+	} kernels[] = {
+		{"updates/dkms/nvidia-current-open.ko.xz: kernel/drivers/i2c/i2c-core.ko\n"
+		 "updates/dkms/nvidia-current-open-modeset.ko.xz: updates/dkms/nvidia-current-open.ko.xz\n"
+		 "updates/dkms/nvidia-current-open-drm.ko.xz: kernel/drivers/gpu/drm/drm.ko "
+		 "updates/dkms/nvidia-current-open-modeset.ko.xz updates/dkms/nvidia-current-open.ko.xz\n",
+			"nvidia_current_open"},
+		{"updates/dkms/nvidia-tesla-535.ko:\nupdates/dkms/nvidia-current.ko:\n",
+			"nvidia_tesla_535 nvidia_current"},
+		{"kernel/drivers/platform/x86/nvidia-wmi-ec-backlight.ko:\n"
+		 "kernel/drivers/video/fbdev/nvidia/nvidiafb.ko:\n",
+			""},
+		{"updates/dkms/nvidia.ko:\nupdates/dkms/nvidia-uvm.ko: updates/dkms/nvidia.ko\n",
+			""},
+		{"updates/dkms/nvidia-\nupdates/dkms/nvidia-x.ko", "nvidia_x"},
+	};
+
+	for (size_t i = 0; i < sizeof(kernels) / sizeof(kernels[0]); i++) {
+		auto_free char *text = strdup(kernels[i].dependencies);
+		const struct module_files files = {.dependencies = text};
+		cleanup(names_done) struct names variants = {0};
+		char found[128] = "";
+
+		cr_expect_eq(module_files_variants(&files, "nvidia", &variants), 0);
+		for (size_t k = 0; k < variants.count; k++)
+			snprintf(found + strlen(found), sizeof(found) - strlen(found), "%s%s",
+				k ? " " : "", variants.names[k]);
+		cr_expect_str_eq(found, kernels[i].variants, "%s", kernels[i].dependencies);
+	}
+}
+
 Test(module_files, a_release_without_a_folder_is_told)
 {
 	struct module_files files;
