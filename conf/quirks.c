@@ -283,6 +283,7 @@ static const struct member members[] = {
 		"the kernel's reset methods with a space between them, like \"flr bus\""},
 	{"deadline_ms", offsetof(struct quirk, deadline_ms), read_milliseconds, NULL,
 		"a whole number of milliseconds, 1 to 3600000"},
+	{"waits_forever", offsetof(struct quirk, waits_forever), read_yes, NULL, "true or false"},
 };
 
 static const struct member *member_find(const char *name)
@@ -324,7 +325,7 @@ static bool has_match(const struct quirk *quirk)
 static bool has_effect(const struct quirk *quirk)
 {
 	return quirk->notice || quirk->warning || quirk->blocker || quirk->unload ||
-		quirk->reset_method || quirk->deadline_ms;
+		quirk->reset_method || quirk->deadline_ms || quirk->waits_forever;
 }
 
 /* A name alone switches an earlier entry off. */

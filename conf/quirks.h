@@ -47,6 +47,7 @@ struct quirk {
 	char *fix;		  /* what a person can do about it */
 	char *reset_method;	  /* while the function is lent */
 	unsigned int deadline_ms; /* for a write to the function's driver; 0: the usual one */
+	bool waits_forever;	  /* a driver that does not let go never does */
 };
 
 /* A file that cannot be used. */

@@ -288,7 +288,8 @@ static int error_of_owed(const struct context *context, const struct loans *loan
 static void explain_stuck(const struct overview *overview)
 {
 	for (size_t i = 0; i < overview->loans.count; i++) {
-		const struct step *stuck = loan_find_stuck(&overview->loans.items[i], NULL);
+		const struct loan *loan = &overview->loans.items[i];
+		const struct step *stuck = loan_find_stuck(loan, NULL);
 		char held[HOLDERS_TEXT_SIZE];
 
 		if (!stuck)
@@ -296,10 +297,10 @@ static void explain_stuck(const struct overview *overview)
 		holders_format_short(overview->holders, stuck->subject, held, sizeof(held));
 		log_step(&overview->context->log, LOG_WARNING, stuck->subject, NULL,
 			"%s is overdue: process %d waits in its driver until its users have "
-			"ended%s%s. It then comes home by itself; until then an ordinary reboot "
-			"may hang: `sync; echo b > /proc/sysrq-trigger` does not",
+			"ended%s%s; %s an ordinary reboot may hang, `sync; echo b > /proc/sysrq-trigger` does not",
 			stuck->subject, (int)stuck->child, strlen(held) > 1 ? ": " : "",
-			strlen(held) > 1 ? held : "");
+			strlen(held) > 1 ? held : "",
+			loan_overdue_text(loan_find(loan, stuck->subject)));
 	}
 }
 

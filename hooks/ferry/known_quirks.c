@@ -104,7 +104,8 @@ int known_quirks_find(const struct kernel *kernel, const struct quirks *quirks,
 			.unload = quirk->unload,
 			.fix = quirk->fix,
 			.source = quirk->source ? quirk->source : quirk->place,
-			.deadline_ms = quirk->deadline_ms};
+			.deadline_ms = quirk->deadline_ms,
+			.waits_forever = quirk->waits_forever};
 		snprintf(known->plan.address, sizeof(known->plan.address), "%s", function->address);
 		snprintf(known->plan.driver_version, sizeof(known->plan.driver_version), "%.31s",
 			version);

@@ -66,6 +66,14 @@ void loan_look(const struct kernel *kernel, struct loan *loan)
 		loan->functions[i].presence = loan_function_presence(kernel, &loan->functions[i]);
 }
 
+const char *loan_overdue_text(const struct loan_function *function)
+{
+	return function && function->waits_forever
+		? "this version of the driver does not notice that: only a restart of "
+		  "the host brings the card back;"
+		: "it comes home by itself when that ends; until then";
+}
+
 int loan_add_function(struct loan *loan, const struct loan_function *function)
 {
 	struct loan_function *place = LIST_ADD(loan->functions, loan->function_count);
@@ -258,6 +266,11 @@ static bool function_is_slow(const void *function)
 	return ((const struct loan_function *)function)->slow_deadline_ms != 0;
 }
 
+static bool function_waits_forever(const void *function)
+{
+	return ((const struct loan_function *)function)->waits_forever != 0;
+}
+
 #define TEXT(type, member)                                                                         \
 	{                                                                                          \
 #member, RECORD_TEXT, RECORD_MEMBER(type, member)                                  \
@@ -309,6 +322,8 @@ static const struct record_field function_fields[] = {
 		.maximum = 1, .is_there = function_is_boot_display},
 	{"slow_deadline_ms", RECORD_NUMBER, RECORD_MEMBER(struct loan_function, slow_deadline_ms),
 		.maximum = INT32_MAX, .is_there = function_is_slow},
+	{"waits_forever", RECORD_NUMBER, RECORD_MEMBER(struct loan_function, waits_forever),
+		.maximum = 1, .is_there = function_waits_forever},
 };
 static const struct record_format function_format = {RECORD_FIELDS(function_fields),
 	.size = sizeof(struct loan_function), .record = offsetof(struct loan_function, record)};

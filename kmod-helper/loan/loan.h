@@ -66,6 +66,8 @@ struct loan_function {
 	/* how long a write to its driver may take, where that is known to be slow; 0: as the loan
 	 * says */
 	unsigned int slow_deadline_ms;
+	/* 1: when its driver does not let go, it never does, not even when its users end */
+	unsigned int waits_forever;
 	/* the device nodes of its home driver (nodes_format), to find who holds a driver that does
 	 * not let go */
 	char nodes[NODES_TEXT_SIZE];
@@ -104,6 +106,10 @@ enum loan_presence loan_function_presence(
 
 /* Sets @presence of each function. */
 void loan_look(const struct kernel *kernel, struct loan *loan);
+
+/* How a function whose driver does not let go comes home: a sentence, and the begin of one about a
+ * reboot until then. @function may be NULL. */
+const char *loan_overdue_text(const struct loan_function *function);
 
 /* Appends a copy. 0 or -ENOMEM. */
 int loan_add_function(struct loan *loan, const struct loan_function *function);

@@ -183,6 +183,7 @@ static void name_holders(const struct executor *executor, const struct loan *loa
 static int overdue(const struct executor *executor, struct worker *worker, struct loan *loan,
 	struct step *step, const char *what, unsigned long long waited_ms, struct error *error)
 {
+	const struct loan_function *function = loan_find(loan, step->subject);
 	char held[HOLDERS_TEXT_SIZE + 32];
 
 	loan_set_overdue(loan, step);
@@ -192,9 +193,9 @@ static int overdue(const struct executor *executor, struct worker *worker, struc
 	name_holders(executor, loan, step->subject, held, sizeof(held));
 	return error_set(error, -ETIMEDOUT,
 		"%s: the driver did not release it within %llu s: %s (process %d waits in the "
-		"kernel); it comes home by itself when that ends; until then an ordinary reboot "
-		"may hang, `sync; echo b > /proc/sysrq-trigger` does not",
-		what, waited_ms / 1000, held, (int)worker->pid);
+		"kernel); %s an ordinary reboot may hang, `sync; echo b > /proc/sysrq-trigger` "
+		"does not",
+		what, waited_ms / 1000, held, (int)worker->pid, loan_overdue_text(function));
 }
 
 /* Ends an operation that does not sleep in a driver. */

@@ -306,18 +306,19 @@ static void find_target(const struct kernel *kernel, const struct plan_want *wan
 	}
 }
 
-/* The longest deadline that a quirk gives the function; 0: none does. */
-static unsigned int find_slow_deadline(const struct plan_request *request, const char *address)
+/* Records the longest deadline that a quirk gives the function, and whether its driver waits for
+ * ever. */
+static void record_quirks(const struct plan_request *request, struct loan_function *function)
 {
-	unsigned int longest = 0;
-
 	for (size_t i = 0; i < request->quirk_count; i++) {
 		const struct plan_quirk *quirk = &request->quirks[i];
 
-		if (strcmp(quirk->address, address) == 0 && quirk->deadline_ms > longest)
-			longest = quirk->deadline_ms;
+		if (strcmp(quirk->address, function->address) != 0)
+			continue;
+		if (quirk->deadline_ms > function->slow_deadline_ms)
+			function->slow_deadline_ms = quirk->deadline_ms;
+		function->waits_forever |= quirk->waits_forever;
 	}
-	return longest;
 }
 
 static int add_function(const struct kernel *kernel, const struct plan_request *request,
@@ -335,7 +336,7 @@ static int add_function(const struct kernel *kernel, const struct plan_request *
 	if (find_home(kernel, request, now, &function->loan) < 0)
 		return plan_block(plan, BLOCKER_DEAD,
 			"%s: its driver and driver_override cannot be read", now->address);
-	function->loan.slow_deadline_ms = find_slow_deadline(request, now->address);
+	record_quirks(request, &function->loan);
 	function->loan.use = find_use(request, want, function);
 	function->adopted = is_left_behind(request, function);
 	return block_other_target(kernel, request, function, plan);
@@ -900,6 +901,8 @@ int plan_record(const struct plan *plan, struct loan *loan)
 			known->use = function->use;
 		if (known)
 			known->slow_deadline_ms = function->slow_deadline_ms;
+		if (known)
+			known->waits_forever = function->waits_forever;
 		if (known && *function->nodes)
 			memcpy(known->nodes, function->nodes, sizeof(known->nodes));
 		if (!known && loan_add_function(loan, function) < 0)

@@ -88,6 +88,7 @@ struct plan_quirk {
 	const char *source;	  /* where that is known from */
 	char driver_version[32];  /* "" unknown */
 	unsigned int deadline_ms; /* for a write to its driver; 0: the usual one */
+	bool waits_forever;	  /* a driver that does not let go never does */
 };
 
 struct plan_request {
