@@ -15,24 +15,41 @@ enum use {
 	USE_SOME,
 };
 
-static bool folder_is_empty(const struct kernel *kernel, const char *path)
+/* The number of modules that are built on @module. */
+static long count_dependents(const struct kernel *kernel, const char *module)
 {
 	cleanup(names_done) struct names names = {0};
+	char path[PCI_PATH_SIZE];
 
-	return kernel_list(kernel, path, &names) < 0 || names.count == 0;
+	snprintf(path, sizeof(path), "sys/module/%s/holders", module);
+	return kernel_list(kernel, path, &names) < 0 ? 0 : (long)names.count;
+}
+
+/* The module's references; -1 when it has no count, as what is built in. */
+static long read_count(const struct kernel *kernel, const char *module)
+{
+	char path[PCI_PATH_SIZE], text[16];
+
+	snprintf(path, sizeof(path), "sys/module/%s/refcnt", module);
+	return kernel_read(kernel, path, text, sizeof(text)) < 0 ? -1 : strtol(text, NULL, 10);
 }
 
 static enum use read_use(const struct kernel *kernel, const char *module)
 {
-	char path[PCI_PATH_SIZE], text[16];
+	long count = *module && !count_dependents(kernel, module) ? read_count(kernel, module) : -1;
 
-	snprintf(path, sizeof(path), "sys/module/%s/holders", module);
-	if (!*module || !folder_is_empty(kernel, path))
+	if (count < 0)
 		return USE_UNKNOWN;
-	snprintf(path, sizeof(path), "sys/module/%s/refcnt", module);
-	if (kernel_read(kernel, path, text, sizeof(text)) < 0)
-		return USE_UNKNOWN;
-	return strtol(text, NULL, 10) > 0 ? USE_SOME : USE_NONE;
+	return count > 0 ? USE_SOME : USE_NONE;
+}
+
+bool driver_vfio_is_unused(const struct kernel *kernel)
+{
+	long count = read_count(kernel, "vfio");
+	long dependents = count_dependents(kernel, "vfio");
+
+	/* the same again: none of the dependents went in between */
+	return count == dependents && read_count(kernel, "vfio") == count;
 }
 
 static bool has_drm(const struct kernel *kernel, const char *address)

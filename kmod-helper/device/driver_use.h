@@ -13,6 +13,11 @@
  * nobody uses, and for DRM drivers, which unplug without waiting. True when it cannot be known. */
 bool driver_may_wait(const struct kernel *kernel, const char *address);
 
+/* True when nobody has a device, a group or a container of VFIO open: its module then has no other
+ * references than those of the modules that are built on it. False also when that cannot be known,
+ * as where vfio is built in. Cheap. */
+bool driver_vfio_is_unused(const struct kernel *kernel);
+
 /* True when the driver's module is used and @address is the only function that it drives, so the
  * use must be of this function. If no process has its nodes open, the user is something in the
  * kernel itself. Never true for DRM drivers: the console uses them, and lets go. Writes the

@@ -403,6 +403,9 @@ int holders_of_group(
 {
 	cleanup(nodes_done) struct nodes nodes = {0};
 
+	*ret = (struct holders){0};
+	if (driver_vfio_is_unused(kernel))
+		return 0;
 	if (nodes_collect_group(kernel, iommu_group, "", &nodes) < 0)
 		return error_set_errno(
 			error, -ENOMEM, "look for users of /dev/vfio/%ld", iommu_group);

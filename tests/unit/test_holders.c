@@ -324,6 +324,32 @@ Test(holders, a_group_is_held_by_its_devices_nodes_too)
 	cr_expect_str_eq(holders.items[0].node, "vfio/devices/vfio3");
 }
 
+/* The count has one for each module that is built on it, and one for each open file. */
+Test(holders, processes_are_looked_at_when_vfio_has_more_uses_than_modules_on_it)
+{
+	static const struct {
+		const char *count;
+		unsigned int passes;
+	} hosts[] = {{NULL, 1}, {"2\n", 0}, {"3\n", 1}, {"1\n", 1}, {"0\n", 1}};
+
+	scratch_write(&scratch, "sys/class/vfio/15/dev", "243:0\n");
+	scratch_link(&scratch, "sys/module/vfio/holders/vfio_pci_core", "../../vfio_pci_core");
+	scratch_link(
+		&scratch, "sys/module/vfio/holders/vfio_iommu_type1", "../../vfio_iommu_type1");
+	add_use(300, "kvm\n", "0::/qemu.slice/104.scope\n", 243, 0);
+	for (size_t i = 0; i < sizeof(hosts) / sizeof(hosts[0]); i++) {
+		struct error error = {0};
+
+		if (hosts[i].count)
+			scratch_write(&scratch, "sys/module/vfio/refcnt", hosts[i].count);
+		passes = 0;
+		holders_done(&holders);
+		cr_assert_eq(holders_of_group(&kernel, 15, &holders, &error), 0);
+		cr_expect_eq(passes, hosts[i].passes, "%zu", i);
+		cr_expect_eq(holders.count, hosts[i].passes, "%zu", i);
+	}
+}
+
 static void use_module(const char *references)
 {
 	bind_function(AUDIO, "snd_hda_intel", "snd_hda_intel");
