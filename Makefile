@@ -75,7 +75,7 @@ FERRY := hooks/gpu-ferry.c hooks/base/sibling.c $(COMMANDS) $(BASE) \
 	$(addprefix kmod-helper/device/,device_nodes.c driver_use.c pci.c pci_names.c \
 		vfio_variant.c) \
 	$(wildcard $(addprefix kmod-helper/,holder/*.c loan/*.c operation/*.c plan/*.c record/*.c)) \
-	$(addprefix kmod-helper/kernel/,kernel.c module_files.c modules.c open_devices.c)
+	$(addprefix kmod-helper/kernel/,kernel.c kernel_log.c module_files.c modules.c open_devices.c)
 
 # what a person calls: it plans as the ferry does, and so has ferry/ too
 ASSISTANT := hooks/assistant.c $(COMMANDS) hooks/base/program.c \

@@ -255,6 +255,18 @@ static int machine_module_options(void *context, const char *name, char *buffer,
 	return r < 0 ? r : module_options(machine->modules, name, buffer, size, &ignored);
 }
 
+static int machine_follow_log(void *context)
+{
+	const struct machine *machine = context;
+	auto_close int fd = machine->root.live
+		? file_open(&machine->root, "dev/kmsg", O_RDONLY | O_NONBLOCK)
+		: -ENODATA;
+
+	if (fd >= 0 && lseek(fd, 0, SEEK_END) < 0)
+		return -errno;
+	return TAKE_FD(fd);
+}
+
 static void machine_wait_close(void *context, const char *path, unsigned int milliseconds)
 {
 	const struct machine *machine = context;
@@ -287,6 +299,7 @@ static const struct kernel_ops machine_ops = {
 	.run = machine_run,
 	.block_is_claimed = machine_block_is_claimed,
 	.devices_in_use = machine_devices_in_use,
+	.follow_log = machine_follow_log,
 	.wait_close = machine_wait_close,
 };
 

@@ -64,6 +64,9 @@ struct kernel_ops {
 	 * returned to end it. A captured tree has no processes. */
 	int (*devices_in_use)(void *context, const dev_t *wanted, size_t count,
 		device_visitor visitor, void *data, struct open_devices_extent *ret);
+	/* The kernel's log from now on, for kernel_log_find(): a descriptor for the caller to
+	 * close, or -errno (-ENODATA for a captured tree). */
+	int (*follow_log)(void *context);
 	/* Sleeps until the node at @path was closed by somebody, or until @milliseconds are over.
 	 */
 	void (*wait_close)(void *context, const char *path, unsigned int milliseconds);

@@ -8,14 +8,15 @@
 #include "kmod-helper/base/parse.h"
 #include "kmod-helper/device/driver_use.h"
 #include "kmod-helper/device/pci.h"
+#include "kmod-helper/kernel/kernel_log.h"
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
-#define DRIVERS_PROBE "sys/bus/pci/drivers_probe"
 #define ANY_ID UINT32_MAX
 #define BUSY_STEP_MS 100
 #define BUSY_TRIES 50
+#define KERNEL_LOG_SIZE 400
 
 #define BIND "bind"
 #define ID "id"
@@ -68,16 +69,17 @@ static int set_override(
 	return 0;
 }
 
-/* drivers_probe succeeds even when nothing was bound. Only the link shows what happened, and only
- * the driver's own bind file says why it failed. */
+/* Only the driver's own bind file asks it once and says why it failed, and only the link shows what
+ * happened. */
 static int probe_once(
 	const struct kernel *kernel, const char *address, const char *driver, struct error *error)
 {
-	char now[PCI_DRIVER_SIZE];
-	int r;
+	auto_close int log = kernel->ops->follow_log(kernel->context);
+	char now[PCI_DRIVER_SIZE], said[KERNEL_LOG_SIZE];
+	struct error why = {0};
+	int written = write_driver_file(kernel, driver, "bind", address, &why);
+	int r = read_driver(kernel, address, now, sizeof(now), error);
 
-	(void)kernel_write(kernel, DRIVERS_PROBE, address);
-	r = read_driver(kernel, address, now, sizeof(now), error);
 	if (r < 0 || strcmp(now, driver) == 0)
 		return r;
 	if (*now)
@@ -85,13 +87,15 @@ static int probe_once(
 			"bind %s to %s: %s took it instead: another program binds drivers here; "
 			"try again",
 			address, driver, now);
-	r = write_driver_file(kernel, driver, "bind", address, error);
-	if (r == 0)
-		r = read_driver(kernel, address, now, sizeof(now), error);
-	if (r < 0 || strcmp(now, driver) == 0)
-		return r;
-	return error_set(error, -ENODEV, "bind %s to %s: the driver did not accept it; see `dmesg`",
-		address, driver);
+	if (written == 0)
+		error_set(&why, -ENODEV, "the kernel gave no reason");
+	if (log >= 0 && kernel_log_find(log, address, said, sizeof(said)))
+		return error_set(error, why.status,
+			"bind %s to %s: the driver did not take it: \"%s\" (%s); see `dmesg`",
+			address, driver, said, why.message);
+	return error_set(error, why.status,
+		"bind %s to %s: the driver did not take it: %s; see `dmesg`", address, driver,
+		why.message);
 }
 
 /* When a process was killed, /proc no longer shows its descriptors while the kernel still closes
@@ -108,7 +112,7 @@ static int probe(
 		if (r != -EBUSY || i == BUSY_TRIES ||
 			pci_read_driver(kernel, address, now, sizeof(now)) < 0 || *now)
 			return r;
-		kernel->ops->wait_close(kernel->context, DRIVERS_PROBE, BUSY_STEP_MS);
+		kernel->ops->wait_close(kernel->context, "sys/bus/pci/devices", BUSY_STEP_MS);
 	}
 }
 
@@ -209,9 +213,15 @@ static int look_unheld(const struct kernel *kernel, const struct step *step,
 {
 	bool is_counted = strcmp(step->operation, UNBIND_COUNTED) == 0;
 	cleanup(holders_done) struct holders holders = {0};
+	char now[PCI_DRIVER_SIZE];
 	int r;
 
-	if (direction == UNDO || !driver_may_wait(kernel, step->subject))
+	if (direction == UNDO)
+		return 0;
+	/* its last return did not bring it home */
+	if (pci_read_driver(kernel, step->subject, now, sizeof(now)) == 0 && !*now)
+		return 1;
+	if (!driver_may_wait(kernel, step->subject))
 		return 0;
 	r = find_users(kernel, step->subject, is_counted, &holders, error);
 	return r < 0 ? r : refuse_held(&holders, step->subject, error);

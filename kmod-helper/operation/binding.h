@@ -14,7 +14,7 @@
  *           (the module @original is loaded first if need be), with driver_override set to it
  *           meanwhile
  * unbind-counted  the same, where a module's count of users is no obstacle
- * bind      drivers_probe, for the driver @argument; undone by unbinding it from there
+ * bind      gives it to the driver @argument; undone by unbinding it from there
  * id        Proxmox's bind added "vendor device" (@argument) to vfio-pci's new_id; undone by
  *           remove_id
  *

@@ -35,8 +35,8 @@ struct operation {
 	/* May it be done now? Optional; run for every step before the first one is applied. */
 	int (*check)(const struct kernel *kernel, const struct step *step, struct error *error);
 	/* Is anybody in the way of what is done next? Run right before apply or undo, in the
-	 * executor's child too, and not in the time of the write. NULL: there is nothing to look
-	 * for. */
+	 * executor's child too, and not in the time of the write. 1: it is as the write would make
+	 * it, so it is not done, and not told. NULL: there is nothing to look for. */
 	int (*look)(const struct kernel *kernel, const struct step *step, enum direction direction,
 		struct error *error);
 	/* NULL: there is nothing to do but to undo it; that is told only to who asks for more. */

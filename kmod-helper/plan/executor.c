@@ -283,6 +283,8 @@ static int run_step(const struct executor *executor, struct worker *worker, stru
 		r = look_first(executor, worker, request, what, &reply, error);
 		if (worker->fd < 0)
 			return r;
+		if (r == 0 && reply.status > 0)
+			return 0;
 		begin = clock_milliseconds();
 		step->write_deadline_ms = deadline_ms;
 		if (r == 0 && reply.status == 0)

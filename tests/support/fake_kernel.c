@@ -315,6 +315,7 @@ static void device_lock(const struct fake_function *function)
 
 static int probe_one(struct fake_driver *driver, struct fake_function *function)
 {
+	driver->probes++;
 	if (driver->probe_error &&
 		(!driver->refused || strcmp(driver->refused, function->address) == 0))
 		return driver->probe_error;
@@ -1085,6 +1086,12 @@ static int nobody(void *context, const dev_t *wanted, size_t count, device_visit
 	return end(context, begin(context));
 }
 
+static int no_log(void *context)
+{
+	(void)context;
+	return -ENODATA;
+}
+
 static void no_wait(void *context, const char *path, unsigned int milliseconds)
 {
 	(void)context, (void)path, (void)milliseconds;
@@ -1107,6 +1114,7 @@ static const struct kernel_ops fake_ops = {
 	.run = fake_run,
 	.block_is_claimed = no_claim,
 	.devices_in_use = nobody,
+	.follow_log = no_log,
 	.wait_close = no_wait,
 };
 

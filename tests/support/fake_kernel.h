@@ -56,6 +56,7 @@ struct fake_driver {
 	size_t id_count;
 	struct fake_id new_ids[FAKE_IDS];
 	size_t new_id_count;
+	unsigned int probes;	     /* how often it was asked to take a function */
 	int probe_error;	     /* negative errno: every probe fails with it */
 	const char *refused;	     /* NULL, or the only function whose probe fails so */
 	unsigned int remove_ms;	     /* remove() takes that long */

@@ -6,7 +6,9 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 
 #define AUDIO "0000:01:00.1"
 
@@ -164,6 +166,44 @@ Test(binding, bind_that_the_probe_file_hides_tells_the_drivers_own_error)
 	cr_expect_not_null(strstr(error.message, "vfio-pci/bind"), "%s", error.message);
 }
 
+static int kernel_log[2];
+
+static int follow_log(void *context)
+{
+	(void)context;
+	return dup(kernel_log[0]);
+}
+
+static void kernel_says(const char *record)
+{
+	cr_assert_eq(write(kernel_log[1], record, strlen(record)), (ssize_t)strlen(record));
+}
+
+/* One probe for each attempt, and what the driver says of it; not what others say meanwhile. */
+Test(binding, a_driver_that_does_not_take_it_is_asked_once_and_quoted)
+{
+	struct kernel_ops ops = *kernel.ops;
+	struct error error = {0};
+
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, kernel_log), 0);
+	ops.follow_log = follow_log;
+	kernel.ops = &ops;
+	audio()->driver[0] = '\0';
+	fake_driver(fake, "snd_hda_intel")->probe_error = -EPERM;
+	kernel_says("6,1,1,-;snd_hda_intel " AUDIO ": enabling device\n");
+	kernel_says("3,2,2,-;xhci_hcd 0000:02:00.2: it broke\n");
+	kernel_says("4,3,3,-;NVRM: The GPU " AUDIO
+		    "\\x0aNVRM:  is not supported.\\x0a\n SUBSYSTEM=pci\n");
+	kernel_says("4,4,4,-;NVRM: probe failed\n");
+	cr_expect_eq(undo("unbind", step_of("snd_hda_intel", ""), &error), -EPERM);
+	cr_expect_eq(fake_driver(fake, "snd_hda_intel")->probes, 1u);
+	cr_expect_not_null(strstr(error.message,
+				   "bind " AUDIO " to snd_hda_intel: the driver did not take it: "
+				   "\"NVRM: The GPU " AUDIO " is not supported.\" ("),
+		"%s", error.message);
+	cr_expect_not_null(strstr(error.message, "see `dmesg`"), "%s", error.message);
+}
+
 Test(binding, bind_without_a_match_is_an_error_though_the_kernel_says_nothing)
 {
 	audio()->driver[0] = '\0';
@@ -171,10 +211,20 @@ Test(binding, bind_without_a_match_is_an_error_though_the_kernel_says_nothing)
 	cr_expect_eq(apply("bind", step_of("vfio-pci", ""), NULL), -ENODEV);
 }
 
+static int let_another_driver_win(void *context, const char *path, const char *value)
+{
+	(void)context, (void)path, (void)value;
+	strcpy(audio()->driver, "snd_hda_intel");
+	return -EBUSY;
+}
+
 Test(binding, bind_that_another_driver_won_names_it)
 {
+	struct kernel_ops ops = *kernel.ops;
 	struct error error = {0};
 
+	ops.write = let_another_driver_win;
+	kernel.ops = &ops;
 	audio()->driver[0] = '\0';
 	cr_expect_eq(apply("bind", step_of("vfio-pci", ""), &error), -EBUSY);
 	cr_expect_not_null(strstr(error.message, "snd_hda_intel"), "%s", error.message);

@@ -13,8 +13,17 @@
 #include <sys/wait.h>
 
 #define DEVICE(function) "sys/bus/pci/devices/0000:01:00." function
-#define PROBE "sys/bus/pci/drivers_probe"
 #define DRIVER(name) "sys/bus/pci/drivers/" name
+#define TAKEN(function, home)                                                                      \
+	DEVICE(function)                                                                           \
+	"/driver_override = vfio-pci\n" DRIVER(home) "/unbind = 0000:01:00." function "\n" DRIVER( \
+		"vfio-pci") "/bind = 0000:01:00." function "\n"
+#define RETURNED(function, home)                                                                   \
+	DRIVER("vfio-pci")                                                                         \
+	"/unbind = 0000:01:00." function                                                           \
+	"\n" DEVICE(function) "/driver_override = " home                                           \
+			      "\n" DRIVER(home) "/bind = 0000:01:00." function                     \
+						"\n" DEVICE(function) "/driver_override = \\n\n"
 
 /* More than any handover or return has: a sweep that gets here has not found its end. */
 #define SWEEP_MAX 400u
@@ -99,13 +108,8 @@ Test(executor, takes_consumers_first_and_the_display_last_by_override_alone)
 {
 	apply_all();
 	cr_expect_str_eq(handover.fake->writes,
-		"module = vfio_pci\n" DEVICE("1") "/driver_override = vfio-pci\n" DRIVER(
-			"snd_hda_intel") "/unbind = 0000:01:00.1\n" PROBE
-					 " = 0000:01:00.1\n" DEVICE("2") "/driver_override = vfio-pci\n" DRIVER(
-						 "xhci_hcd") "/unbind = 0000:01:00.2\n" PROBE
-							     " = 0000:01:00.2\n" DEVICE("0") "/driver_override = vfio-pci\n" DRIVER(
-								     "nouveau") "/unbind = 0000:01:00.0\n" PROBE
-										" = 0000:01:00.0\n");
+		"module = vfio_pci\n" TAKEN("1", "snd_hda_intel") TAKEN("2", "xhci_hcd")
+			TAKEN("0", "nouveau"));
 	cr_expect_str_eq(driver_of("0000:01:00.0"), "vfio-pci");
 	cr_expect_str_eq(driver_of("0000:01:00.1"), "vfio-pci");
 	cr_expect_str_eq(driver_of("0000:01:00.2"), "vfio-pci");
@@ -118,15 +122,29 @@ Test(executor, undo_gives_the_display_back_first_and_clears_overrides_with_a_new
 	fake_restart(handover.fake);
 	cr_assert_eq(executor_undo(&handover.executor, &loan, NULL, NULL), 0);
 	cr_expect_str_eq(handover.fake->writes,
-		DRIVER("vfio-pci") "/unbind = 0000:01:00.0\n" DEVICE(
-			"0") "/driver_override = nouveau\n" PROBE
-			     " = 0000:01:00.0\n" DEVICE("0") "/driver_override = \\n\n" DRIVER("vfio-pci") "/unbind = 0000:01:00.2\n" DEVICE(
-				     "2") "/driver_override = xhci_hcd\n" PROBE
-					  " = 0000:01:00.2\n" DEVICE("2") "/driver_override = \\n\n" DRIVER("vfio-pci") "/unbind = 0000:01:00.1\n" DEVICE(
-						  "1") "/driver_override = snd_hda_intel\n" PROBE
-						       " = 0000:01:00.1\n" DEVICE(
-							       "1") "/driver_override = \\n\n");
+		RETURNED("0", "nouveau") RETURNED("2", "xhci_hcd") RETURNED("1", "snd_hda_intel"));
 	handover_expect_home(&handover, "after the undo");
+}
+
+static void count_unbinds(void *data, const struct log_entry *entry)
+{
+	unsigned int *count = data;
+
+	*count += strncmp(entry->text, "unbind ", strlen("unbind ")) == 0;
+}
+
+/* Its last return failed: the driver did not take it back. */
+Test(executor, does_not_say_that_it_unbinds_what_has_no_driver)
+{
+	unsigned int count = 0;
+	const struct log log = {.write = count_unbinds, .context = &count};
+
+	handover.executor.log = &log;
+	fake_function(handover.fake, "0000:01:00.0")->driver[0] = '\0';
+	apply_all();
+	cr_expect_str_eq(driver_of("0000:01:00.0"), "vfio-pci");
+	cr_expect_eq(count, 2u);
+	expect_undone("after a start without a driver");
 }
 
 Test(executor, leaves_the_twin_card_and_the_nic_alone)

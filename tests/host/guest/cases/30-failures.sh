@@ -124,11 +124,11 @@ test_failure_half_way_is_undone() {
 	fail_half_way /sys/bus/pci/drivers/bochs-drm/unbind 1
 }
 
-# Nothing that needs drivers_probe works any more, the undo neither: that is owed, and comes home later.
+# Nothing that binds works any more, the undo neither: that is owed, and comes home later.
 test_undo_that_fails_too_is_owed() {
 	vm_with_card 104 "$short1"
 	modprobe vfio-pci
-	assert_exit 1 strace -f --seccomp-bpf -qq -o "$scratch/trace" -P /sys/bus/pci/drivers_probe -P /sys/bus/pci/drivers/vfio-pci/bind \
+	assert_exit 1 strace -f --seccomp-bpf -qq -o "$scratch/trace" -P /sys/bus/pci/drivers/vfio-pci/bind \
 		-P /sys/bus/pci/drivers/snd_hda_intel/bind -e trace=write -e inject=write:error=EIO "$hook" 104 pre-start
 	grep -q INJECTED "$scratch/trace" || fail "no write failed: this test tests nothing"
 	assert_match "$err" owed
