@@ -78,6 +78,31 @@ static int find_holders(struct overview *overview, struct error *error)
 		&overview->context->kernel, loans, addresses, count, NULL, &overview->found, error);
 }
 
+/* True for a function of a loan that is owed, with nothing left to be undone: it is at home. */
+static bool is_home(
+	const struct kernel *kernel, const struct loan *loan, const struct loan_function *function)
+{
+	char now[PCI_DRIVER_SIZE];
+
+	for (size_t i = 0; i < loan->steps.count; i++) {
+		if (strcmp(loan->steps.items[i].subject, function->address) == 0)
+			return false;
+	}
+	return pci_read_driver(kernel, function->address, now, sizeof(now)) == 0 &&
+		strcmp(now, function->home_driver) == 0;
+}
+
+/* Of a loan that is owed in part, only what is owed is called so. */
+static const char *function_state(const struct kernel *kernel, const struct loan *loan,
+	const struct loan_function *function, enum loan_state state)
+{
+	if (state != LOAN_OWED && state != LOAN_OVERDUE)
+		return loan_state_name(state);
+	if (loan_find_stuck(loan, function->address))
+		return loan_state_name(LOAN_OVERDUE);
+	return is_home(kernel, loan, function) ? "home" : loan_state_name(LOAN_OWED);
+}
+
 static struct json_object *format_function(
 	const struct loan_function *function, const struct holders *holders)
 {
@@ -141,12 +166,14 @@ static bool is_orphan(
 		!(overview->holders && holders_have(overview->holders, function->address));
 }
 
-static void add_owed(struct json_object *array, const struct loan *loan, enum loan_state state)
+static void add_owed(const struct kernel *kernel, struct json_object *array,
+	const struct loan *loan, enum loan_state state)
 {
 	if (state != LOAN_OWED && state != LOAN_OVERDUE)
 		return;
 	for (size_t i = 0; i < loan->function_count; i++) {
-		if (loan->functions[i].use == LOAN_TAKEN)
+		if (loan->functions[i].use == LOAN_TAKEN &&
+			!is_home(kernel, loan, &loan->functions[i]))
 			json_object_array_add(
 				array, json_object_new_string(loan->functions[i].address));
 	}
@@ -166,7 +193,7 @@ static int print_json(const struct overview *overview, const char *filter, struc
 		if (!is_asked_for(loan, filter))
 			continue;
 		json_object_array_add(array, format_loan(loan, state, overview->holders));
-		add_owed(owed, loan, state);
+		add_owed(&overview->context->kernel, owed, loan, state);
 	}
 	json_object_object_add(object, "loans", array);
 	json_object_object_add(object, "owed", owed);
@@ -179,8 +206,8 @@ static int print_json(const struct overview *overview, const char *filter, struc
 	return output_json(overview->context, object, error);
 }
 
-static int add_loan_rows(struct table *table, const struct loan *loan, enum loan_state state,
-	const struct holders *holders)
+static int add_loan_rows(struct table *table, const struct kernel *kernel, const struct loan *loan,
+	enum loan_state state, const struct holders *holders)
 {
 	char owner[32], held[80];
 	int r = 0;
@@ -193,7 +220,7 @@ static int add_loan_rows(struct table *table, const struct loan *loan, enum loan
 			continue;
 		holders_format_short(holders, function->address, held, sizeof(held));
 		if (table_add(table, "%s", owner) < 0 ||
-			table_add(table, "%s", loan_state_name(state)) < 0 ||
+			table_add(table, "%s", function_state(kernel, loan, function, state)) < 0 ||
 			table_add(table, "%s", function->address) < 0 ||
 			table_add(table, "%s",
 				*function->home_driver ? function->home_driver : "-") < 0 ||
@@ -246,8 +273,8 @@ static int print_table(const struct overview *overview, const char *filter, stru
 		const struct loan *loan = &overview->loans.items[i];
 
 		if (is_asked_for(loan, filter))
-			r = add_loan_rows(&table, loan, current_state(overview->context, loan),
-				overview->holders);
+			r = add_loan_rows(&table, &overview->context->kernel, loan,
+				current_state(overview->context, loan), overview->holders);
 	}
 	if (r < 0)
 		return error_set_errno(error, r, "format the status");
