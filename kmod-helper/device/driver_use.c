@@ -13,16 +13,23 @@ enum use {
 	USE_UNKNOWN,
 	USE_NONE,
 	USE_SOME,
+	USE_SOME_OF_FAMILY, /* of a module that its own family is built on: DRM nodes are theirs */
 };
 
-/* The number of modules that are built on @module. */
-static long count_dependents(const struct kernel *kernel, const char *module)
+bool driver_module_is_family(const char *module, const char *user)
 {
-	cleanup(names_done) struct names names = {0};
+	size_t length = strlen(module);
+
+	return strncmp(user, module, length) == 0 && user[length] == '_';
+}
+
+/* The modules that are built on @module: each has one of its references. */
+static void list_dependents(const struct kernel *kernel, const char *module, struct names *ret)
+{
 	char path[PCI_PATH_SIZE];
 
 	snprintf(path, sizeof(path), "sys/module/%s/holders", module);
-	return kernel_list(kernel, path, &names) < 0 ? 0 : (long)names.count;
+	(void)kernel_list(kernel, path, ret);
 }
 
 /* The module's references; -1 when it has no count, as what is built in. */
@@ -36,20 +43,29 @@ static long read_count(const struct kernel *kernel, const char *module)
 
 static enum use read_use(const struct kernel *kernel, const char *module)
 {
-	long count = *module && !count_dependents(kernel, module) ? read_count(kernel, module) : -1;
+	cleanup(names_done) struct names dependents = {0};
+	long count = *module ? read_count(kernel, module) : -1;
 
 	if (count < 0)
 		return USE_UNKNOWN;
-	return count > 0 ? USE_SOME : USE_NONE;
+	list_dependents(kernel, module, &dependents);
+	for (size_t i = 0; i < dependents.count; i++) {
+		if (!driver_module_is_family(module, dependents.names[i]))
+			return USE_UNKNOWN;
+	}
+	if (count <= (long)dependents.count)
+		return USE_NONE;
+	return dependents.count ? USE_SOME_OF_FAMILY : USE_SOME;
 }
 
 bool driver_vfio_is_unused(const struct kernel *kernel)
 {
+	cleanup(names_done) struct names dependents = {0};
 	long count = read_count(kernel, "vfio");
-	long dependents = count_dependents(kernel, "vfio");
 
+	list_dependents(kernel, "vfio", &dependents);
 	/* the same again: none of the dependents went in between */
-	return count == dependents && read_count(kernel, "vfio") == count;
+	return count == (long)dependents.count && read_count(kernel, "vfio") == count;
 }
 
 static bool has_drm(const struct kernel *kernel, const char *address)
@@ -78,7 +94,8 @@ bool driver_may_wait(const struct kernel *kernel, const char *address)
 	char driver[PCI_DRIVER_SIZE] = "", module[PCI_DRIVER_SIZE];
 	enum use use = look(kernel, address, driver, module);
 
-	return use == USE_UNKNOWN || (use == USE_SOME && !has_drm(kernel, address));
+	return use == USE_UNKNOWN || use == USE_SOME_OF_FAMILY ||
+		(use == USE_SOME && !has_drm(kernel, address));
 }
 
 static bool drives_one(const struct kernel *kernel, const char *driver)
@@ -98,9 +115,10 @@ static bool drives_one(const struct kernel *kernel, const char *driver)
 bool driver_is_used(const struct kernel *kernel, const char *address, char *module, size_t size)
 {
 	char driver[PCI_DRIVER_SIZE] = "", name[PCI_DRIVER_SIZE];
+	enum use use = look(kernel, address, driver, name);
 
-	if (look(kernel, address, driver, name) != USE_SOME || pci_driver_is_vfio(driver) ||
-		has_drm(kernel, address) || !drives_one(kernel, driver))
+	if (use < USE_SOME || (use == USE_SOME && has_drm(kernel, address)) ||
+		pci_driver_is_vfio(driver) || !drives_one(kernel, driver))
 		return false;
 	snprintf(module, size, "%s", name);
 	return true;

@@ -7,7 +7,11 @@
 
 /* What a module's use count says about a function. Opening a device node takes a reference on its
  * module, so while a driver's module has no reference, no process in /proc has a node open either.
- * The count of a module that others are built on (nvidia) says nothing. */
+ * The modules of its own family that are built on it (nvidia_uvm on nvidia) are counted too, each
+ * once; where others are, the count says nothing. */
+
+/* nvidia_drm belongs to nvidia's family; kvmgt, which uses i915, does not belong to i915's. */
+bool driver_module_is_family(const char *module, const char *user);
 
 /* Could this function's remove() have to wait for somebody? Cheap. False for a driver whose module
  * nobody uses, and for DRM drivers, which unplug without waiting. True when it cannot be known. */

@@ -468,8 +468,9 @@ static int format_one(const struct holder *holder, char *buffer, size_t size)
 		return snprintf(buffer, size, "VM %u (%s, PID %d)", holder->guest, holder->command,
 			(int)holder->pid);
 	case HOLDER_KERNEL:
-		return snprintf(
-			buffer, size, "the kernel (a user of the module %s)", holder->command);
+		return snprintf(buffer, size,
+			"the kernel (a user of the module %s that no process lists)",
+			holder->command);
 	case HOLDER_PROCESS:
 	default:
 		return snprintf(buffer, size, "%s (PID %d, %s)", holder->command, (int)holder->pid,

@@ -5,6 +5,7 @@
 #include "unload.h"
 
 #include "kmod-helper/base/cleanup.h"
+#include "kmod-helper/device/driver_use.h"
 #include "kmod-helper/device/pci.h"
 #include <errno.h>
 #include <string.h>
@@ -36,14 +37,6 @@ static bool is_loaded(const struct kernel *kernel, const char *module)
 	return kernel_read(kernel, path, text, sizeof(text)) > 0;
 }
 
-/* nvidia_drm belongs to nvidia's family; kvmgt, which uses i915, does not belong to i915's. */
-static bool is_family(const char *module, const char *user)
-{
-	size_t length = strlen(module);
-
-	return strncmp(user, module, length) == 0 && user[length] == '_';
-}
-
 /* Deeper than any family of modules. The kernel lets no two modules use each other, but a captured
  * tree may say so. */
 #define USERS_DEPTH_MAX 16
@@ -67,7 +60,7 @@ static int add_with_users(const struct kernel *kernel, const char *family, const
 	for (size_t i = 0; r == 0 && i < users.count; i++) {
 		if (names_have(names, users.names[i]))
 			continue;
-		if (!is_family(family, users.names[i]))
+		if (!driver_module_is_family(family, users.names[i]))
 			return error_set(
 				error, -EBUSY, "the module %s uses %s", users.names[i], module);
 		r = add_with_users(kernel, family, users.names[i], depth + 1, names, error);

@@ -359,7 +359,7 @@ static void use_module(const char *references)
 Test(holders, what_only_a_module_counts_is_the_kernels)
 {
 	use_module("1\n");
-	expect_holders("the kernel (a user of the module snd_hda_intel)");
+	expect_holders("the kernel (a user of the module snd_hda_intel that no process lists)");
 	cr_expect_eq(holders.items[0].kind, HOLDER_KERNEL);
 	cr_expect_eq(holders.items[0].pid, 0);
 }
@@ -397,11 +397,27 @@ Test(holders, only_a_driver_that_somebody_may_use_can_wait)
 	bind_function(GPU, "nvidia", "nvidia");
 	scratch_write(&scratch, "sys/module/nvidia/refcnt", "0\n");
 	cr_expect_not(driver_may_wait(&kernel, GPU));
-	/* other modules are built on it: its count does not tell who they use it for */
-	scratch_write(&scratch, "sys/module/nvidia/holders/nvidia_uvm", "");
+	/* a module of others is built on it: its count does not tell who they use it for */
+	scratch_write(&scratch, "sys/module/nvidia/holders/gdrdrv", "");
 	cr_expect(driver_may_wait(&kernel, GPU));
 	bind_function(USB, "built_in", "");
 	cr_expect(driver_may_wait(&kernel, USB));
+}
+
+/* A descriptor that is on its way through a socket is in no process. nvidia_drm's node is none of
+ * nvidia's. */
+Test(holders, what_nvidias_own_modules_do_not_explain_is_a_user)
+{
+	bind_function(GPU, "nvidia", "nvidia");
+	scratch_write(&scratch, "sys/module/nvidia/holders/nvidia_uvm", "");
+	scratch_write(&scratch, "sys/module/nvidia/holders/nvidia_modeset", "");
+	scratch_write(&scratch, "sys/bus/pci/devices/" GPU "/drm/card0/dev", "226:0\n");
+	scratch_write(&scratch, "sys/module/nvidia/refcnt", "2\n");
+	expect_holders("");
+	cr_expect_not(driver_may_wait(&kernel, GPU));
+	scratch_write(&scratch, "sys/module/nvidia/refcnt", "3\n");
+	expect_holders("the kernel (a user of the module nvidia that no process lists)");
+	cr_expect(driver_may_wait(&kernel, GPU));
 }
 
 /* A driver that is in remove(), or stuck there, has lost that function, and its users count still.
