@@ -274,6 +274,15 @@ static int tell_udev(const struct kernel *kernel, struct error *error)
 	return 0;
 }
 
+/* nvidia-modprobe, which everybody may run, loads NVIDIA's module by its name: no blacklist stops
+ * that. Debian's is nvidia_current, and the like. */
+static void add_lines(FILE *stream, const char *module)
+{
+	fprintf(stream, "blacklist %s\n", module);
+	if (strncmp(module, "nvidia", strlen("nvidia")) == 0)
+		fprintf(stream, "install %s /bin/false\n", module);
+}
+
 static int format_lines(const char *modules, char **ret)
 {
 	auto_free char *copy = NULL;
@@ -288,7 +297,7 @@ static int format_lines(const char *modules, char **ret)
 		stream);
 	for (char *word = copy ? strtok_r(copy, " ", &save) : NULL; word;
 		word = strtok_r(NULL, " ", &save))
-		fprintf(stream, "blacklist %s\n", word);
+		add_lines(stream, word);
 	return fclose(stream) == EOF || !copy ? -ENOMEM : 0;
 }
 

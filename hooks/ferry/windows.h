@@ -12,7 +12,8 @@
  * nobody else uses it. Audio and USB functions never count. An operation:
  *
  * blacklist  writes the file @subject (/run/modprobe.d/gpu-ferry-VMID.conf) with a blacklist line
- *            for each module of @argument, and tells udevd; its undo removes the file and tells
+ *            for each module of @argument, and an install line that refuses NVIDIA's, and tells
+ *            udevd; its undo removes the file and tells
  *            udevd again
  */
 extern const struct operation windows_operations[]; /* ends with a NULL name */

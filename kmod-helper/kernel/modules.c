@@ -207,6 +207,16 @@ static struct kmod_ctx *context_new_captured(const struct modules *modules)
 	return context;
 }
 
+static int context_check(struct kmod_ctx *context, struct kmod_ctx **ret, struct error *error)
+{
+	if (!context)
+		return error_set_errno(error, -ENOMEM, "read the configuration of modprobe");
+	/* libkmod would print to stderr itself; its return value says enough */
+	kmod.set_log_priority(context, LOG_EMERG);
+	*ret = context;
+	return 0;
+}
+
 /*
  * A new context each time: libkmod reads modprobe.d once, and its own check for changes
  * (kmod_validate_resources) misses a folder that did not exist then, as /run/modprobe.d does not at
@@ -214,18 +224,26 @@ static struct kmod_ctx *context_new_captured(const struct modules *modules)
  */
 static int context_new(const struct modules *modules, struct kmod_ctx **ret, struct error *error)
 {
-	struct kmod_ctx *context;
 	int r = library_load(&libkmod, error);
 
 	if (r < 0)
 		return r;
-	context = modules->root.live ? kmod.new(NULL, NULL) : context_new_captured(modules);
-	if (!context)
-		return error_set_errno(error, -ENOMEM, "read the configuration of modprobe");
-	/* libkmod would print to stderr itself; its return value says enough */
-	kmod.set_log_priority(context, LOG_EMERG);
-	*ret = context;
-	return 0;
+	return context_check(
+		modules->root.live ? kmod.new(NULL, NULL) : context_new_captured(modules), ret,
+		error);
+}
+
+/* The same without modprobe.d: an alias line there hides what the modules say themselves. */
+static int context_new_bare(
+	const struct modules *modules, struct kmod_ctx **ret, struct error *error)
+{
+	const char *const no_folders[] = {NULL};
+	int r = library_load(&libkmod, error);
+
+	if (r < 0)
+		return r;
+	return context_check(
+		kmod.new(modules->root.live ? NULL : modules->folder.path, no_folders), ret, error);
 }
 
 static int lookup(
@@ -477,12 +495,16 @@ int module_options(
 	return 0;
 }
 
+/* An install line that refuses may be our own, for another VM with Windows: those are in /run. */
 static int run_modprobe(const char *name, struct error *error)
 {
 	const char *const arguments[] = {"/sbin/modprobe", "--", name, NULL};
+	const char *const lasting[] = {"/sbin/modprobe", "-C", "/etc/modprobe.d", "--", name, NULL};
 	const struct process_options options = {.deadline_ms = MODPROBE_DEADLINE_MS};
 	int r = process_run(arguments, &options, error);
 
+	if (r > 0)
+		r = process_run(lasting, &options, error);
 	if (r > 0)
 		return error_set(error, -EIO,
 			"load the module %s: its install line in modprobe.d failed; see: modprobe "
@@ -569,18 +591,29 @@ static int names_from_list(const struct kmod_list *list, struct names *names, st
 	return 0;
 }
 
+static int add_found(
+	struct kmod_ctx *context, const char *alias, struct names *names, struct error *error)
+{
+	auto_list struct kmod_list *list = NULL;
+	int r = lookup(context, alias, &list, error);
+
+	return r < 0 ? r : names_from_list(list, names, error);
+}
+
 int module_lookup(
 	struct modules *modules, const char *alias, struct names *ret, struct error *error)
 {
 	auto_context struct kmod_ctx *context = NULL;
-	auto_list struct kmod_list *list = NULL;
+	auto_context struct kmod_ctx *bare = NULL;
 	cleanup(names_done) struct names names = {0};
 	int r = context_new(modules, &context, error);
 
 	if (r == 0)
-		r = lookup(context, alias, &list, error);
+		r = add_found(context, alias, &names, error);
 	if (r == 0)
-		r = names_from_list(list, &names, error);
+		r = context_new_bare(modules, &bare, error);
+	if (r == 0)
+		r = add_found(bare, alias, &names, error);
 	if (r < 0)
 		return r;
 	*ret = names;

@@ -32,8 +32,9 @@ int module_reload(struct modules *modules, const char *name, struct error *error
  * nothing. */
 int module_check(struct modules *modules, const char *name, struct error *error);
 
-/* The names of the modules that @alias ("pci:v000010DE…", or a module's name) resolves to; the
- * blacklist is not applied. Empty when there are none. 0 or -errno. */
+/* The names of the modules that @alias ("pci:v000010DE…", or a module's name) resolves to: first
+ * what an alias line of modprobe.d says, then the modules that such a line hides. The blacklist is
+ * not applied. Empty when there are none. 0 or -errno. */
 int module_lookup(
 	struct modules *modules, const char *alias, struct names *ret, struct error *error);
 

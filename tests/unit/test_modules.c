@@ -86,6 +86,20 @@ Test(modules, lookup_finds_the_modules_of_an_alias_once)
 	cr_assert_str_eq(names.names[0], "nouveau");
 }
 
+/* As Debian's package of NVIDIA's driver has one. */
+Test(modules, lookup_finds_what_an_alias_line_hides)
+{
+	cleanup(names_done) struct names names = {0};
+
+	scratch_write(&scratch, "etc/modprobe.d/nvidia.conf",
+		"alias pci:v000010DEd*sv*sd*bc03sc00i00* nvidia\n"
+		"install nvidia modprobe -i nvidia-current $CMDLINE_OPTS\n");
+	cr_assert_eq(module_lookup(modules, CARD, &names, NULL), 0);
+	cr_assert_eq(names.count, 2);
+	cr_expect_str_eq(names.names[0], "nvidia");
+	cr_expect_str_eq(names.names[1], "nouveau");
+}
+
 Test(modules, lookup_takes_either_spelling_of_a_name)
 {
 	static const char *const spellings[] = {"vfio-pci", "vfio_pci"};
