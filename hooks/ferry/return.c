@@ -232,6 +232,38 @@ static void tell_dead(struct context *context, const struct loan *loan)
 	}
 }
 
+/* The number that NVIDIA's driver gives a card, in nodes_format's "nvidia0=195:0"; "" none. */
+static void find_number(const char *nodes, char *ret, size_t size)
+{
+	const char *word = strstr(nodes, "nvidia");
+
+	snprintf(ret, size, "%.*s", word ? (int)strcspn(word, "=") : 0, word ? word : "");
+}
+
+/* Each card gets the lowest number that is free: with another one away it may be that one's. */
+static void tell_numbers(struct context *context, const struct loan *loan)
+{
+	for (size_t i = 0; i < loan->function_count; i++) {
+		const struct loan_function *function = &loan->functions[i];
+		const char *address = function->address;
+		char was[32], is[32], text[NODES_TEXT_SIZE];
+		cleanup(nodes_done) struct nodes nodes = {0};
+
+		find_number(function->nodes, was, sizeof(was));
+		if (!*was || !is_to_return(function) || loan_find_stuck(loan, address) ||
+			nodes_collect(&context->kernel, &address, 1, &nodes) < 0)
+			continue;
+		nodes_format(&nodes, address, text, sizeof(text));
+		find_number(text, is, sizeof(is));
+		if (*is && strcmp(was, is) != 0)
+			log_step(&context->log, LOG_WARNING, address, NULL,
+				"%s is /dev/%s now, and was /dev/%s before: what names that node "
+				"(a container's dev0) means another card now, until the next "
+				"reboot",
+				address, is, was);
+	}
+}
+
 static int end_loan(struct context *context, const struct loan *loan, struct error *error)
 {
 	struct error why = {0};
@@ -256,6 +288,7 @@ int return_steps(struct context *context, struct loan *loan, struct error *error
 	r = executor_undo(&executor, loan, NULL, error);
 	loan_look(&context->kernel, loan);
 	tell_dead(context, loan);
+	tell_numbers(context, loan);
 	if (r == 0 && loan->steps.count == 0)
 		return end_loan(context, loan, error);
 	if (loan->state != LOAN_OVERDUE)

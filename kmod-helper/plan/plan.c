@@ -642,13 +642,16 @@ static int plan_one(const struct kernel *kernel, const struct plan_request *requ
 	return r == 0 ? console_plan_show(&function->console, address, steps) : r;
 }
 
+/* The displays from the last to the first: the return goes backwards, and a driver gives each the
+ * lowest number that is free (/dev/nvidia0, /dev/dri/card0), as at boot. */
 static int plan_function_steps(const struct kernel *kernel, const struct plan_request *request,
 	struct plan *plan, bool displays)
 {
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < plan->function_count; i++) {
-		const struct plan_function *function = &plan->functions[i];
+		const struct plan_function *function =
+			&plan->functions[displays ? plan->function_count - 1 - i : i];
 
 		if (pci_is_display(&function->now) != displays)
 			continue;

@@ -111,6 +111,18 @@ Test(plan, takes_the_whole_group_consumers_first_and_the_display_last)
 	cr_expect_eq(plan.function_count, 3u);
 }
 
+/* The return goes backwards: then the first card has the lowest number that is free, as at boot. */
+Test(plan, of_two_cards_the_first_display_is_the_last_to_leave)
+{
+	struct plan_want wants[] = {want("0000:01:00.0"), want("0000:02:00.0")};
+
+	make((struct plan_request){.wants = wants, .want_count = 2});
+	expect_clear();
+	cr_assert_geq(plan.steps.count, 2u);
+	cr_expect_str_eq(plan.steps.items[plan.steps.count - 1].subject, "0000:01:00.0");
+	cr_expect_str_eq(plan.steps.items[plan.steps.count - 4].subject, "0000:02:00.0");
+}
+
 Test(plan, order_does_not_depend_on_which_function_is_asked_for)
 {
 	take("0000:01:00.1");

@@ -126,6 +126,29 @@ Test(return, finds_what_came_back_elsewhere_on_vfio_pci_by_its_identity)
 	cr_expect_str_eq(driver_of("0000:02:00.0"), "nouveau");
 }
 
+/* NVIDIA's driver gives it the lowest number that is free. */
+Test(return, of_a_card_that_has_another_number_now_says_so)
+{
+	struct loan_function *display = loan_find(&loan, "0000:01:00.0");
+
+	strcpy(display->nodes, "card1=226:1 nvidia1=195:1");
+	fake_add_file(handover.fake, "proc/driver/nvidia/gpus/0000:01:00.0/information",
+		"Model: \t\t NVIDIA Test Card\nDevice Minor: \t 0\n");
+	expect_ended();
+	expect_told(
+		"0000:01:00.0 is /dev/nvidia0 now, and was /dev/nvidia1 before: what names that "
+		"node (a container's dev0) means another card now, until the next reboot\n");
+}
+
+Test(return, of_a_card_that_has_its_number_again_says_nothing)
+{
+	strcpy(loan_find(&loan, "0000:01:00.0")->nodes, "nvidia0=195:0");
+	fake_add_file(handover.fake, "proc/driver/nvidia/gpus/0000:01:00.0/information",
+		"Device Minor: \t 0\n");
+	expect_ended();
+	expect_told("");
+}
+
 /* The twin is on vfio-pci too, but another owner put it there. */
 Test(return, does_not_take_the_twin_for_what_left)
 {
