@@ -141,6 +141,8 @@ static struct json_object *format_holder(const struct holder *holder)
 	json_add_text(object, "command", holder->command);
 	json_object_object_add(
 		object, "guest", holder->guest ? json_object_new_int64(holder->guest) : NULL);
+	json_add_text_or_null(object, "unit", holder->unit);
+	json_add_text_or_null(object, "application", holder->application);
 	json_add_text_or_null(object, "node", holder->node);
 	json_add_text_or_null(object, "address", holder->address);
 	return object;

@@ -56,6 +56,44 @@ static void find_unit(const char *path, char *ret, size_t size)
 	}
 }
 
+/* Is it @prefix, the 64 digits of an id and @suffix? */
+static bool is_application(const char *part, size_t length, const char *prefix, const char *suffix)
+{
+	size_t before = strlen(prefix), after = strlen(suffix);
+
+	return length == before + 64 + after && strncmp(part, prefix, before) == 0 &&
+		strspn(part + before, "0123456789abcdef") == 64 &&
+		strncmp(part + before + 64, suffix, after) == 0;
+}
+
+/* The container of Docker or Podman that root's engine has made. */
+static void find_application(const char *path, char *ret, size_t size)
+{
+	static const struct {
+		const char *parent, *prefix, *suffix, *engine; /* no parent: below slices */
+	} forms[] = {
+		{NULL, "docker-", ".scope", "Docker"},
+		{NULL, "libpod-", ".scope", "Podman"},
+		{"/docker/", "", "", "Docker"},
+		{"/libpod_parent/", "libpod-", "", "Podman"},
+	};
+	const char *below = path;
+
+	while (*below == '/' && has_suffix(below + 1, strcspn(below + 1, "/"), ".slice"))
+		below += 1 + strcspn(below + 1, "/");
+	for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
+		const char *parent = forms[i].parent ? forms[i].parent : "/";
+		const char *part = forms[i].parent ? path : below;
+
+		if (strncmp(part, parent, strlen(parent)) != 0)
+			continue;
+		part += strlen(parent);
+		if (is_application(part, strcspn(part, "/"), forms[i].prefix, forms[i].suffix))
+			snprintf(ret, size, "%s container %.12s", forms[i].engine,
+				part + strlen(forms[i].prefix));
+	}
+}
+
 /* The path of "12:devices:/lxc/105"; "" when the line is none of those. */
 static const char *find_path(const char *line)
 {
@@ -79,9 +117,11 @@ void cgroup_parse(char *text, struct cgroup *ret)
 			cgroup.kind = CGROUP_VM;
 		else if (!*cgroup.unit)
 			find_unit(path, cgroup.unit, sizeof(cgroup.unit));
+		if (!*cgroup.application)
+			find_application(path, cgroup.application, sizeof(cgroup.application));
 	}
 	if (cgroup.guest)
-		cgroup.unit[0] = '\0';
+		cgroup.unit[0] = cgroup.application[0] = '\0';
 	else if (*cgroup.unit)
 		cgroup.kind = CGROUP_SERVICE;
 	*ret = cgroup;

@@ -7,7 +7,10 @@
  * of any name ("/user.slice/user-1000.slice/user@1000.service/lxc/105").
  *
  * Proxmox's paths: "/lxc/CTID" and below it (PVE/LXC.pm, lxc.cgroup.dir.container), and
- * "/qemu.slice/VMID.scope" (PVE/QemuServer.pm, enter_systemd_scope).
+ * "/qemu.slice/VMID.scope" (PVE/QemuServer.pm, enter_systemd_scope). Root's Docker and Podman, of
+ * which the kind is CGROUP_OTHER: "/system.slice/docker-ID.scope",
+ * "/machine.slice/libpod-ID.scope", and with the cgroupfs driver "/docker/ID",
+ * "/libpod_parent/libpod-ID".
  */
 
 #include "file.h"
@@ -22,8 +25,10 @@ enum cgroup_kind {
 
 struct cgroup {
 	enum cgroup_kind kind;
-	unsigned int guest; /* the container's or VM's number */
-	char unit[256];	    /* the service: "nvidia-persistenced.service" */
+	unsigned int guest;   /* the container's or VM's number */
+	char unit[256];	      /* the service: "nvidia-persistenced.service" */
+	char application[40]; /* "Docker container 0123456789ab", as `docker ps` shows it; "" none
+			       */
 };
 
 /* Reads the text of a /proc/PID/cgroup, which it takes apart: a line for each hierarchy

@@ -80,6 +80,7 @@ static void read_cgroup(const struct kernel *kernel, struct holder *holder)
 		holder->kind = HOLDER_VM;
 	holder->guest = cgroup.guest;
 	memcpy(holder->unit, cgroup.unit, sizeof(holder->unit));
+	memcpy(holder->application, cgroup.application, sizeof(holder->application));
 }
 
 static int add_process(struct search *search, const struct node *node)
@@ -460,6 +461,8 @@ bool holder_is_repeated(const struct holders *holders, size_t index)
 
 static int format_one(const struct holder *holder, char *buffer, size_t size)
 {
+	const char *within;
+
 	switch (holder->kind) {
 	case HOLDER_CONTAINER:
 		return snprintf(buffer, size, "container %u (%s, PID %d)", holder->guest,
@@ -473,8 +476,9 @@ static int format_one(const struct holder *holder, char *buffer, size_t size)
 			holder->command);
 	case HOLDER_PROCESS:
 	default:
-		return snprintf(buffer, size, "%s (PID %d, %s)", holder->command, (int)holder->pid,
-			holder->node);
+		within = *holder->application ? holder->application : holder->unit;
+		return snprintf(buffer, size, "%s (PID %d, %s)%s%s", holder->command,
+			(int)holder->pid, holder->node, *within ? " of " : "", within);
 	}
 }
 
@@ -496,7 +500,7 @@ void holders_format(const struct holders *holders, char *buffer, size_t size)
 
 	buffer[0] = '\0';
 	for (size_t i = 0; i < holders->count; i++) {
-		char one[256];
+		char one[400];
 
 		if (holder_is_repeated(holders, i))
 			continue;

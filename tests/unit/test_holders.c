@@ -161,7 +161,7 @@ Test(holders, each_function_of_the_card_is_looked_at)
 	add_use(303, "fsck\n", "0::/\n", 8, 1);
 	expect_holders(
 		"Xorg (PID 300, card0), pulse (PID 301, controlC1), systemd-logind (PID 302, "
-		"event1), fsck (PID 303, sda1)");
+		"event1) of systemd-logind.service, fsck (PID 303, sda1)");
 	cr_assert_eq(holders.count, 4u);
 	cr_expect_str_eq(holders.items[1].address, AUDIO);
 	cr_expect_str_eq(holders.items[2].unit, "systemd-logind.service");
@@ -195,8 +195,9 @@ Test(holders, guests_and_services_are_told_by_the_cgroup)
 	add_use(303, "pipewire\n",
 		"0::/user.slice/user-0.slice/user@0.service/app.slice/pipewire.service\n", 116, 3);
 	add_use(304, "x\n", "0::/system.slice/x.service.d/y.scope\n", 116, 3);
-	expect_holders("container 105 (ollama, PID 300), container 106 (init, PID 301), VM 104 "
-		       "(kvm, PID 302), pipewire (PID 303, controlC1), x (PID 304, controlC1)");
+	expect_holders(
+		"container 105 (ollama, PID 300), container 106 (init, PID 301), VM 104 "
+		"(kvm, PID 302), pipewire (PID 303, controlC1) of user@0.service, x (PID 304, controlC1)");
 	cr_expect_str_eq(holders.items[0].unit, "");
 	cr_expect_str_eq(holders.items[3].unit, "user@0.service");
 	cr_expect_str_eq(holders.items[4].unit, "");
@@ -212,8 +213,9 @@ Test(holders, only_the_beginning_of_the_cgroup_tells_a_guest)
 	add_use(303, "d\n", "0::/lxc.monitor/105\n", 226, 0);
 	add_use(304, "e\n", "0::/qemu.slice/104.scope.d\n", 226, 0);
 	add_use(305, "f\n", "0::/lxc/1000000000\n", 226, 0);
-	expect_holders("a (PID 300, card0), b (PID 301, card0), container 106 (c, PID 302), "
-		       "d (PID 303, card0), e (PID 304, card0), f (PID 305, card0)");
+	expect_holders(
+		"a (PID 300, card0) of user@1000.service, b (PID 301, card0), container 106 (c, PID 302), "
+		"d (PID 303, card0), e (PID 304, card0), f (PID 305, card0)");
 	cr_expect_str_eq(holders.items[0].unit, "user@1000.service");
 }
 
@@ -224,9 +226,29 @@ Test(holders, a_service_below_a_scope_is_not_the_hosts)
 		"0::/system.slice/docker-1.scope/system.slice/nvidia-persistenced.service\n", 226,
 		0);
 	add_use(301, "x\n", "0::/system.slice/system-x.slice/x@1.service/init.scope\n", 226, 0);
-	expect_holders("nvidia-persiste (PID 300, card0), x (PID 301, card0)");
+	expect_holders("nvidia-persiste (PID 300, card0), x (PID 301, card0) of x@1.service");
 	cr_expect_str_eq(holders.items[0].unit, "");
 	cr_expect_str_eq(holders.items[1].unit, "x@1.service");
+}
+
+Test(holders, containers_of_docker_and_podman_are_told_as_their_commands_name_them)
+{
+#define ID "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+	add_use(300, "a\n", "0::/system.slice/docker-" ID ".scope\n", 226, 0);
+	add_use(301, "b\n", "0::/docker/" ID "/init.scope\n", 226, 0);
+	add_use(302, "c\n", "0::/machine.slice/libpod-" ID ".scope/container\n", 226, 0);
+	add_use(303, "d\n", "12:devices:/libpod_parent/libpod-" ID "\n0::/\n", 226, 0);
+	/* by who is not root, or no id */
+	add_use(304, "e\n", "0::/user.slice/user-9.slice/session-2.scope/docker-" ID ".scope\n",
+		226, 0);
+	add_use(305, "f\n", "0::/system.slice/docker-1.scope\n", 226, 0);
+	add_use(306, "g\n", "0::/lxc/105/docker/" ID "\n", 226, 0);
+	expect_holders("a (PID 300, card0) of Docker container 0123456789ab, "
+		       "b (PID 301, card0) of Docker container 0123456789ab, "
+		       "c (PID 302, card0) of Podman container 0123456789ab, "
+		       "d (PID 303, card0) of Podman container 0123456789ab, "
+		       "e (PID 304, card0), f (PID 305, card0), container 105 (g, PID 306)");
+#undef ID
 }
 
 Test(holders, guests_are_told_with_cgroup_v1_too)
@@ -282,7 +304,7 @@ Test(holders, nvidias_nodes_are_no_files_of_the_function)
 	add_use(302, "cuda\n", "0::/\n", 508, 0);
 	add_use(303, "other\n", "0::/\n", 507, 0);
 	expect_holders(
-		"python3 (PID 300, nvidia0), nvidia-persiste (PID 301, nvidiactl), cuda (PID "
+		"python3 (PID 300, nvidia0), nvidia-persiste (PID 301, nvidiactl) of nvidia-persistenced.service, cuda (PID "
 		"302, nvidia-uvm)");
 }
 

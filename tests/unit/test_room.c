@@ -107,7 +107,7 @@ Test(room, who_is_not_listed_is_named_and_nothing_is_stopped)
 	cr_expect(plan.is_held);
 	cr_expect_eq(plan.blockers[0].code, BLOCKER_HELD);
 	cr_expect_not_null(strstr(plan.blockers[0].message,
-		"by x (PID 302, card0), container 106 (x, PID 303): end that first"));
+		"by x (PID 302, card0) of ollama.service, container 106 (x, PID 303): end that first"));
 	cr_expect_null(strstr(plan.blockers[0].message, "PID 300"));
 }
 
