@@ -42,6 +42,7 @@ static void quirk_done(struct quirk *quirk)
 	free(quirk->name);
 	free(quirk->source);
 	free(quirk->ids.items);
+	free(quirk->beside.items);
 	free(quirk->class_code);
 	free(quirk->driver);
 	names_done(&quirk->driver_versions);
@@ -265,6 +266,8 @@ static const struct member members[] = {
 	{"source", offsetof(struct quirk, source), read_text, is_link, "a link, https://…"},
 	{"ids", offsetof(struct quirk, ids), read_ids, NULL,
 		"a list of ids like \"10de:2704\", \"10de:2b00-2bff\" or \"10de:*\""},
+	{"beside", offsetof(struct quirk, beside), read_ids, NULL,
+		"a list of ids like \"10de:22a3\""},
 	{"class", offsetof(struct quirk, class_code), read_text, is_class,
 		"the two or four digits that a class begins with, like \"03\""},
 	{"virtual", offsetof(struct quirk, is_virtual), read_yes, NULL, "true or false"},
@@ -500,7 +503,7 @@ int quirks_read(const struct root *root, struct quirks *ret, struct error *error
 
 /* ---- matching */
 
-static bool ids_have(const struct quirk_ids *ids, const struct quirk_device *device)
+bool quirk_ids_have(const struct quirk_ids *ids, const struct quirk_device *device)
 {
 	for (size_t i = 0; i < ids->count; i++) {
 		const struct quirk_id *id = &ids->items[i];
@@ -520,7 +523,7 @@ static bool class_begins_with(const char *start, uint16_t class_code)
 
 bool quirk_is_about(const struct quirk *quirk, const struct quirk_device *device)
 {
-	return has_match(quirk) && ids_have(&quirk->ids, device) &&
+	return has_match(quirk) && quirk_ids_have(&quirk->ids, device) &&
 		(!quirk->is_virtual || device->is_virtual) &&
 		(!quirk->driver || strcmp(quirk->driver, device->driver) == 0) &&
 		class_begins_with(quirk->class_code, device->class_code);

@@ -34,6 +34,7 @@ struct quirk {
 	char *source;
 
 	struct quirk_ids ids;
+	struct quirk_ids beside;      /* one of these is in the host too; none: whatever there is */
 	char *class_code;	      /* the beginning of a class code: "03", "0300" */
 	bool is_virtual;	      /* only a virtual function (SR-IOV) */
 	char *driver;		      /* the driver that has the function */
@@ -80,9 +81,12 @@ struct quirk_device {
 	const char *driver; /* "" none */
 };
 
-/* True when the entry's ids, class and driver mean the device. Versions, and whether a module is
- * loaded, are for the caller to look up. */
+/* True when the entry's ids, class and driver mean the device. Versions, whether a module is
+ * loaded, and what else is in the host are for the caller to look up. */
 bool quirk_is_about(const struct quirk *quirk, const struct quirk_device *device);
+
+/* True when @ids has the device's, or is empty. */
+bool quirk_ids_have(const struct quirk_ids *ids, const struct quirk_device *device);
 
 /* True when a version is in one of the ranges, or there are none. A range is words with blanks
  * between them, and all must hold: ">=6.14.2" from there on, "<6.14.4" before that, and any other

@@ -63,6 +63,19 @@ static bool kernel_fits(const struct kernel *kernel, const struct quirk *quirk)
 	return quirk_version_matches(&quirk->kernels, release);
 }
 
+static bool is_beside(const struct quirk *quirk, const struct pci_functions *host)
+{
+	bool found = !quirk->beside.count;
+
+	for (size_t i = 0; i < host->count && !found; i++) {
+		const struct quirk_device device = {.vendor_id = host->items[i].vendor_id,
+			.device_id = host->items[i].device_id};
+
+		found = quirk_ids_have(&quirk->beside, &device);
+	}
+	return found;
+}
+
 /* Puts the version of the function's driver into @version where the quirk asks for it. */
 static bool is_about(const struct kernel *kernel, const struct quirk *quirk,
 	const struct pci_function *function, char version[VERSION_SIZE])
@@ -92,7 +105,7 @@ int known_quirks_find(const struct kernel *kernel, const struct quirks *quirks,
 		const struct quirk *quirk = &quirks->items[i % quirks->count];
 		struct known_quirk *known;
 
-		if (!is_about(kernel, quirk, function, version))
+		if (!is_about(kernel, quirk, function, version) || !is_beside(quirk, host))
 			continue;
 		known = LIST_ADD(ret->items, ret->count);
 		if (!known)

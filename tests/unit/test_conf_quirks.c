@@ -223,6 +223,7 @@ struct machine {
 	const char *module;    /* that is loaded */
 	const char *parameter; /* of it: "modeset=N" */
 	const char *kernel;
+	const char *other; /* another device of the host: "10de:22a3" */
 };
 
 struct shipped_case {
@@ -254,6 +255,10 @@ static const struct shipped_case shipped[] = {
 		{.ids = "10de:1ad8", .class_code = 0x0c03, .driver = "xhci_hcd"}},
 	{"nvidia-usb-c-is-slow", {.ids = "10de:1ad9", .class_code = 0x0c80, .driver = ""},
 		{.ids = "1002:73e4", .class_code = 0x0c80, .driver = ""}},
+	{"nvswitch", {GPU_OF("10de:2330"), .class_code = 0x0302, .other = "10de:22a3"},
+		{GPU_OF("10de:2330"), .class_code = 0x0302, .other = "10de:2330"}},
+	{"nvswitch", {GPU_OF("10de:20b0"), .other = "10de:1af1"},
+		{.ids = "10de:22a3", .class_code = 0x0680, .driver = "", .other = "10de:22a3"}},
 	{"navi-1x-reset", {GPU_OF("1002:731f")}, {GPU_OF("1002:7320")}},
 	{"navi-1x-reset", {GPU_OF("1002:7340")}, {GPU_OF("10de:731f")}},
 	{"navi-1x-reset", {GPU_OF("1002:7362")},
@@ -304,9 +309,11 @@ static void write_machine(const struct scratch *tree, const struct machine *mach
 
 static bool is_about(const char *name, const struct machine *machine)
 {
-	struct pci_function function = {
-		.address = "0000:01:00.0", .class_code = machine->class_code};
-	const struct pci_functions host = {.items = &function, .count = 1};
+	struct pci_function functions[2] = {
+		{.address = "0000:01:00.0", .class_code = machine->class_code},
+		{.address = "0000:02:00.0"}};
+	struct pci_function *function = functions;
+	const struct pci_functions host = {.items = functions, .count = machine->other ? 2 : 1};
 	struct known_quirks known = {0};
 	struct quirks one = {0};
 	struct scratch tree;
@@ -317,10 +324,15 @@ static bool is_about(const char *name, const struct machine *machine)
 	scratch_init(&tree);
 	write_machine(&tree, machine);
 	cr_assert_eq(quirk_id_parse(machine->ids, &id), 0);
-	function.vendor_id = id.vendor;
-	function.device_id = id.first;
-	snprintf(function.driver, sizeof(function.driver), "%s", machine->driver);
-	strcpy(function.parent, machine->is_virtual ? "0000:00:02.0" : "");
+	function->vendor_id = id.vendor;
+	function->device_id = id.first;
+	snprintf(function->driver, sizeof(function->driver), "%s", machine->driver);
+	if (machine->other) {
+		cr_assert_eq(quirk_id_parse(machine->other, &id), 0);
+		functions[1].vendor_id = id.vendor;
+		functions[1].device_id = id.first;
+	}
+	strcpy(function->parent, machine->is_virtual ? "0000:00:02.0" : "");
 	cr_assert_eq(kernel_open(tree.path, &kernel, NULL), 0);
 	shipped_quirks(&one);
 	cr_assert_eq(known_quirks_find(&kernel, &one, &host, &known, NULL), 0);
