@@ -293,3 +293,49 @@ test_nvidia_driver_that_never_lets_go_is_overdue() {
 	assert_nvidia_home "$card1"
 	assert_nvidia_left
 }
+
+# nvidia-smi [ANSWER]: it writes what it was asked, and which driver the card had then.
+stand_in_nvidia_smi() {
+	cat >/usr/bin/nvidia-smi <<-END
+		#!/bin/bash
+		echo "\$* on \$(basename "\$(readlink "$pci/$card1.0/driver")")" >>/run/nvidia-smi.log
+		case \$* in *--query-gpu=persistence_mode*) echo Enabled ;; esac
+		${1-}
+	END
+	chmod +x /usr/bin/nvidia-smi
+	: >/run/nvidia-smi.log
+}
+
+test_stand_in_nvidia_smi_closes_the_card_while_it_is_taken() {
+	nvidia_come "$card1" "$card2"
+	vm_with_card 104 "$short1"
+	stand_in_nvidia_smi
+	start 104 --holder
+	assert_card_lent "$card1"
+	stop 104
+	assert_nvidia_home "$card1"
+	assert_eq "$(</run/nvidia-smi.log)" "-i $card1.0 --query-gpu=persistence_mode --format=csv,noheader on nvidia
+-i $card1.0 -pm 0 on nvidia
+drain -p $card1.0 -m 1 on nvidia
+drain -p $card1.0 -m 0 on nvidia
+-i $card1.0 -pm 1 on nvidia"
+	say "a start that fails"
+	stand_in_nvidia_smi
+	task start 104 --holder --fail-start && fail "it starts"
+	assert_nvidia_home "$card1"
+	assert_eq "$(tail -n 2 /run/nvidia-smi.log)" "drain -p $card1.0 -m 0 on nvidia
+-i $card1.0 -pm 1 on nvidia"
+	say "it fails: a remark, and the start goes on"
+	stand_in_nvidia_smi 'echo "Unable to set drain state"; exit 3'
+	start 104 --holder
+	assert_match "$(task_log 104)" "$card1.0 is not closed to new users meanwhile: .*Unable to set drain state"
+	stop 104
+	say "it hangs"
+	stand_in_nvidia_smi 'exec sleep 60'
+	start 104 --holder
+	assert_card_lent "$card1"
+	stop 104
+	assert_nvidia_home "$card1"
+	rm /usr/bin/nvidia-smi
+	assert_nvidia_left
+}
