@@ -11,6 +11,7 @@
 static void check_all(struct doctor *doctor, unsigned int vmid)
 {
 	doctor_check_snippet(doctor);
+	doctor_check_watch(doctor);
 	doctor_check_firmware(doctor);
 	doctor_check_boot(doctor);
 	doctor_check_modules(doctor);

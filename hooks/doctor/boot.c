@@ -185,6 +185,44 @@ static void check_off_argument(struct doctor *doctor)
 	}
 }
 
+/* Other arguments that guides tell people to set. */
+struct advised_argument {
+	const char *argument;
+	enum check_level level;
+	const char *meaning;
+};
+
+#define CONSOLE_LEAVES "not needed: a VM's start takes the host's console off the card"
+
+static const struct advised_argument advised_arguments[] = {
+	{"pcie_acs_override", CHECK_NOTICE,
+		"the kernel splits IOMMU groups that the hardware does not keep apart: a guest may "
+		"reach devices of the host past the IOMMU"},
+	{"video=efifb:off", CHECK_INFO, CONSOLE_LEAVES},
+	{"video=vesafb:off", CHECK_INFO, CONSOLE_LEAVES},
+	{"video=simplefb:off", CHECK_INFO, CONSOLE_LEAVES},
+	{"initcall_blacklist=sysfb_init", CHECK_INFO, CONSOLE_LEAVES},
+};
+
+static void check_advised(struct doctor *doctor)
+{
+	for (size_t i = 0; i < sizeof(advised_arguments) / sizeof(advised_arguments[0]); i++) {
+		const struct advised_argument *advised = &advised_arguments[i];
+		const struct boot_argument *configured =
+			boot_command_line_find(&doctor->command_line, advised->argument);
+		bool running = is_running(doctor, advised->argument);
+
+		if (configured)
+			check_add(&doctor->list, advised->level, "command_line",
+				"%s is set (/%s:%u)%s: %s", advised->argument, configured->path,
+				configured->line, running ? "" : ", reboot pending",
+				advised->meaning);
+		else if (running)
+			check_add(&doctor->list, advised->level, "command_line",
+				"%s is in effect: %s", advised->argument, advised->meaning);
+	}
+}
+
 static void check_command_line(struct doctor *doctor)
 {
 	if (doctor->command_line.unknown.status < 0 && doctor->loader.kind != BOOT_LOADER_UNKNOWN)
@@ -196,6 +234,7 @@ static void check_command_line(struct doctor *doctor)
 		&(struct argument_check){"iommu=pt", false,
 			"not needed: it only lets the host's own devices bypass the IOMMU"});
 	check_off_argument(doctor);
+	check_advised(doctor);
 }
 
 static bool read_time(const struct root *root, const char *path, struct timespec *ret)

@@ -65,18 +65,17 @@ static void check_loan(
 	loan_owner_format(&loan->owner, owner, sizeof(owner));
 	if (loan_find_stuck(loan, NULL)) {
 		check_add(&doctor->list, CHECK_FAIL, "card_driver",
-			"%s is overdue (%s): a write to its driver has not finished",
-			function->address, owner);
+			"overdue (%s): a write to its driver has not finished", owner);
 		check_fix(&doctor->list,
 			"gpu-ferry reconcile  # after its user has ended: see gpu-ferry status");
 	} else if (loan->state == LOAN_OWED) {
-		check_add(&doctor->list, CHECK_WARN, "card_driver",
-			"%s is still to be returned (%s)", function->address, owner);
+		check_add(&doctor->list, CHECK_WARN, "card_driver", "still to be returned (%s)",
+			owner);
 		check_fix(&doctor->list, "gpu-ferry reconcile");
 	} else {
 		check_add(&doctor->list, CHECK_PASS, "card_driver",
-			"%s [%04x:%04x] is lent (%s); its home driver is %s", function->address,
-			function->vendor_id, function->device_id, owner, *home ? home : "none");
+			"%s is lent (%s); its home driver is %s", doctor->card, owner,
+			*home ? home : "none");
 	}
 }
 
@@ -86,14 +85,12 @@ static void check_unbound(struct doctor *doctor, const struct pci_function *func
 
 	if (module) {
 		check_add(&doctor->list, CHECK_WARN, "card_driver",
-			"%s [%04x:%04x] has no driver, although %s is available", function->address,
-			function->vendor_id, function->device_id, module);
+			"%s has no driver, although %s is available", doctor->card, module);
 		check_fix(&doctor->list, "modprobe %s && echo %s > /sys/bus/pci/drivers_probe",
 			module, function->address);
 	} else {
 		check_add(&doctor->list, CHECK_INFO, "card_driver",
-			"%s [%04x:%04x] has no driver, and it had none before", function->address,
-			function->vendor_id, function->device_id);
+			"%s has no driver, and it had none before", doctor->card);
 	}
 }
 
@@ -114,17 +111,14 @@ static void check_vfio(struct doctor *doctor, const struct pci_function *functio
 
 	if (vmid) {
 		check_add(&doctor->list, CHECK_WARN, "card_driver",
-			"%s [%04x:%04x] is on %s for VM %u, without gpu-ferry: it stays there when "
-			"the VM stops",
-			function->address, function->vendor_id, function->device_id,
-			function->driver, vmid);
+			"%s is on %s for VM %u, without gpu-ferry: it stays there when the VM stops",
+			doctor->card, function->driver, vmid);
 		check_fix(&doctor->list, "qm set %u --hookscript local:snippets/gpu-ferry", vmid);
 		return;
 	}
 	check_add(&doctor->list, CHECK_WARN, "card_driver",
-		"%s [%04x:%04x] is on %s, but not by gpu-ferry: it stays there, and the host "
-		"cannot use it",
-		function->address, function->vendor_id, function->device_id, function->driver);
+		"%s is on %s, but not by gpu-ferry: it stays there, and the host cannot use it",
+		doctor->card, function->driver);
 	check_fix(&doctor->list,
 		is_taken_at_boot(doctor, function)
 			? "gpu-ferry setup --mode share --apply && reboot"
@@ -143,9 +137,8 @@ static void check_driver(struct doctor *doctor, const struct pci_function *funct
 	} else if (!*function->driver) {
 		check_unbound(doctor, function);
 	} else {
-		check_add(&doctor->list, CHECK_PASS, "card_driver",
-			"%s [%04x:%04x] is used by the host: %s", function->address,
-			function->vendor_id, function->device_id, function->driver);
+		check_add(&doctor->list, CHECK_PASS, "card_driver", "%s is used by the host: %s",
+			doctor->card, function->driver);
 	}
 }
 
@@ -167,9 +160,8 @@ static bool check_left_behind(struct doctor *doctor, const struct pci_function *
 	if (!module)
 		return false;
 	check_add(&doctor->list, CHECK_WARN, "card_module",
-		"%s: the module %s is installed for the kernel %s, but not for the running one "
-		"(%s)",
-		function->address, module, release, doctor->platform.release);
+		"the module %s is installed for the kernel %s, but not for the running one (%s)",
+		module, release, doctor->platform.release);
 	fix_dkms(doctor, doctor->platform.release);
 	return true;
 }
@@ -190,17 +182,16 @@ static bool has_module(const struct module_files *files, const char *module)
 	return driver ? gpu_driver_file(files, driver, file) : module_files_have(files, module);
 }
 
-static void check_home_module(struct doctor *doctor, const char *address, const char *module)
+static void check_home_module(struct doctor *doctor, const char *module)
 {
 	if (has_module(&doctor->modules, module)) {
 		check_add(&doctor->list, CHECK_PASS, "card_module",
-			"%s: its home driver's module %s is installed for the running kernel",
-			address, module);
+			"its home driver's module %s is installed for the running kernel", module);
 		return;
 	}
 	check_add(&doctor->list, CHECK_WARN, "card_module",
-		"%s: its home driver's module %s is not installed for the running kernel (%s)",
-		address, module, doctor->platform.release);
+		"its home driver's module %s is not installed for the running kernel (%s)", module,
+		doctor->platform.release);
 	fix_dkms(doctor, doctor->platform.release);
 }
 
@@ -210,11 +201,10 @@ static void check_any_module(struct doctor *doctor, const struct pci_function *f
 
 	if (module)
 		check_add(&doctor->list, CHECK_PASS, "card_module",
-			"%s: the host has a driver for it (%s)", function->address, module);
+			"the host has a driver for it (%s)", module);
 	else
 		check_add(&doctor->list, CHECK_INFO, "card_module",
-			"%s: no known driver for it is installed and allowed to load",
-			function->address);
+			"no known driver for it is installed and allowed to load");
 }
 
 static void check_module(struct doctor *doctor, const struct pci_function *function)
@@ -224,14 +214,14 @@ static void check_module(struct doctor *doctor, const struct pci_function *funct
 
 	if (!doctor->has_modules)
 		check_add(&doctor->list, CHECK_SKIP, "card_module",
-			"%s: the modules of the running kernel cannot be read", function->address);
+			"the modules of the running kernel cannot be read");
 	else if (lent && *lent->home_module)
-		check_home_module(doctor, function->address, lent->home_module);
+		check_home_module(doctor, lent->home_module);
 	else if (check_left_behind(doctor, function))
 		return;
 	else if (*function->driver && !pci_driver_is_vfio(function->driver))
-		check_add(&doctor->list, CHECK_PASS, "card_module", "%s: its driver %s is loaded",
-			function->address, function->driver);
+		check_add(&doctor->list, CHECK_PASS, "card_module", "its driver %s is loaded",
+			function->driver);
 	else
 		check_any_module(doctor, function);
 }
@@ -251,8 +241,7 @@ static bool find_home_module(
 	return *ret;
 }
 
-static void check_kernel(struct doctor *doctor, const struct pci_function *function,
-	const char *module, const char *release)
+static void check_kernel(struct doctor *doctor, const char *module, const char *release)
 {
 	cleanup(module_files_done) struct module_files files = {0};
 
@@ -261,9 +250,9 @@ static void check_kernel(struct doctor *doctor, const struct pci_function *funct
 		!files.dependencies || has_module(&files, module))
 		return;
 	check_add(&doctor->list, CHECK_WARN, "card_kernel",
-		"%s: its driver's module %s is not installed for the kernel %s: once that kernel "
-		"runs, the host cannot use the card",
-		function->address, module, release);
+		"its driver's module %s is not installed for the kernel %s: once that kernel runs, "
+		"the host cannot use the card",
+		module, release);
 	if (is_nvidias_own(module))
 		fix_dkms(doctor, release);
 	else
@@ -280,12 +269,13 @@ static void check_kernels(struct doctor *doctor, const struct names *releases)
 	for (size_t i = 0; i < doctor->host.count; i++) {
 		const struct pci_function *function = &doctor->host.items[i];
 
-		if (!is_gpu(doctor, function) ||
+		if (!is_gpu(doctor, function) || !doctor_is_about(doctor, function->address) ||
 			!find_home_module(doctor, function, module, sizeof(module)) ||
 			names_have(&checked, module) || names_add(&checked, module) < 0)
 			continue;
+		checklist_subject(&doctor->list, function->address);
 		for (size_t k = 0; k < releases->count; k++)
-			check_kernel(doctor, function, module, releases->names[k]);
+			check_kernel(doctor, module, releases->names[k]);
 	}
 }
 
@@ -393,25 +383,23 @@ static void check_group(struct doctor *doctor, const struct pci_function *functi
 
 	if (function->iommu_group == PCI_NO_GROUP) {
 		check_add(&doctor->list, CHECK_SKIP, "card_group",
-			"%s is in no IOMMU group: the IOMMU is off or does not cover it",
-			function->address);
+			"in no IOMMU group: the IOMMU is off or does not cover it");
 		return;
 	}
 	find_strangers(doctor, function, &strangers);
 	if (*strangers.permitted)
 		check_add(&doctor->list, CHECK_NOTICE, "card_group",
-			"%s: group %ld also contains devices that go to the VM, as `allow` says:%s",
-			function->address, function->iommu_group, strangers.permitted);
+			"group %ld also contains devices that go to the VM, as `allow` says:%s",
+			function->iommu_group, strangers.permitted);
 	if (*strangers.text) {
 		check_add(&doctor->list, CHECK_WARN, "card_group",
-			"%s: group %ld also contains other devices, which go to the VM together "
-			"with the card:%s",
-			function->address, function->iommu_group, strangers.text);
+			"group %ld also contains other devices, which go to the VM together with "
+			"the card:%s",
+			function->iommu_group, strangers.text);
 		fix_strangers(doctor, &strangers);
 	} else if (!*strangers.permitted) {
 		check_add(&doctor->list, CHECK_PASS, "card_group",
-			"%s: group %ld contains only this card", function->address,
-			function->iommu_group);
+			"group %ld contains only this card", function->iommu_group);
 	}
 }
 
@@ -424,24 +412,21 @@ static void check_reset(struct doctor *doctor, const struct pci_function *functi
 		read_attribute(doctor, function->address, "reset_method", methods, sizeof(methods));
 
 	if (length > 0) {
-		check_add(&doctor->list, CHECK_PASS, "card_reset", "%s can be reset: %s",
-			function->address, methods);
+		check_add(&doctor->list, CHECK_PASS, "card_reset", "it can be reset: %s", methods);
 	} else if (length == 0) {
 		check_add(&doctor->list, CHECK_WARN, "card_reset",
-			"%s: its reset was switched off (reset_method is empty)",
-			function->address);
+			"its reset was switched off (reset_method is empty)");
 		check_fix(&doctor->list,
 			"echo default > /sys/bus/pci/devices/%s/reset_method  # or, where that "
 			"leaves it empty, reboot",
 			function->address);
 	} else if (length == -ENOENT) {
 		check_add(&doctor->list, CHECK_NOTICE, "card_reset",
-			"%s: the kernel knows no way to reset it, or is older than 5.15: a second "
-			"start may get the card in the state in which the first one left it",
-			function->address);
+			"the kernel knows no way to reset it, or is older than 5.15: a second "
+			"start may get the card in the state in which the first one left it");
 	} else {
-		check_add(&doctor->list, CHECK_SKIP, "card_reset", "%s: reset_method: %s",
-			function->address, strerror((int)-length));
+		check_add(&doctor->list, CHECK_SKIP, "card_reset", "reset_method: %s",
+			strerror((int)-length));
 	}
 }
 
@@ -460,7 +445,7 @@ static void check_quirk(struct doctor *doctor, const struct plan_quirk *quirk)
 		quirk->blocker		 ? CHECK_FAIL
 			: quirk->warning ? CHECK_WARN
 					 : CHECK_NOTICE,
-		"card_quirk", "%s: %s (%s, %s)", quirk->address, text, quirk->name, quirk->source);
+		"card_quirk", "%s (%s, %s)", text, quirk->name, quirk->source);
 	if (quirk->blocker || quirk->warning)
 		check_fix(&doctor->list, "%s", quirk->fix ? quirk->fix : quirk->source);
 }
@@ -470,9 +455,12 @@ static void check_quirks(struct doctor *doctor, const struct pci_function *card)
 	for (size_t i = 0; i < doctor->known.count; i++) {
 		const struct plan_quirk *quirk = &doctor->known.items[i].plan;
 
-		if (pci_same_card(quirk->address, card->address))
-			check_quirk(doctor, quirk);
+		if (!pci_same_card(quirk->address, card->address))
+			continue;
+		checklist_subject(&doctor->list, quirk->address);
+		check_quirk(doctor, quirk);
 	}
+	checklist_subject(&doctor->list, card->address);
 }
 
 /* ---- the screen that the host booted with */
@@ -483,32 +471,28 @@ static void check_boot_display(struct doctor *doctor, const struct pci_function 
 {
 	if (!function->boot_display)
 		check_add(&doctor->list, CHECK_PASS, "card_boot_display",
-			"%s is not the display that the host booted with", function->address);
+			"not the display that the host booted with");
 	else if (doctor->settings.boot_display == BOOT_DISPLAY_REFUSE)
 		check_add(&doctor->list, CHECK_INFO, "card_boot_display",
-			"%s is the display that the host booted with, and the settings forbid "
-			"lending it",
-			function->address);
+			"the display that the host booted with, and the settings forbid lending "
+			"it");
 	else
 		check_add(&doctor->list, CHECK_NOTICE, "card_boot_display",
-			"%s is the display that the host booted with%s: while it is lent, the "
-			"host's console is not visible there",
-			function->address, count_gpus(doctor) == 1 ? ", and its only one" : "");
+			"the display that the host booted with%s: while it is lent, the host's "
+			"console is not visible there",
+			count_gpus(doctor) == 1 ? ", and its only one" : "");
 }
 
 /* ---- its memory windows and its ROM */
 
-static void check_rom(struct doctor *doctor, const struct pci_function *function,
-	const struct pci_resources *resources)
+static void check_rom(struct doctor *doctor, const struct pci_resources *resources)
 {
 	if (resources->rom_is_shadowed)
 		check_add(&doctor->list, CHECK_NOTICE, "card_rom",
-			"%s: its ROM is a copy that the firmware has already used (shadowed): "
-			"without romfile= in the hostpci line, the guest's screen may stay dark",
-			function->address);
+			"its ROM is a copy that the firmware has already used (shadowed): without "
+			"romfile= in the hostpci line, the guest's screen may stay dark");
 	else
-		check_add(&doctor->list, CHECK_PASS, "card_rom", "%s: its ROM is not shadowed",
-			function->address);
+		check_add(&doctor->list, CHECK_PASS, "card_rom", "its ROM is not shadowed");
 }
 
 static void list_bars(const struct pci_resources *resources, char *buffer, size_t size)
@@ -521,7 +505,7 @@ static void list_bars(const struct pci_resources *resources, char *buffer, size_
 		if (!bar->size || !bar->memory)
 			continue;
 		pci_size_format(bar->size, text, sizeof(text));
-		snprintf(buffer + used, size - used, "%s BAR %zu %s", used ? "," : "", i, text);
+		snprintf(buffer + used, size - used, "%sBAR %zu %s", used ? ", " : "", i, text);
 	}
 }
 
@@ -534,23 +518,20 @@ static const struct pci_window *find_unset(const struct pci_resources *resources
 	return NULL;
 }
 
-static void check_bars(struct doctor *doctor, const struct pci_function *function,
-	const struct pci_resources *resources)
+static void check_bars(struct doctor *doctor, const struct pci_resources *resources)
 {
 	char text[256] = "";
 
 	list_bars(resources, text, sizeof(text));
 	if (find_unset(resources)) {
 		check_add(&doctor->list, CHECK_FAIL, "card_bars",
-			"%s:%s: the firmware found no room for all of them", function->address,
-			text);
+			"%s: the firmware found no room for all of them", text);
 		check_fix(&doctor->list,
 			"%s  # in the firmware's set-up switch on \"Above 4G Decoding\"",
 			firmware_command(doctor));
 		return;
 	}
-	check_add(&doctor->list, CHECK_INFO, "card_bars", "%s:%s", function->address,
-		*text ? text : " no memory windows");
+	check_add(&doctor->list, CHECK_INFO, "card_bars", "%s", *text ? text : "no memory windows");
 }
 
 static void check_resources(struct doctor *doctor, const struct pci_function *function)
@@ -559,12 +540,12 @@ static void check_resources(struct doctor *doctor, const struct pci_function *fu
 	int r = pci_resources_read(&doctor->context->kernel, function->address, &resources);
 
 	if (r < 0) {
-		check_add(&doctor->list, CHECK_SKIP, "card_bars", "%s: read its resources: %s",
-			function->address, strerror(-r));
+		check_add(&doctor->list, CHECK_SKIP, "card_bars", "read its resources: %s",
+			strerror(-r));
 		return;
 	}
-	check_rom(doctor, function, &resources);
-	check_bars(doctor, function, &resources);
+	check_rom(doctor, &resources);
+	check_bars(doctor, &resources);
 }
 
 /* ---- power */
@@ -575,18 +556,16 @@ static void check_power(struct doctor *doctor, const struct pci_function *functi
 
 	pci_read_power_state(&doctor->context->kernel, function->address, state);
 	if (!*state) {
-		check_add(&doctor->list, CHECK_SKIP, "card_power", "%s: its power state is unknown",
-			function->address);
+		check_add(&doctor->list, CHECK_SKIP, "card_power", "its power state is unknown");
 	} else if (strcmp(state, "D0") == 0 &&
 		pci_is_dead(&doctor->context->kernel, function->address)) {
 		/* only in D0: reading a sleeping card would wake it, and the result would mean
 		 * nothing */
 		check_add(&doctor->list, CHECK_FAIL, "card_power",
-			"%s does not answer: it fell off the bus", function->address);
+			"it does not answer: it fell off the bus");
 		check_fix(&doctor->list, "poweroff  # a reboot is often not enough");
 	} else {
-		check_add(&doctor->list, CHECK_PASS, "card_power", "%s is in power state %s",
-			function->address, state);
+		check_add(&doctor->list, CHECK_PASS, "card_power", "in power state %s", state);
 	}
 }
 
@@ -607,9 +586,9 @@ static void check_override(struct doctor *doctor, const struct pci_function *fun
 
 	if (has_driverctl(doctor, address)) {
 		check_add(&doctor->list, CHECK_WARN, "driver_override",
-			"%s: driverctl binds it to another driver at each boot "
+			"driverctl binds it to another driver at each boot "
 			"(/etc/driverctl.d/pci-%s)",
-			address, address);
+			address);
 		check_fix(&doctor->list, "driverctl unset-override %s", address);
 		return;
 	}
@@ -619,7 +598,7 @@ static void check_override(struct doctor *doctor, const struct pci_function *fun
 		!*driver)
 		return;
 	check_add(&doctor->list, CHECK_WARN, "driver_override",
-		"%s: its driver_override is %s, but it is not lent", address, driver);
+		"its driver_override is %s, but it is not lent", driver);
 	check_fix(&doctor->list, "echo > /sys/bus/pci/devices/%s/driver_override", address);
 }
 
@@ -628,12 +607,15 @@ static void check_overrides(struct doctor *doctor, const struct pci_function *ca
 	size_t before = doctor->list.count;
 
 	for (size_t i = 0; i < doctor->host.count; i++) {
-		if (pci_same_card(doctor->host.items[i].address, card->address))
-			check_override(doctor, &doctor->host.items[i]);
+		if (!pci_same_card(doctor->host.items[i].address, card->address))
+			continue;
+		checklist_subject(&doctor->list, doctor->host.items[i].address);
+		check_override(doctor, &doctor->host.items[i]);
 	}
+	checklist_subject(&doctor->list, card->address);
 	if (doctor->list.count == before)
 		check_add(&doctor->list, CHECK_PASS, "driver_override",
-			"%s: neither driver_override nor driverctl is set", card->address);
+			"neither driver_override nor driverctl is set");
 }
 
 /* ---- virtual functions */
@@ -656,27 +638,41 @@ static void check_vfs(struct doctor *doctor, const struct pci_function *function
 
 	if (wanted && wanted != now && !pci_driver_is_vfio(function->driver)) {
 		check_add(&doctor->list, CHECK_WARN, "card_vfs",
-			"%s has %u virtual functions, not the %u of /" SETUP_VFS_PATH, address, now,
-			wanted);
+			"%u virtual functions, not the %u of /" SETUP_VFS_PATH, now, wanted);
 		check_fix(&doctor->list,
 			now ? "reboot" : "udevadm trigger --action=add /sys/bus/pci/devices/%s",
 			address);
 	} else if (now) {
-		check_add(&doctor->list, CHECK_PASS, "card_vfs",
-			"%s has %u of %u virtual functions", address, now, total);
+		check_add(&doctor->list, CHECK_PASS, "card_vfs", "%u of %u virtual functions", now,
+			total);
 	} else if (total && fault) {
 		check_add(&doctor->list, CHECK_INFO, "card_vfs",
-			"%s could have %u virtual functions: %s", address, total, fault);
+			"it could have %u virtual functions: %s", total, fault);
 	} else if (total) {
 		check_add(&doctor->list, CHECK_INFO, "card_vfs",
-			"%s can have %u virtual functions: `gpu-ferry setup --vfs %s=NUMBER` makes "
+			"it can have %u virtual functions: `gpu-ferry setup --vfs %s=NUMBER` makes "
 			"them at boot",
-			address, total, address);
+			total, address);
 	}
 }
 
+/* "GeForce RTX 4080 [10de:2704]" */
+static void name_card(struct doctor *doctor, const struct pci_function *function)
+{
+	char name[128];
+
+	device_name_short(
+		doctor->names, function->vendor_id, function->device_id, name, sizeof(name));
+	snprintf(doctor->card, sizeof(doctor->card), "%s [%04x:%04x]", name, function->vendor_id,
+		function->device_id);
+}
+
+/* The first check of a card says what it is and who has it: without -v it stands for all others
+ * that passed. */
 static void check_card(struct doctor *doctor, const struct pci_function *function)
 {
+	checklist_subject(&doctor->list, function->address);
+	name_card(doctor, function);
 	check_driver(doctor, function);
 	check_module(doctor, function);
 	check_overrides(doctor, function);
@@ -697,7 +693,8 @@ void doctor_check_cards(struct doctor *doctor)
 	if (count_gpus(doctor) == 0)
 		check_add(&doctor->list, CHECK_NOTICE, "card", "this host has no GPU");
 	for (size_t i = 0; i < doctor->host.count; i++) {
-		if (is_gpu(doctor, &doctor->host.items[i]))
+		if (is_gpu(doctor, &doctor->host.items[i]) &&
+			doctor_is_about(doctor, doctor->host.items[i].address))
 			check_card(doctor, &doctor->host.items[i]);
 	}
 	(void)folder_list(&doctor->context->kernel.root, "lib/modules", &releases);

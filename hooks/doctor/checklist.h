@@ -6,7 +6,7 @@
 #include <stddef.h>
 
 /* What doctor found: a list of checks in sections. For people it looks like Proxmox VE's own
- * checklist, pve8to9; for programs it is JSON. */
+ * checklist, pve8to9, and ends with what to do, each fix once; for programs it is JSON. */
 
 enum check_level {
 	CHECK_PASS,
@@ -22,20 +22,29 @@ enum check_level {
 struct check_result {
 	const char *id; /* stable: programs and the man page use it */
 	const char *section;
+	const char *subject; /* what it is about, "0000:2b:00.0"; NULL: the section says it */
 	enum check_level level;
-	char *message;
-	char *fix; /* the command that fixes it, or NULL; WARN and FAIL always have one */
+	char *message; /* without the subject */
+	char *fix;     /* the command that fixes it, or NULL; WARN and FAIL always have one */
 };
 
 struct checklist {
 	struct check_result *items;
 	size_t count;
-	const char *section; /* the current one */
+	const char *section; /* the current ones */
+	const char *subject;
 	bool out_of_memory;
 };
 
-/* Begins a section: the checks that follow belong to it. @title must live as long as the list. */
+/* Begins a section: the checks that follow belong to it, and have no subject. @title must live as
+ * long as the list. */
 void checklist_section(struct checklist *list, const char *title);
+
+/* The checks that follow are about @subject, which must live as long as the list. Of those that
+ * need nobody's attention, only the first is shown without -v; the same NOTICE, WARN or FAIL about
+ * several subjects of a section is shown as one. A subject that is the section's title is all
+ * shown. */
+void checklist_subject(struct checklist *list, const char *subject);
 
 /* Adds a check. When memory runs out, the list says so at its end. @id must be a constant. */
 void check_add(struct checklist *list, enum check_level level, const char *id, const char *format,
@@ -47,7 +56,8 @@ void check_fix(struct checklist *list, const char *format, ...)
 
 size_t checklist_count(const struct checklist *list, enum check_level level);
 
-/* Prints the list in the context's format. 0, -ENOMEM, or -EIO when stdout cannot be written. */
+/* Prints the list in the context's format; with -q only what is wrong. 0, -ENOMEM, or -EIO when
+ * stdout cannot be written. */
 int checklist_print(
 	const struct checklist *list, const struct context *context, struct error *error);
 void checklist_done(struct checklist *list);

@@ -4,6 +4,7 @@
 
 #include "doctor.h"
 
+#include "hooks/ferry/resolve.h"
 #include "kmod-helper/base/cleanup.h"
 #include <errno.h>
 #include <string.h>
@@ -84,6 +85,40 @@ static void gather_modules(struct doctor *doctor)
 			&doctor->modules, NULL) == 0;
 }
 
+/* A config that cannot be read is for the VM's own checks to tell. */
+static int gather_vm(struct doctor *doctor, unsigned int vmid, struct error *error)
+{
+	cleanup(resolved_done) struct resolved resolved = {0};
+	const struct choice *choice = &resolved.choice;
+	int r = 0;
+
+	if (!vmid ||
+		resolve_vm(doctor->context, vmid, NULL, &doctor->host, &doctor->loans, &resolved,
+			NULL) < 0)
+		return 0;
+	for (size_t i = 0; i < choice->count; i++) {
+		const struct alternatives *alternatives = &choice->entries[i].alternatives;
+
+		for (size_t k = 0; k < alternatives->count; k++) {
+			for (size_t n = 0; r == 0 && n < alternatives->lists[k].count; n++)
+				r = names_add_once(
+					&doctor->vm_functions, alternatives->lists[k].names[n]);
+		}
+	}
+	return r < 0 ? error_set_errno(error, r, "read the devices of VM %u", vmid) : 0;
+}
+
+bool doctor_is_about(const struct doctor *doctor, const char *address)
+{
+	const struct names *functions = &doctor->vm_functions;
+
+	for (size_t i = 0; i < functions->count; i++) {
+		if (pci_same_card(functions->names[i], address))
+			return true;
+	}
+	return functions->count == 0;
+}
+
 int doctor_gather(struct doctor *doctor, unsigned int vmid, struct error *error)
 {
 	struct context *context = doctor->context;
@@ -109,12 +144,18 @@ int doctor_gather(struct doctor *doctor, unsigned int vmid, struct error *error)
 	if (r == 0)
 		r = gather_quirks(doctor, error);
 	if (r == 0)
+		r = gather_vm(doctor, vmid, error);
+	if (r == 0)
+		r = device_names_open(&doctor->names, error);
+	if (r == 0)
 		gather_modules(doctor);
 	return r;
 }
 
 void doctor_done(struct doctor *doctor)
 {
+	device_names_close(doctor->names);
+	names_done(&doctor->vm_functions);
 	module_files_done(&doctor->modules);
 	obstacles_done(&doctor->obstacles);
 	boot_command_line_done(&doctor->command_line);

@@ -9,6 +9,7 @@
 #include "hooks/ferry/known_quirks.h"
 #include "hooks/host/obstacles.h"
 #include "kmod-helper/device/pci.h"
+#include "kmod-helper/device/pci_names.h"
 #include "kmod-helper/device/platform.h"
 #include "kmod-helper/kernel/module_files.h"
 #include "kmod-helper/loan/loan.h"
@@ -33,13 +34,20 @@ struct doctor {
 	struct obstacles obstacles;  /* of these and of modprobe */
 	struct module_files modules; /* of the running kernel; empty when none can be read */
 	bool has_modules;
-	char vm_title[32]; /* title of the VM's section */
+	char vm_title[32];	    /* title of the VM's section */
+	struct names vm_functions;  /* what the VM may get; none: doctor is about all cards */
+	struct device_names *names; /* of the cards */
+	char card[160];		    /* the one that is checked: "GeForce RTX 4080 [10de:2704]" */
 };
 
 /* Reads what the checks share. The caller sets @doctor->context, and calls doctor_done also after a
  * failure. 0, -ENOMEM, or the errors of listing PCI functions and loans. */
 int doctor_gather(struct doctor *doctor, unsigned int vmid, struct error *error);
 void doctor_done(struct doctor *doctor);
+
+/* True for a card that doctor was asked about: one of the VM's, or any where there is no VM or it
+ * has none. */
+bool doctor_is_about(const struct doctor *doctor, const char *address);
 
 /* firmware.c: the processor's virtualisation, the IOMMU */
 void doctor_check_firmware(struct doctor *doctor);
@@ -49,8 +57,9 @@ void doctor_check_boot(struct doctor *doctor);
 void doctor_check_modules(struct doctor *doctor);
 /* card.c: each GPU of the host */
 void doctor_check_cards(struct doctor *doctor);
-/* snippets.c: the hookscript where Proxmox VE looks for it */
+/* snippets.c: the hookscript where Proxmox VE looks for it, and the watch */
 void doctor_check_snippet(struct doctor *doctor);
+void doctor_check_watch(struct doctor *doctor);
 /* guests.c: the devices of the VMs (except @except) and of the containers of this node */
 void doctor_check_guests(struct doctor *doctor, unsigned int except);
 /* vm.c: one VM's config */

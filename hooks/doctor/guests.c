@@ -61,7 +61,7 @@ static bool is_of_a_gpu(const void *context, const char *address)
 	const struct doctor *doctor = context;
 
 	for (size_t i = 0; i < doctor->host.count; i++) {
-		if (pci_is_display(&doctor->host.items[i]) &&
+		if (pci_is_display(&doctor->host.items[i]) && doctor_is_about(doctor, address) &&
 			pci_same_card(doctor->host.items[i].address, address))
 			return true;
 	}
@@ -190,7 +190,8 @@ static void check_all_containers(struct doctor *doctor)
 	if (!list_containers(doctor, &containers))
 		return;
 	for (size_t i = 0; i < doctor->host.count; i++) {
-		if (is_gpu(doctor, &doctor->host.items[i]))
+		if (is_gpu(doctor, &doctor->host.items[i]) &&
+			doctor_is_about(doctor, doctor->host.items[i].address))
 			check_containers(
 				doctor, &containers, &doctor->host.items[i], "guest_container");
 	}
@@ -210,7 +211,7 @@ void doctor_check_guests(struct doctor *doctor, unsigned int except)
 			check_vm(doctor, vmids[i]);
 	}
 	check_all_containers(doctor);
-	if (doctor->list.count == before)
+	if (doctor->list.count == before && !doctor->vm_functions.count)
 		check_add(&doctor->list, CHECK_PASS, "guests", "no other guest is given a GPU");
 }
 

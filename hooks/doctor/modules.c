@@ -158,6 +158,41 @@ static void check_vfio_module(struct doctor *doctor)
 	}
 }
 
+#define UNSAFE_INTERRUPTS                                                                          \
+	"a guest can send the host interrupts that are not its own; only a processor without "     \
+	"interrupt remapping needs it"
+
+static bool is_yes(const char *text)
+{
+	return *text && strchr("1yY", *text);
+}
+
+/* In a file, or already given to the module that runs. */
+static void check_unsafe_interrupts(struct doctor *doctor)
+{
+	char value[8];
+
+	for (size_t i = 0; i < doctor->modprobe.count; i++) {
+		const struct modprobe_line *line = &doctor->modprobe.lines[i];
+		auto_free char *option = line->kind == MODPROBE_OPTIONS
+			? modprobe_option_value(line->arguments, "allow_unsafe_interrupts")
+			: NULL;
+
+		if (!option || !is_yes(option))
+			continue;
+		check_add(&doctor->list, CHECK_NOTICE, "unsafe_interrupts",
+			"/%s:%u: allow_unsafe_interrupts=1: " UNSAFE_INTERRUPTS, line->path,
+			line->line);
+		return;
+	}
+	if (kernel_read(&doctor->context->kernel,
+		    "sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts", value,
+		    sizeof(value)) > 0 &&
+		is_yes(value))
+		check_add(&doctor->list, CHECK_NOTICE, "unsafe_interrupts",
+			"allow_unsafe_interrupts is on: " UNSAFE_INTERRUPTS);
+}
+
 static bool is_vfio_module(const char *module)
 {
 	static const char *const names[] = {
@@ -554,6 +589,7 @@ void doctor_check_modules(struct doctor *doctor)
 	checklist_section(&doctor->list, "MODULES");
 	check_vfio_module(doctor);
 	check_vfio_blocked(doctor);
+	check_unsafe_interrupts(doctor);
 	check_ids(doctor);
 	check_blacklists(doctor);
 	check_boot_modules(doctor);

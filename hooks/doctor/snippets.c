@@ -102,7 +102,12 @@ void patient_check_hookscript(struct patient *patient)
 	if (!hookscript) {
 		check_add(patient->list, CHECK_FAIL, "vm_hookscript",
 			"it has no hookscript: gpu-ferry does nothing for it");
-		check_fix(patient->list, "qm set %u --hookscript " SNIPPET_PLAIN, patient->vmid);
+		if (patient->guest.resolved.choice.count)
+			check_fix(patient->list, "qm set %u --hookscript " SNIPPET_PLAIN,
+				patient->vmid);
+		else
+			check_fix(patient->list, "gpu-ferry attach %u %s", patient->vmid,
+				patient_device(patient));
 		return;
 	}
 	if (!snippet_is_ours(hookscript)) {
@@ -119,11 +124,35 @@ void patient_check_hookscript(struct patient *patient)
 		check_chain(patient);
 }
 
+static bool has_path(const struct doctor *doctor, const char *path)
+{
+	auto_close int fd = file_open(&doctor->context->kernel.root, path, O_PATH | O_NOFOLLOW);
+
+	return fd >= 0;
+}
+
+/* Only a node of Proxmox VE has something to watch. */
+void doctor_check_watch(struct doctor *doctor)
+{
+	if (!has_path(doctor, "etc/pve"))
+		return;
+	if (has_path(doctor, "etc/systemd/system/multi-user.target.wants/gpu-ferry-watch.path")) {
+		check_add(&doctor->list, CHECK_PASS, "watch",
+			"gpu-ferry-watch.path is enabled: a card comes home also when Proxmox VE "
+			"does not call the hookscript");
+		return;
+	}
+	check_add(&doctor->list, CHECK_WARN, "watch",
+		"gpu-ferry-watch.path is not enabled: the card of a VM that crashes stays on "
+		"vfio-pci");
+	check_fix(&doctor->list,
+		"systemctl unmask gpu-ferry-watch.path && systemctl enable --now "
+		"gpu-ferry-watch.path");
+}
+
 void doctor_check_snippet(struct doctor *doctor)
 {
-	auto_close int fd = file_open(&doctor->context->kernel.root, "etc/pve", O_PATH);
-
-	if (fd < 0)
+	if (!has_path(doctor, "etc/pve"))
 		check_add(&doctor->list, CHECK_SKIP, "snippet",
 			"there is no /etc/pve: this is not a Proxmox VE host, or the tree is "
 			"incomplete");

@@ -39,7 +39,7 @@ static void check_warnings(struct patient *patient)
 	}
 	if (vm_config_is_template(patient->config))
 		check_add(patient->list, CHECK_INFO, "vm_config",
-			"it is a template: nothing is done when it is backed up");
+			"it is a template, which never gets a card: look at the VMs that are made of it");
 	else if (!warnings->count)
 		check_add(patient->list, CHECK_PASS, "vm_config", "its config can be read");
 }
@@ -442,10 +442,10 @@ static void check_config(struct patient *patient)
 	const struct choice *choice = &patient->guest.resolved.choice;
 
 	check_warnings(patient);
-	patient_check_hookscript(patient);
-	check_hostpci(patient);
 	if (vm_config_is_template(patient->config))
 		return;
+	patient_check_hookscript(patient);
+	check_hostpci(patient);
 	for (size_t i = 0; i < choice->count; i++) {
 		if (!choice->entries[i].mediated)
 			check_pcie(patient, &choice->entries[i]);
@@ -468,6 +468,7 @@ void doctor_check_vm(struct doctor *doctor, unsigned int vmid)
 
 	snprintf(doctor->vm_title, sizeof(doctor->vm_title), "VM %u", vmid);
 	checklist_section(&doctor->list, doctor->vm_title);
+	checklist_subject(&doctor->list, doctor->vm_title);
 	r = vm_plan_make(doctor->context, vmid, NULL, &patient.guest, &error);
 	patient.config = &patient.guest.resolved.config;
 	if (r < 0)

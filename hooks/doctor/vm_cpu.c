@@ -58,6 +58,22 @@ static bool is_before_kepler(const struct pci_function *function)
 		(id >= 0x1200 && id <= 0x127f);
 }
 
+/* By its name, or because it is in a laptop: not in a box beside it. */
+static bool is_mobile(const struct patient *patient, const struct pci_function *function)
+{
+	char name[128], path[PCI_PATH_SIZE], removable[16];
+
+	device_name(patient->doctor->names, function->vendor_id, function->device_id, name,
+		sizeof(name));
+	if (strstr(name, "Mobile") || strstr(name, "Max-Q"))
+		return true;
+	pci_path(function->address, "removable", path, sizeof(path));
+	return patient->doctor->platform.laptop &&
+		(kernel_read(&patient->doctor->context->kernel, path, removable,
+			 sizeof(removable)) <= 0 ||
+			strcmp(removable, "removable") != 0);
+}
+
 /* Why the VM should be hidden from the driver of one of its NVIDIA cards; NULL: no reason. NVIDIA's
  * drivers accept a VM from version 465 on. */
 static const char *reason_to_hide(
@@ -65,7 +81,7 @@ static const char *reason_to_hide(
 {
 	if (is_before_kepler(function))
 		return "its last driver is older than 465";
-	return patient->doctor->platform.laptop ? "it is a laptop card" : NULL;
+	return is_mobile(patient, function) ? "it is a laptop card" : NULL;
 }
 
 /* Whether the VM has a display of NVIDIA's, and why it should be hidden. */

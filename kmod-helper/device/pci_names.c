@@ -11,6 +11,7 @@
 #include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* libpci's functions, by their names without "pci_". */
 static struct {
@@ -106,4 +107,23 @@ void device_name(struct device_names *names, uint16_t vendor_id, uint16_t device
 	}
 	pci.lookup_name(names->access, buffer, size_limited(size),
 		PCI_LOOKUP_VENDOR | PCI_LOOKUP_DEVICE | PCI_LOOKUP_NO_HWDB, vendor_id, device_id);
+}
+
+/* pci.ids has it in brackets behind the chip: "AD103 [GeForce RTX 4080]". */
+void device_name_short(struct device_names *names, uint16_t vendor_id, uint16_t device_id,
+	char *buffer, size_t size)
+{
+	char full[256];
+	char *bracket;
+	size_t length;
+
+	device_name(names, vendor_id, device_id, full, sizeof(full));
+	length = strlen(full);
+	bracket = strrchr(full, '[');
+	if (bracket && full[length - 1] == ']') {
+		full[length - 1] = '\0';
+		snprintf(buffer, size, "%s", bracket + 1);
+	} else {
+		snprintf(buffer, size, "%s", full);
+	}
 }

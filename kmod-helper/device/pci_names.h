@@ -19,3 +19,8 @@ void device_names_close(struct device_names *names);
 /* "NVIDIA Corporation AD103 [GeForce RTX 4080]" into @buffer; always NUL-terminated. */
 void device_name(struct device_names *names, uint16_t vendor_id, uint16_t device_id, char *buffer,
 	size_t size);
+
+/* The name by which people know a device: "GeForce RTX 4080", without its maker and its chip; the
+ * whole name where it has no other. */
+void device_name_short(struct device_names *names, uint16_t vendor_id, uint16_t device_id,
+	char *buffer, size_t size);

@@ -1254,14 +1254,14 @@ case_setup_after_other_guides_with_stand_in_programs() {
 	write etc/initramfs-tools/modules '# modules' vfio 'vfio_pci ids=10de:1e07,10de:10f7'
 	(cd "$tree" && tar -cf "$work/guides.tar" etc)
 	kernel 6.8.12-1-pve "" vfio/pci/vfio-pci gpu/drm/nouveau gpu/drm/i915
-	ferry doctor | sed -n '/^= MODULES/,/^= GPUS/p'
+	ferry doctor -v | sed -n '/^= MODULES/,/^= GPUS/p'
 	rm -r "${tree:?}/lib" # what is entered has the machine's
 	live gpu-ferry setup --apply | sed 's/([0-9]* s)/(N s)/'
 	live gpu-ferry setup --apply | tail -n 3
 	: "and the boot after it"
 	write proc/cmdline "BOOT_IMAGE=/vmlinuz $(grub_arguments)"
 	kernel 6.8.12-1-pve "" vfio/pci/vfio-pci gpu/drm/nouveau gpu/drm/i915
-	ferry doctor | sed -n '/^= MODULES/,/^= GPUS/p'
+	ferry doctor -v | sed -n '/^= MODULES/,/^= GPUS/p'
 	rm -r "${tree:?}/lib"
 	live gpu-ferry undo --apply >/dev/null
 	mkdir "$work/guides"

@@ -2,10 +2,15 @@
 # shellcheck shell=bash
 # The cases of doctor, over the machines of machines.sh. Sourced by run.
 
-# As ferry; says so where a WARN or a FAIL comes without what mends it.
+# Every check.
 doctor() { # ARGUMENT…
+	letter -v "$@"
+}
+
+# What doctor shows by itself; says so where a WARN or a FAIL comes without what mends it.
+letter() { # ARGUMENT…
 	ferry doctor "$@"
-	awk '/^(WARN|FAIL): / { bad = $0; next }
+	awk '/^(WARN|FAIL): / { bad = bad ? bad : $0; next }
 		bad { if ($0 !~ /^      fix: ./) print "NO FIX: " bad; bad = "" }
 		END { if (bad) print "NO FIX: " bad }' "$work/stdout"
 }
@@ -463,7 +468,7 @@ case_doctor_usage() {
 
 # checks PATTERN [VMID]: doctor's lines of that kind, each with what mends it.
 checks() {
-	ferry doctor "${@:2}" | grep -E -A1 "^(PASS|INFO|SKIP|NOTICE|WARN|FAIL): .*($1)" | grep -vE '^(--|= .*|)$' |
+	ferry doctor -v "${@:2}" | sed '/^= WHAT TO DO/,$d' | grep -E -A1 "^(PASS|INFO|SKIP|NOTICE|WARN|FAIL): .*($1)" | grep -vE '^(--|= .*|)$' |
 		grep -E "^      fix|$1"
 }
 
@@ -525,7 +530,7 @@ case_doctor_cards_of_all_kinds() {
 	on_vfio_since_boot 0000:02:00
 	running 105 4242
 	write run/qemu-server/pci-id-reservations "0000:02:00.0 105 pid:4242"
-	checks '0000:02:00.0 .*(VM 105|vfio-pci)'
+	checks '0000:02:00.0: .*(VM 105|vfio-pci)'
 	echo "-- lent, with an override that is ours; and its home is no module"
 	write "$(function_path 0000:01:00.0)/driver_override" vfio-pci
 	on_vfio_since_boot 0000:01:00
@@ -540,6 +545,59 @@ case_doctor_cards_of_all_kinds() {
 	rm "$tree/$(function_path 0000:03:00.0)/power_state" "$tree/$(function_path 0000:03:00.0)/reset_method"
 	mkdir "$tree/$(function_path 0000:03:00.0)/reset_method"
 	checks '0000:03:00.0.*(power|reset)'
+}
+
+# What the eight-card machine of an office may have: four cards with one cause, one that sleeps.
+case_doctor_reads_like_a_letter() {
+	intel_desktop
+	geforce 0000:02:00 16
+	geforce 0000:03:00 17
+	geforce 0000:04:00 18
+	on_vfio_since_boot 0000:01:00
+	on_vfio_since_boot 0000:02:00
+	on_vfio_since_boot 0000:03:00
+	write "$(function_path 0000:04:00.0)/reset_method" ""
+	linux_vm 104 "hostpci0: 0000:04:00,pcie=1"
+	linux_vm 105 "hostpci0: 0000:01:00"
+	config 110 "template: 1" "hostpci0: 0000:09:00"
+	letter
+	ferry doctor -q
+	letter 104
+	ferry doctor -q 104
+	ferry doctor 110 -q
+	ferry doctor --output-format json | sed 's/.*"totals"/"totals"/'
+	rm "$tree/etc/systemd/system/multi-user.target.wants/gpu-ferry-watch.path"
+	checks 'watch'
+}
+
+# Arguments and options that people take from guides, and what each means.
+case_doctor_advice_of_guides() {
+	intel_desktop
+	grub 'pcie_acs_override=downstream,multifunction video=vesafb:off,efifb:off initcall_blacklist=sysfb_init'
+	running_command_line 'pcie_acs_override=downstream,multifunction video=efifb:off'
+	modprobe_file unsafe.conf 'options vfio_iommu_type1 allow_unsafe_interrupts=1'
+	checks 'acs|efifb|vesafb|sysfb|unsafe'
+	echo "-- in effect alone"
+	grub ""
+	running_command_line 'vfio_iommu_type1.allow_unsafe_interrupts=1 video=simplefb:off'
+	modprobe_file unsafe.conf 'options vfio_iommu_type1 allow_unsafe_interrupts=0'
+	write sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts Y
+	checks 'acs|simplefb|unsafe'
+	echo "-- nothing of it"
+	running_command_line
+	write sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts N
+	checks 'acs|efifb|simplefb|unsafe'
+	echo "-- a laptop's card, and one in a box beside it"
+	write sys/class/dmi/id/chassis_type 10
+	linux_vm 104 "hostpci0: 0000:01:00,pcie=1"
+	checks 'hidden=1|laptop' 104
+	write "$(function_path 0000:01:00.0)/removable" removable
+	checks 'hidden=1|laptop' 104
+	echo "-- and by its name"
+	rm "$tree/sys/class/dmi/id/chassis_type"
+	device 0000:05:00.0 10de:25a2 1458:40bc 0300 19 nouveau
+	linux_vm 104 "hostpci0: 0000:05:00,pcie=1"
+	checks 'hidden=1|laptop' 104
 }
 
 case_doctor_ids_at_boot() {

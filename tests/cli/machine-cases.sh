@@ -76,10 +76,10 @@ look() { # DEVICE
 	config 105 "machine: q35" "ostype: l26" "scsi0: local-lvm:vm-105-disk-0"
 	ferry list
 	ferry plan 104
-	doctor
+	letter
 	cp "$work/stdout" "$work/host"
 	for vmid in 104 105; do
-		doctor "$vmid" | grep -vxFf <(grep . "$work/host") | grep .
+		letter "$vmid" | grep -vxFf <(grep . "$work/host") | grep .
 	done
 	ferry attach 105 "$1" --dry-run
 	ferry setup
@@ -156,7 +156,7 @@ case_machine_arc() {
 	group 0000:04:00.0 13
 	linux_vm 104 "hostpci0: 0000:03:00,pcie=1"
 	ferry plan 104
-	ferry doctor | grep -A1 13
+	ferry doctor -v | grep -A1 13
 }
 
 # Eight H100 behind switches, and four NVSwitches between them.
@@ -207,7 +207,7 @@ case_machine_one_group() {
 	: "and all of them permitted"
 	settings 'allow = [ "22:00.0", "02:00.1" ];'
 	ferry plan 104
-	ferry doctor | grep -A1 14
+	ferry doctor -v | grep -A1 14
 }
 
 virtual_function() { # ADDRESS GROUP PHYSICAL NUMBER [DRIVER]
@@ -265,7 +265,7 @@ case_machine_thunderbolt() {
 	: "and unplugged"
 	rm "$tree/sys/bus/pci/devices/0000:05:00.0" "$tree/sys/bus/pci/devices/0000:05:00.1"
 	ferry plan 104
-	doctor 104 | grep -A1 '05:00'
+	letter 104 | grep -A1 '05:00'
 }
 
 case_machine_iommu_off() {
@@ -309,6 +309,6 @@ case_machine_cluster() {
 	: "and a mapping of another node"
 	linux_vm 104 "hostpci0: mapping=old,pcie=1"
 	ferry plan 104
-	doctor 104 | grep -A1 -e old
+	letter 104 | grep -A1 -e old
 	ferry attach 105 old --dry-run
 }

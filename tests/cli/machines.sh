@@ -101,6 +101,8 @@ proxmox() {
 	done
 	link var/lib/vz/snippets/gpu-ferry /usr/libexec/gpu-ferry/hookscript
 	link var/lib/vz/snippets/gpu-ferry-chain /usr/libexec/gpu-ferry/hookscript
+	link etc/systemd/system/multi-user.target.wants/gpu-ferry-watch.path \
+		/usr/lib/systemd/system/gpu-ferry-watch.path
 	modprobe_file pve-blacklist.conf "# This file contains a list of modules which are not supported" \
 		"" "# nvidiafb see bugreport" "blacklist nvidiafb"
 	driver pcieport

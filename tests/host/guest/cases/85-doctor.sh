@@ -25,10 +25,10 @@ test_doctor_of_a_host_that_is_ready() {
 	assert_check 'vfio_module pass'
 	assert_check 'snippet pass'
 	assert_check 'static_ids pass'
-	assert_check "card_driver pass $card1.0 .*: bochs-drm"
-	assert_check "card_group pass $card1.0"
+	assert_check "card_driver pass $card1.0: .*: bochs-drm"
+	assert_check "card_group pass $card1.0: group"
 	assert_check "card_bars info $card1.0: BAR 0 [0-9]+ MiB"
-	assert_check "card_power pass $card1.0 is in power state D0"
+	assert_check "card_power pass $card1.0: in power state D0"
 }
 
 test_doctor_of_a_vm_and_its_card() {
@@ -39,11 +39,11 @@ test_doctor_of_a_vm_and_its_card() {
 	assert_check "vm_hostpci pass hostpci0 is there: $card1.0 $card1.1 $card1.2"
 	start 104 --holder
 	look 104
-	assert_check "card_driver pass $card1.0 .* is lent .VM 104.; its home driver is bochs-drm"
+	assert_check "card_driver pass $card1.0: .* is lent .VM 104.; its home driver is bochs-drm"
 	assert_check 'vm_hostpci pass'
 	stop 104
 	look
-	assert_check "card_driver pass $card1.0 .*: bochs-drm"
+	assert_check "card_driver pass $card1.0: .*: bochs-drm"
 }
 
 test_doctor_works_for_any_user() {
