@@ -5,7 +5,7 @@
 #include "node_name.h"
 
 #include "cluster.h"
-#include "conf/property.h"
+#include "conf/text.h"
 #include "kmod-helper/base/cleanup.h"
 #include <errno.h>
 #include <string.h>
@@ -13,8 +13,10 @@
 
 bool node_name_is_valid(const char *name)
 {
-	return strlen(name) < NODE_NAME_SIZE &&
-		pattern_matches("^[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?$", name);
+	size_t length = strspn(name, TEXT_LETTERS TEXT_DIGITS "-");
+
+	return length && length < NODE_NAME_SIZE && !name[length] && name[0] != '-' &&
+		name[length - 1] != '-';
 }
 
 static int name_from_hostname(const struct root *root, char *ret, size_t size)
