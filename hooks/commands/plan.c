@@ -69,8 +69,6 @@ static void print_devices(const struct choice *choice)
 		if (entry->hostpci.keep_driver)
 			output_print(" (driver=keep)");
 		puts(entry->chosen < 0 ? " (cannot be resolved)" : "");
-		if (entry->notice)
-			output_print("    Proxmox will refuse it: %s\n", entry->notice);
 	}
 }
 
@@ -83,6 +81,9 @@ static int print_text(unsigned int vmid, const struct vm_plan *guest, struct err
 	if (guest->resolved.choice.count == 0)
 		puts("  no hostpci: nothing to do");
 	print_devices(&guest->resolved.choice);
+	for (size_t i = 0; i < config->warnings.count; i++)
+		output_print("  Proxmox VE ignores a line of the config: %s\n",
+			config->warnings.names[i]);
 	return plan_output_text(&guest->plan, error);
 }
 

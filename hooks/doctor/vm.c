@@ -407,6 +407,8 @@ static const struct lasting_blocker lasting_blockers[] = {
 	{BLOCKER_FOREIGN_MEMBER,
 		"gpu-ferry list --all  # take another slot, or another card; only where the host "
 		"can do without them: `allow` in /" SETTINGS_PATH},
+	{BLOCKER_ROMFILE,
+		"ls /usr/share/kvm  # copy the card's ROM there, or take romfile= out of the entry"},
 	{BLOCKER_DEAD, "poweroff  # a reboot is often not enough"},
 	{BLOCKER_OVERDUE, "gpu-ferry reconcile  # after its user has ended: see gpu-ferry status"},
 };

@@ -13,9 +13,14 @@
 #include "return.h"
 #include "vm_state.h"
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <stdint.h>
 #include <string.h>
 #include <time.h>
+
+/* qemu-server: PVE/QemuServer/PCI.pm, print_hostpci_devices */
+#define ROM_FOLDER "usr/share/kvm"
 
 /* What the choice of devices asks about the host. */
 struct surroundings {
@@ -217,7 +222,27 @@ static enum blocker_code blocker_of(int status)
 	}
 }
 
-int resolved_add_blockers(const struct resolved *resolved, struct plan *plan)
+/* Proxmox looks for a romfile in ROM_FOLDER; QEMU does not start without it. */
+static int block_romfile(
+	const struct root *root, const struct choice_entry *entry, struct plan *plan)
+{
+	char path[PATH_MAX];
+	auto_close int folder = file_open(root, ROM_FOLDER, O_PATH);
+	auto_close int fd = -1;
+
+	if (!entry->hostpci.romfile || entry->mediated || folder < 0)
+		return 0;
+	snprintf(path, sizeof(path), ROM_FOLDER "/%s", entry->hostpci.romfile);
+	fd = file_open(root, path, O_PATH);
+	return fd == -ENOENT ? plan_block(plan, BLOCKER_ROMFILE,
+				       "hostpci%u: the romfile /%s does not exist: copy the card's "
+				       "ROM there, or take romfile= out of the entry",
+				       entry->index, path)
+			     : 0;
+}
+
+int resolved_add_blockers(
+	const struct root *root, const struct resolved *resolved, struct plan *plan)
 {
 	const struct choice *choice = &resolved->choice;
 	int r = 0;
@@ -235,6 +260,12 @@ int resolved_add_blockers(const struct resolved *resolved, struct plan *plan)
 					? ": it is not on this host now; connect it or power it "
 					  "on, or take it out of the VM's config"
 					: "");
+		else if (entry->notice)
+			r = plan_block(plan, BLOCKER_CONFIG,
+				"hostpci%u: Proxmox VE does not start the VM: %s", entry->index,
+				entry->notice);
+		if (r == 0)
+			r = block_romfile(root, entry, plan);
 	}
 	return r;
 }

@@ -29,5 +29,6 @@ void resolved_done(struct resolved *resolved);
 /* True when both ask for the same functions, each chosen or as an alternative. */
 bool resolved_equal(const struct resolved *left, const struct resolved *right);
 
-/* Adds a blocker for everything that Proxmox would refuse. 0 or -ENOMEM. */
-int resolved_add_blockers(const struct resolved *resolved, struct plan *plan);
+/* Adds a blocker for everything that Proxmox, or QEMU, would refuse. 0 or -ENOMEM. */
+int resolved_add_blockers(
+	const struct root *root, const struct resolved *resolved, struct plan *plan);

@@ -72,7 +72,7 @@ int vm_plan_resolve(struct context *context, unsigned int vmid, const char *migr
 	}
 	if (r < 0 || vm_config_is_template(&ret->resolved.config))
 		return r;
-	r = resolved_add_blockers(&ret->resolved, &ret->plan);
+	r = resolved_add_blockers(&context->kernel.root, &ret->resolved, &ret->plan);
 	/* a loan that cannot be read may have any device of this host */
 	if (r == 0 && ret->resolved.want_count && ret->loans.unreadable.status < 0)
 		r = plan_block(&ret->plan, BLOCKER_CONFIG, "%s", ret->loans.unreadable.message);

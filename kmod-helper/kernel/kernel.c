@@ -6,6 +6,7 @@
 
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/base/process.h"
+#include "module_files.h"
 #include "modules.h"
 #include "open_devices.h"
 #include <errno.h>
@@ -230,6 +231,19 @@ static int machine_module_unload(void *context, const char *name, struct error *
 	return module_unload(machine->modules, name, error);
 }
 
+/* By the files of the kernel that the tree says was running; without them nothing is known. */
+static int tree_module_check(const struct root *root, const char *name, struct error *error)
+{
+	cleanup(module_files_done) struct module_files files = {0};
+	char release[96];
+
+	if (file_read_attribute(root, "proc/sys/kernel/osrelease", release, sizeof(release)) <= 0 ||
+		module_files_read(root, release, &files, NULL) < 0 || !files.dependencies ||
+		module_files_have(&files, name))
+		return 0;
+	return error_set(error, -ENOENT, "the kernel %s has no module %s", release, name);
+}
+
 static int machine_module_check(void *context, const char *name, struct error *error)
 {
 	struct machine *machine = context;
@@ -238,7 +252,7 @@ static int machine_module_check(void *context, const char *name, struct error *e
 	/* libkmod reads the running kernel's /proc/modules, which says nothing about a captured
 	 * tree */
 	if (!machine->root.live)
-		return 0;
+		return tree_module_check(&machine->root, name, error);
 	r = machine_modules(machine, error);
 	return r < 0 ? r : module_check(machine->modules, name, error);
 }

@@ -29,6 +29,7 @@ static const char *const blocker_names[] = {
 	[BLOCKER_NO_DRIVER] = "no_driver",
 	[BLOCKER_CONFIG] = "config",
 	[BLOCKER_NO_ATTRIBUTE] = "config",
+	[BLOCKER_ROMFILE] = "config",
 	[BLOCKER_BACKUP] = "backup",
 	[BLOCKER_VFS] = "vfs",
 	[BLOCKER_QUIRK] = "quirk",

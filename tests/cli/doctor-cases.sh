@@ -600,6 +600,24 @@ case_doctor_advice_of_guides() {
 	checks 'hidden=1|laptop' 104
 }
 
+# What Proxmox VE, QEMU or the kernel would refuse is a blocker, each beside the others.
+case_plan_is_the_whole_truth() {
+	intel_desktop
+	mkdir -p "$tree/usr/share/kvm"
+	linux_vm 104 "hostpci0: 0000:01:00;pcie=1"
+	linux_vm 105 "hostpci0: 0000:01:00,pcie=1,romfile=none.rom"
+	config 106 "hookscript: local:snippets/gpu-ferry" "hostpci0: 0000:01:00,pcie=1" "hostpci1: 0000:99:00"
+	linux_vm 107 "hostpci0: 0000:01:00,pcie=1"
+	for vmid in 104 105 106 107; do ferry plan "$vmid" | grep -v '^  [0-9]'; done
+	checks 'romfile' 105
+	write usr/share/kvm/none.rom ""
+	ferry plan 105 | grep blockers
+	ferry plan 106 --output-format json | sed 's/.*"blockers"/"blockers"/'
+	sed -i '/vfio/d' "$tree/lib/modules/6.8.12-4-pve/modules.dep"
+	ferry plan 107 | sed -n '/^blockers/,$p'
+	ferry bind 01:00 --driver nvidiaa --dry-run | sed -n '/^blockers/,$p'
+}
+
 case_doctor_ids_at_boot() {
 	intel_desktop
 	geforce 0000:02:00 16
