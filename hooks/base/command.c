@@ -96,6 +96,11 @@ static void print_options(const char *title, const struct command_option *option
 		print_option(options);
 }
 
+static bool is_hidden(const struct command_summary *summary)
+{
+	return summary->group && !*summary->group;
+}
+
 static const struct command_summary *find_summary(const struct program *program, const char *name)
 {
 	const struct command_summary *summary = program->summaries;
@@ -119,7 +124,7 @@ static void print_command_help(const struct program *program, const struct comma
 		puts("\nDEVICE is 2b:00 (the whole card) or 2b:00.0, with or without a domain\n"
 		     "(0000:2b:00). attach, bind and unbind also take a resource mapping's name.");
 	printf("\nExample:\n  %s\n", command->example);
-	print_options("Options of every command", global_options);
+	puts("\nOptions of every command, such as -q and -v: gpu-ferry --help");
 }
 
 static void print_help(const struct program *program)
@@ -129,11 +134,14 @@ static void print_help(const struct program *program)
 	     "done.\n"
 	     "\nCommands:");
 	for (const struct command_summary *s = program->summaries; s->name; s++) {
-		if (!s->hidden)
-			printf("  %-10s %s\n", s->name, s->text);
+		if (is_hidden(s))
+			continue;
+		if (s->group)
+			printf("  %s:\n", s->group);
+		printf("    %-10s %s\n", s->name, s->text);
 	}
 	print_options("Options of every command", global_options);
-	puts("\nA command's own options: gpu-ferry COMMAND --help\n"
+	puts("\nA command's own options: gpu-ferry help COMMAND\n"
 	     "Exit code: 0 done, 1 failed or something is owed, 2 wrong usage.\n"
 	     "The manual: man gpu-ferry");
 }
@@ -232,7 +240,7 @@ static int unknown_command(const struct program *program, const char *word, stru
 	for (const struct command_summary *s = program->summaries; s->name; s++) {
 		unsigned int d = word_distance(word, s->name);
 
-		if (!s->hidden && d < distance && d < strlen(s->name) - 1) {
+		if (!is_hidden(s) && d < distance && d < strlen(s->name) - 1) {
 			distance = d;
 			nearest = s->name;
 		}

@@ -35,8 +35,11 @@ struct command {
 struct command_summary {
 	const char *name; /* NULL ends the list */
 	const char *text;
-	bool hidden; /* for programs: not listed */
+	const char
+		*group; /* begins a group of this title; COMMAND_HIDDEN: for programs, not listed */
 };
+
+#define COMMAND_HIDDEN ""
 
 struct program {
 	const struct command *const *commands; /* its own, ended by NULL */

@@ -206,15 +206,35 @@ static void check_bios(struct patient *patient)
 
 /* ---- what kind of guest it is */
 
-/* Windows' drivers for virtio come on a disc of that name. */
-static bool has_windows_disc(const struct vm_config *config)
+/* Windows' drivers for virtio, and Microsoft's own discs, by the names that they come with. */
+static bool is_windows_disc(const char *value)
 {
+	static const char *const names[] = {
+		"virtio-win", "windows", "win7", "win8", "win10", "win11", "x64fre"};
+	bool found = false;
+
+	if (!strstr(value, "media=cdrom"))
+		return false;
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		found |= strcasestr(value, names[i]) != NULL;
+	return found;
+}
+
+/* What in the config speaks of Windows, though its ostype does not; NULL: nothing. */
+static const char *sign_of_windows(const struct vm_config *config)
+{
+	const char *arguments = vm_config_get(config, "args");
+
 	for (size_t i = 0; i < config->count; i++) {
-		if (strstr(config->entries[i].value, "virtio-win") &&
-			strstr(config->entries[i].value, "media=cdrom"))
-			return true;
+		if (is_windows_disc(config->entries[i].value))
+			return "a CD for Windows is inserted";
 	}
-	return false;
+	if (arguments && (strstr(arguments, "hv_") || strstr(arguments, "hv-")))
+		return "args has Hyper-V settings (hv_), which only Windows uses";
+	if (strcmp(vm_config_ostype(config), "other") == 0 && vm_config_get(config, "tpmstate0") &&
+		vm_config_get(config, "efidisk0"))
+		return "it has a TPM and UEFI, as Windows 11 needs";
+	return NULL;
 }
 
 static void check_windows(struct patient *patient)
@@ -245,14 +265,14 @@ static void check_windows(struct patient *patient)
 static void check_ostype(struct patient *patient)
 {
 	const char *ostype = vm_config_ostype(patient->config);
+	const char *sign = sign_of_windows(patient->config);
 
 	if (vm_config_is_windows(patient->config)) {
 		check_windows(patient);
-	} else if (has_windows_disc(patient->config)) {
+	} else if (sign) {
 		check_add(patient->list, CHECK_WARN, "vm_ostype",
-			"ostype is %s, and a CD with virtio drivers for Windows is inserted: a "
-			"Windows guest needs a Windows ostype",
-			ostype);
+			"ostype is %s, and %s: a Windows guest needs a Windows ostype", ostype,
+			sign);
 		check_fix(patient->list, "qm set %u --ostype win11  # or win10", patient->vmid);
 	} else if (strcmp(ostype, "other") == 0) {
 		check_add(patient->list, CHECK_WARN, "vm_ostype",

@@ -1547,7 +1547,7 @@ case_help() {
 case_help_of_each_command() {
 	local command
 	for command in $(commands_of_help) hook; do
-		call gpu-ferry "$command" --help | sed '/^Options of every command:/,/^\[/ { /^\[/!d }'
+		call gpu-ferry "$command" --help
 	done
 	for command in "" $(commands_of_help) hook; do
 		"$work/bin/gpu-ferry" ${command:+"$command"} --help | LC_ALL=C.UTF-8 grep -E '.{81}'
@@ -1559,7 +1559,7 @@ case_help_of_each_command() {
 }
 
 commands_of_help() {
-	"$work/bin/gpu-ferry" --help | sed -n '/^Commands:/,/^$/ s/^  \([a-z]*\) .*/\1/p'
+	"$work/bin/gpu-ferry" --help | sed -n '/^Commands:/,/^$/ s/^    \([a-z]*\) .*/\1/p'
 }
 
 # What the program parses by: --help is printed from the same table.

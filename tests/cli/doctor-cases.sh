@@ -618,6 +618,25 @@ case_plan_is_the_whole_truth() {
 	ferry bind 01:00 --driver nvidiaa --dry-run | sed -n '/^blockers/,$p'
 }
 
+# Each sign of Windows in a VM whose ostype is another; and what is none.
+case_doctor_windows_with_the_wrong_ostype() {
+	intel_desktop
+	say_of() { # LINE…
+		config 104 "hookscript: local:snippets/gpu-ferry" "hostpci0: 0000:01:00" "$@"
+		checks 'ostype|win10: ' 104
+	}
+	say_of "ostype: l26" "ide2: local:iso/Win11_24H2_Korean_x64.iso,media=cdrom,size=5G"
+	say_of "ostype: l26" "sata1: local:iso/20348.169.210806_SERVER_EVAL_x64FRE_en-us.iso,media=cdrom"
+	say_of "ostype: l26" "args: -cpu host,kvm=off,hv_vendor_id=null"
+	say_of "ostype: other" "tpmstate0: local-lvm:vm-104-disk-1,version=v2.0" "efidisk0: local-lvm:vm-104-disk-0"
+	say_of "bios: ovmf" "tpmstate0: local-lvm:vm-104-disk-1,version=v2.0" "efidisk0: local-lvm:vm-104-disk-0"
+	echo "-- no sign"
+	say_of "ostype: l26" "ide2: local:iso/debian-13.iso,media=cdrom" "scsi0: local-lvm:windows-disk" \
+		"tpmstate0: local-lvm:vm-104-disk-1" "efidisk0: local-lvm:vm-104-disk-0"
+	say_of "ostype: other"
+	say_of "ostype: win10" "ide2: local:iso/Win10_22H2.iso,media=cdrom"
+}
+
 case_doctor_ids_at_boot() {
 	intel_desktop
 	geforce 0000:02:00 16
