@@ -6,6 +6,7 @@
 
 #include "attach_device.h"
 #include "conf/pve/hostpci.h"
+#include "hooks/base/output.h"
 #include "hooks/base/program.h"
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/base/parse.h"
@@ -153,6 +154,29 @@ static int plan_devices(struct context *context, struct attach_plan *plan, struc
 	return r;
 }
 
+static bool has_display(
+	const struct attach_plan *plan, const struct attach_device *device, unsigned int vendor)
+{
+	for (size_t i = 0; i < device->addresses.count; i++) {
+		const struct pci_function *function =
+			pci_find(&plan->devices.host, device->addresses.names[i]);
+
+		if (function && pci_is_display(function) &&
+			(!vendor || function->vendor_id == vendor))
+			return true;
+	}
+	return false;
+}
+
+static bool has_nvidia(const struct attach_plan *plan)
+{
+	for (size_t i = 0; i < plan->devices.count; i++) {
+		if (has_display(plan, &plan->devices.items[i], 0x10de))
+			return true;
+	}
+	return false;
+}
+
 /* Plans the changes that options ask for: --machine, --bios and --tune. */
 static int plan_options(struct attach_plan *plan, struct error *error)
 {
@@ -165,7 +189,7 @@ static int plan_options(struct attach_plan *plan, struct error *error)
 	if (r == 0 && options->bios)
 		r = changes_add(changes, &plan->config, "bios", options->bios, NULL);
 	if (r == 0 && options->tune)
-		r = tune_add(&plan->config, changes);
+		r = tune_add(&plan->config, has_nvidia(plan), changes);
 	return r < 0 ? error_set_errno(error, r, "plan the changes") : 0;
 }
 
@@ -189,6 +213,29 @@ static int note_unknown(struct attach_plan *plan)
 	return r;
 }
 
+/* Tells what a person may not have meant: a device that is no GPU, an IOMMU that is off. */
+static int note_devices(struct attach_plan *plan)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < plan->devices.count; i++) {
+		const struct attach_device *device = &plan->devices.items[i];
+		const struct pci_function *first = device->addresses.count
+			? pci_find(&plan->devices.host, device->addresses.names[0])
+			: NULL;
+
+		if (first && !has_display(plan, device, 0))
+			r = changes_note(&plan->changes, "%s is no GPU (PCI class %04x)",
+				device->argument, first->class_code);
+		if (r == 0 && first && first->iommu_group == PCI_NO_GROUP)
+			r = changes_note(&plan->changes,
+				"%s has no IOMMU group: the IOMMU is off, and the VM would not "
+				"start (gpu-ferry doctor says what to do)",
+				device->argument);
+	}
+	return r;
+}
+
 static int plan_notes(struct context *context, struct attach_plan *plan, struct error *error)
 {
 	const struct storage *local = storages_find(&plan->storages, "local");
@@ -198,8 +245,11 @@ static int plan_notes(struct context *context, struct attach_plan *plan, struct 
 		return r;
 	r = note_unknown(plan);
 	if (r == 0)
+		r = note_devices(plan);
+	if (r == 0)
 		r = tune_advise(&plan->config, &plan->changes);
-	if (r == 0 && !plan->options->tune && vm_config_is_windows(&plan->config.now))
+	if (r == 0 && !plan->options->tune && has_nvidia(plan) &&
+		vm_config_is_windows(&plan->config.now))
 		r = changes_note(
 			&plan->changes, "--tune shows what else NVIDIA's Windows driver may need");
 	if (r == 0 && !plan->options->enable_snippets && local && !storage_holds(local, "snippets"))
@@ -339,6 +389,20 @@ static int apply(struct context *context, struct attach_plan *plan, struct error
 	return changes_note_pending(changes) < 0 ? error_set_errno(error, -ENOMEM, "attach") : 0;
 }
 
+static void say_next(const struct context *context, const struct changes *changes)
+{
+	if (context->output != OUTPUT_TEXT || context->log_level < LOG_INFO)
+		return;
+	if (!changes->applied && changes->count)
+		puts("Nothing has been changed yet: to do it, run the same command without "
+		     "--dry-run.");
+	else
+		output_print("%s. Next: gpu-ferry plan %u, then qm start %u; gpu-ferry detach %u "
+			     "takes it back.\n",
+			changes->count ? "Done" : "Nothing to do", changes->vmid, changes->vmid,
+			changes->vmid);
+}
+
 int attach_guest(struct context *context, const struct attach_options *options, unsigned int vmid,
 	char **arguments, struct error *error)
 {
@@ -358,6 +422,8 @@ int attach_guest(struct context *context, const struct attach_options *options, 
 	if (options->enable_snippets)
 		enabled = listing_enable(context, !options->dry_run, &plan.changes, &later);
 	r = changes_print(context, &plan.changes, error);
+	if (r == 0)
+		say_next(context, &plan.changes);
 	if (r == 0 && enabled < 0)
 		return error_set(error, enabled, "VM %u is attached, but: %s", vmid, later.message);
 	return r;

@@ -66,12 +66,13 @@ static int cpu_note(const struct guest_config *config, struct changes *changes)
 	return 0;
 }
 
-/* Sets `cpu` to @native. For a Windows guest it also hides the VM, unless @native says hidden=0. */
+/* Sets `cpu` to @native. For a Windows guest with a card of NVIDIA's it also hides the VM, unless
+ * @native says hidden=0. */
 static int cpu_change(
-	const struct guest_config *config, const char *native, struct changes *changes)
+	const struct guest_config *config, const char *native, bool nvidia, struct changes *changes)
 {
 	auto_free char *cpu = strdup(native);
-	bool hide = vm_config_is_windows(&config->now) && !cpu_is_seen(cpu);
+	bool hide = nvidia && vm_config_is_windows(&config->now) && !cpu_is_seen(cpu);
 	int r = cpu ? 0 : -ENOMEM;
 
 	if (r == 0 && hide)
@@ -83,7 +84,7 @@ static int cpu_change(
 
 /* Moves a -cpu from `args` to `cpu`, when `cpu` can say the same. */
 static int arguments_change(const struct guest_config *config, const struct cpu_arguments *found,
-	struct changes *changes)
+	bool nvidia, struct changes *changes)
 {
 	int r;
 
@@ -92,29 +93,30 @@ static int arguments_change(const struct guest_config *config, const struct cpu_
 			"args has its own -cpu, with parts that `cpu` cannot express (%s): not "
 			"changed; while it is there, `cpu` has no effect",
 			found->dropped);
-	r = cpu_change(config, found->native, changes);
+	r = cpu_change(config, found->native, nvidia, changes);
 	return r < 0
 		? r
 		: changes_add(changes, config, "args", *found->rest ? found->rest : NULL, WHY_ARGS);
 }
 
-static int tune_cpu(const struct guest_config *config, struct changes *changes)
+static int tune_cpu(const struct guest_config *config, bool nvidia, struct changes *changes)
 {
 	const char *cpu = guest_config_get(config, "cpu");
 	cleanup(cpu_arguments_done) struct cpu_arguments found = {0};
 	int r = cpu_arguments_parse(guest_config_get(config, "args"), cpu, &found);
 
 	if (r == 0)
-		return arguments_change(config, &found, changes);
+		return arguments_change(config, &found, nvidia, changes);
 	if (r != -ENOENT)
 		return r;
-	return vm_config_is_windows(&config->now) ? cpu_change(config, cpu ? cpu : "host", changes)
-						  : 0;
+	return nvidia && vm_config_is_windows(&config->now)
+		? cpu_change(config, cpu ? cpu : "host", nvidia, changes)
+		: 0;
 }
 
-int tune_add(const struct guest_config *config, struct changes *changes)
+int tune_add(const struct guest_config *config, bool nvidia, struct changes *changes)
 {
-	int r = tune_cpu(config, changes);
+	int r = tune_cpu(config, nvidia, changes);
 
 	if (r == 0 && !guest_config_get(config, "agent"))
 		r = changes_add(changes, config, "agent", "1", WHY_AGENT);

@@ -637,6 +637,20 @@ case_doctor_windows_with_the_wrong_ostype() {
 	say_of "ostype: win10" "ide2: local:iso/Win10_22H2.iso,media=cdrom"
 }
 
+# attach tells what may not have been meant, and what is next; NVIDIA's needs are NVIDIA's.
+case_attach_says_what_happens() {
+	intel_desktop
+	device 0000:05:00.0 10de:22a3 10de:1796 0680 19 nouveau
+	device 0000:06:00.0 1002:744c 1002:0e3b 0300 20 amdgpu
+	config 104 "ostype: win11" "machine: q35" "bios: ovmf" "efidisk0: local-lvm:vm-104-disk-1"
+	ferry attach 104 05:00 --dry-run
+	ferry attach 104 06:00 --dry-run
+	ferry attach 104 06:00 --tune --dry-run
+	ferry attach 104 01:00 --tune --dry-run
+	iommu_is_off
+	ferry attach 104 06:00 --dry-run -q
+}
+
 case_doctor_ids_at_boot() {
 	intel_desktop
 	geforce 0000:02:00 16
