@@ -192,6 +192,11 @@ static int print_table(const struct listing *listing, struct error *error)
 	}
 	if (r < 0)
 		return error_set_errno(error, r, "format the list");
+	if (table.count == table.columns) {
+		puts(listing->all ? "no PCI device was found"
+				  : "no GPU was found; --all lists every PCI function");
+		return output_flush(error);
+	}
 	return table_print(&table, error);
 }
 

@@ -9,6 +9,7 @@
 #include "hooks/ferry/vm_plan.h"
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/base/parse.h"
+#include <string.h>
 
 static struct json_object *format_addresses(const struct names *names)
 {
@@ -87,20 +88,94 @@ static int print_text(unsigned int vmid, const struct vm_plan *guest, struct err
 	return plan_output_text(&guest->plan, error);
 }
 
+/* ---- the way back */
+
+static const struct loan_function *find_function(
+	const struct vm_plan *guest, const struct loan *loan, const char *address)
+{
+	if (loan)
+		return loan_find(loan, address);
+	for (size_t i = 0; i < guest->plan.function_count; i++) {
+		if (strcmp(guest->plan.functions[i].now.address, address) == 0)
+			return &guest->plan.functions[i].loan;
+	}
+	return NULL;
+}
+
+/* What undoing @step does, as people see it; false: nothing of its own. */
+static bool tell_undoing(const struct vm_plan *guest, const struct loan *loan,
+	const struct step *step, char *buffer, size_t size)
+{
+	const struct loan_function *function = find_function(guest, loan, step->subject);
+
+	if (function && strcmp(step->operation, "bind") == 0)
+		snprintf(buffer, size, "%s: from %s back to %s", function->address,
+			function->target,
+			*function->home_driver ? function->home_driver : "no driver");
+	else if (!function && strcmp(step->operation, "load") != 0)
+		snprintf(buffer, size, "undo: %s %s", step->operation, step->subject);
+	else
+		return false;
+	return true;
+}
+
+/* What VM's stop would do: by the loan, or, before a start, by the plan. */
+static int print_return(const struct context *context, unsigned int vmid,
+	const struct vm_plan *guest, struct error *error)
+{
+	const struct loan *loan = loans_find_owner(
+		&guest->loans, &(const struct loan_owner){.kind = LOAN_OWNER_VM, .vmid = vmid});
+	const struct steps *steps = loan ? &loan->steps : &guest->plan.steps;
+	struct json_object *object = json_object_new_object();
+	struct json_object *array = json_object_new_array();
+	bool is_text = context->output == OUTPUT_TEXT;
+	char line[STEP_TEXT_SIZE + 64];
+
+	json_add_number(object, "vmid", vmid);
+	json_object_object_add(object, "lent", json_object_new_boolean(loan != NULL));
+	json_object_object_add(object, "return", array);
+	if (is_text)
+		output_print("VM %u %s\n", vmid,
+			loan ? "has a loan; its stop returns, in this order:"
+			     : "has nothing now; after a start, its stop would return, in this "
+			       "order:");
+	for (size_t i = steps->count; i-- > 0;) {
+		if (!tell_undoing(guest, loan, &steps->items[i], line, sizeof(line)))
+			continue;
+		json_object_array_add(array, json_object_new_string(line));
+		if (is_text)
+			output_print("  %s\n", line);
+	}
+	if (is_text && !json_object_array_length(array))
+		puts("  nothing");
+	if (!is_text)
+		return output_json(context, object, error);
+	json_object_put(object);
+	return output_flush(error);
+}
+
+/* ---- the command */
+
+struct plan_options {
+	bool way_back;
+};
+
 static int run_plan(
 	struct context *context, const void *data, char **arguments, struct error *error)
 {
+	const struct plan_options *options = data;
 	cleanup(vm_plan_done) struct vm_plan guest = {0};
 	unsigned int vmid;
 	int r;
 
-	(void)data;
 	if (!arguments[0] || arguments[1])
 		return error_set(error, USAGE, "plan takes one VMID");
 	if (parse_vmid(arguments[0], &vmid) < 0)
 		return error_set(
 			error, USAGE, "'%s' is not a VMID (100 to 999999999)", arguments[0]);
 	r = vm_plan_make(context, vmid, NULL, &guest, error);
+	if (r == 0 && options->way_back)
+		return print_return(context, vmid, &guest, error);
 	if (r == 0)
 		r = context->output == OUTPUT_TEXT ? print_text(vmid, &guest, error)
 						   : print_json(context, vmid, &guest, error);
@@ -113,9 +188,18 @@ static int run_plan(
 	return 0;
 }
 
+#define AT(field) offsetof(struct plan_options, field)
+
+static const struct command_option options_of_plan[] = {
+	{"return", 0, NULL, "show what a stop of the VM would do", AT(way_back)},
+	{0},
+};
+
 const struct command command_plan = {
 	.name = "plan",
 	.arguments = "VMID",
+	.options = options_of_plan,
+	.options_size = sizeof(struct plan_options),
 	.example = "gpu-ferry plan 104",
 	.run = run_plan,
 };

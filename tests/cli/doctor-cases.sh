@@ -651,6 +651,19 @@ case_attach_says_what_happens() {
 	ferry attach 104 06:00 --dry-run -q
 }
 
+# The way back, before a start and while the VM has the card.
+case_plan_return() {
+	intel_desktop
+	linux_vm 104 "hostpci0: 0000:01:00,pcie=1"
+	ferry plan 104 --return
+	ferry plan 104 --return --output-format json
+	linux_vm 105
+	ferry plan 105 --return
+	: "and while it has the card"
+	loan vm-104 '{"kind":"vm","vmid":104}' lent "$(loan_function 0000:01:00.0 15 nouveau taken)"
+	ferry plan 104 --return
+}
+
 case_doctor_ids_at_boot() {
 	intel_desktop
 	geforce 0000:02:00 16
