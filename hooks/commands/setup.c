@@ -139,6 +139,29 @@ static int run_json(
 	return r < 0 ? r : host_change_print(change, TAKE_PTR(object), reboot, error);
 }
 
+/* Put before all other notes: without an IOMMU the rest is of no use yet. */
+static int note_iommu(struct context *context, struct names *notices, struct error *error)
+{
+	struct platform platform = {0};
+	char why[128], note[256];
+	int r = platform_read(&context->kernel, &platform, error);
+
+	if (r < 0 || !host_iommu_is_missing(&platform, why, sizeof(why)))
+		return r;
+	snprintf(note, sizeof(note),
+		"%s: nothing that setup does helps before it is on; gpu-ferry doctor says where",
+		why);
+	if (names_add(notices, note) < 0)
+		return error_set_errno(error, -ENOMEM, "look at the IOMMU");
+	for (size_t i = notices->count - 1; i > 0; i--) {
+		char *before = notices->names[i - 1];
+
+		notices->names[i - 1] = notices->names[i];
+		notices->names[i] = before;
+	}
+	return 0;
+}
+
 static int run(struct context *context, bool apply, const struct setup_wish *wish,
 	const struct pci_functions *host, struct error *error)
 {
@@ -150,6 +173,8 @@ static int run(struct context *context, bool apply, const struct setup_wish *wis
 		.edits = &setup.edits};
 	int r = host_setup_find(context, wish, host, &setup, error);
 
+	if (r == 0)
+		r = note_iommu(context, &setup.notices, error);
 	if (r < 0)
 		return r;
 	change.needed = setup.needed;

@@ -5,6 +5,7 @@
 #include "doctor.h"
 
 #include "conf/host/kernel_arguments.h"
+#include "hooks/host/setup.h"
 
 /* What the switches are called in the firmware's set-up. */
 static const char *virtualisation_switch(enum processor_maker maker)
@@ -134,11 +135,9 @@ static void explain_missing_argument(struct doctor *doctor, const char *argument
 		fix_missing_argument(doctor, argument);
 }
 
-static void explain_firmware(struct doctor *doctor)
+static void explain_firmware(struct doctor *doctor, const char *why)
 {
-	check_add(&doctor->list, CHECK_FAIL, "iommu",
-		"the IOMMU is off in the firmware: there is no ACPI table %s",
-		table_name(doctor->platform.maker));
+	check_add(&doctor->list, CHECK_FAIL, "iommu", "%s", why);
 	fix_firmware(doctor, iommu_switch(doctor->platform.maker));
 }
 
@@ -154,10 +153,11 @@ static void explain_iommu_off(struct doctor *doctor)
 {
 	const char *off = off_argument(doctor);
 	const char *missing = boot_missing_argument(doctor);
+	char why[128];
 
 	/* without the firmware's table no argument helps, so the firmware comes first */
-	if (doctor->platform.iommu_table == IOMMU_TABLE_MISSING)
-		explain_firmware(doctor);
+	if (host_iommu_is_missing(&doctor->platform, why, sizeof(why)))
+		explain_firmware(doctor, why);
 	else if (off)
 		explain_off_argument(doctor, off);
 	else if (missing)

@@ -202,6 +202,22 @@ static int remove_lines(const struct planning *planning, const struct modprobe_l
 
 /* ---- the kernel's command line */
 
+/* Firmware that has it switched off looks like a machine that has none. */
+bool host_iommu_is_missing(const struct platform *platform, char *why, size_t size)
+{
+	const char *table = platform->maker == PROCESSOR_AMD ? "IVRS"
+		: platform->maker == PROCESSOR_INTEL	     ? "DMAR"
+							     : "DMAR or IVRS";
+
+	if (platform->iommu_groups || platform->iommu_table != IOMMU_TABLE_MISSING)
+		return false;
+	snprintf(why, size,
+		"the IOMMU is off in the firmware, or this machine has none: there is no ACPI "
+		"table %s",
+		table);
+	return true;
+}
+
 bool host_setup_takes_argument(const char *argument)
 {
 	static const char *const guides[] = {"intel_iommu=on", "amd_iommu=on", "iommu=pt",

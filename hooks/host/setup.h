@@ -5,6 +5,7 @@
 #include "conf/host/edits.h"
 #include "conf/host/modprobe_files.h"
 #include "hooks/base/context.h"
+#include "kmod-helper/device/platform.h"
 #include "obstacles.h"
 #include "setup_devices.h"
 
@@ -30,6 +31,10 @@ struct host_setup {
  * host_setup_done also on failure. */
 int host_setup_find(struct context *context, const struct setup_wish *wish,
 	const struct pci_functions *host, struct host_setup *ret, struct error *error);
+/* Why nothing that setup does gives the host an IOMMU, as a sentence of setup and doctor into @why;
+ * false: setup can help, or the IOMMU is on. */
+bool host_iommu_is_missing(const struct platform *platform, char *why, size_t size);
+
 /* True for a kernel argument that setup takes out of files that are not its own: one that the guide
  * has a person set, or one that switches off what it needs. */
 bool host_setup_takes_argument(const char *argument);
