@@ -88,19 +88,6 @@ static void check_virtualisation(struct doctor *doctor)
 			"this host is itself a VM: it can only use what its own host provides");
 }
 
-static const char *table_name(enum processor_maker maker)
-{
-	switch (maker) {
-	case PROCESSOR_AMD:
-		return "IVRS";
-	case PROCESSOR_INTEL:
-		return "DMAR";
-	case PROCESSOR_OTHER:
-		break;
-	}
-	return "DMAR or IVRS";
-}
-
 /* The argument that told this kernel to leave the IOMMU off; NULL: none. */
 static const char *off_argument(const struct doctor *doctor)
 {
@@ -127,7 +114,7 @@ static void explain_missing_argument(struct doctor *doctor, const char *argument
 	check_add(&doctor->list, CHECK_FAIL, "iommu",
 		"the IOMMU is off: the firmware offers it (ACPI table %s), and this kernel was "
 		"started without %s%s",
-		table_name(doctor->platform.maker), argument,
+		iommu_table_name(doctor->platform.maker), argument,
 		pending ? ", which is set: reboot pending" : "");
 	if (pending)
 		check_fix(&doctor->list, "reboot");

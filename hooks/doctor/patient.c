@@ -39,31 +39,84 @@ static unsigned int count_drawbacks(
 		(pci_count_virtual(&doctor->host, function) ? 1u : 0u);
 }
 
-const char *patient_device(struct patient *patient)
+/* "2b:00": the whole card; one function where its virtual functions may be in the same slot. */
+static void format_device(const struct patient *patient, const struct pci_function *function,
+	char ret[static PCI_ADDRESS_SIZE])
+{
+	const char *address = function->address;
+	int length = (int)strcspn(
+		address, pci_count_virtual(&patient->doctor->host, function) ? "" : ".");
+
+	if (strncmp(address, "0000:", 5) == 0)
+		snprintf(ret, PCI_ADDRESS_SIZE, "%.*s", length - 5, address + 5);
+	else
+		snprintf(ret, PCI_ADDRESS_SIZE, "%.*s", length, address);
+}
+
+static const struct pci_function *find_best(const struct patient *patient)
 {
 	const struct doctor *doctor = patient->doctor;
 	const struct pci_function *found = NULL;
-	unsigned int least = 0;
+
+	for (size_t i = 0; i < doctor->host.count; i++) {
+		const struct pci_function *function = &doctor->host.items[i];
+
+		if (is_gpu(doctor, function) &&
+			(!found ||
+				count_drawbacks(patient, function) <
+					count_drawbacks(patient, found)))
+			found = function;
+	}
+	return found;
+}
+
+const char *patient_device(struct patient *patient)
+{
+	const struct pci_function *best;
 
 	if (first_device(patient))
 		return first_device(patient);
+	best = find_best(patient);
+	if (!best)
+		return "DEVICE";
+	format_device(patient, best, patient->device);
+	return patient->device;
+}
+
+/* Appends "; or 66:00 (H100 SXM5 80GB)" for every other card that is as good to have as @best. */
+static void append_equals(
+	const struct patient *patient, const struct pci_function *best, char *buffer, size_t size)
+{
+	const struct doctor *doctor = patient->doctor;
+
 	for (size_t i = 0; i < doctor->host.count; i++) {
 		const struct pci_function *function = &doctor->host.items[i];
-		unsigned int drawbacks;
+		char device[PCI_ADDRESS_SIZE], name[128];
+		size_t used = strlen(buffer);
 
-		if (!is_gpu(doctor, function))
+		if (function == best || !is_gpu(doctor, function) ||
+			count_drawbacks(patient, function) != count_drawbacks(patient, best))
 			continue;
-		drawbacks = count_drawbacks(patient, function);
-		if (found && drawbacks >= least)
-			continue;
-		found = function;
-		least = drawbacks;
+		format_device(patient, function, device);
+		device_name_short(doctor->names, function->vendor_id, function->device_id, name,
+			sizeof(name));
+		snprintf(buffer + used, size - used, ", or %s (%s)", device, name);
 	}
-	if (!found)
-		return "DEVICE";
-	snprintf(patient->device, sizeof(patient->device), "%.*s",
-		/* its virtual functions may be in the same slot */
-		(int)strcspn(found->address, pci_count_virtual(&doctor->host, found) ? "" : "."),
-		found->address);
-	return strncmp(patient->device, "0000:", 5) == 0 ? patient->device + 5 : patient->device;
+}
+
+void patient_fix_attach(struct patient *patient)
+{
+	const char *device = patient_device(patient);
+	const struct pci_function *best = first_device(patient) ? NULL : find_best(patient);
+	char equals[1024] = "", name[128];
+
+	if (!best) {
+		check_fix(patient->list, "gpu-ferry attach %u %s", patient->vmid, device);
+		return;
+	}
+	device_name_short(
+		patient->doctor->names, best->vendor_id, best->device_id, name, sizeof(name));
+	append_equals(patient, best, equals, sizeof(equals));
+	check_fix(patient->list, "gpu-ferry attach %u %s  # %s%s", patient->vmid, device, name,
+		equals);
 }

@@ -24,6 +24,9 @@ void patient_check_cpu(struct patient *patient);
 /* A device to name in an attach command: one that the VM has, else the whole card that is best to
  * have: free, not the boot display, without virtual functions. */
 const char *patient_device(struct patient *patient);
+/* Gives the check added last its fix: to attach that device. The remark names the card, and the
+ * others that are as good to have. */
+void patient_fix_attach(struct patient *patient);
 
 /* snippets.c: the hookscript, and the one that runs with it */
 void patient_check_hookscript(struct patient *patient);

@@ -106,15 +106,13 @@ void patient_check_hookscript(struct patient *patient)
 			check_fix(patient->list, "qm set %u --hookscript " SNIPPET_PLAIN,
 				patient->vmid);
 		else
-			check_fix(patient->list, "gpu-ferry attach %u %s", patient->vmid,
-				patient_device(patient));
+			patient_fix_attach(patient);
 		return;
 	}
 	if (!snippet_is_ours(hookscript)) {
 		check_add(patient->list, CHECK_FAIL, "vm_hookscript",
 			"its hookscript is %s: gpu-ferry does nothing for it", hookscript);
-		check_fix(patient->list, "gpu-ferry attach %u %s", patient->vmid,
-			patient_device(patient));
+		patient_fix_attach(patient);
 		return;
 	}
 	check_add(patient->list, CHECK_PASS, "vm_hookscript", "it has the hookscript (%s)",

@@ -128,8 +128,7 @@ static void check_hostpci(struct patient *patient)
 	if (choice->count == 0) {
 		check_add(patient->list, CHECK_FAIL, "vm_hostpci",
 			"it has no hostpci: no card is passed to it");
-		check_fix(patient->list, "gpu-ferry attach %u %s", patient->vmid,
-			patient_device(patient));
+		patient_fix_attach(patient);
 	}
 }
 

@@ -205,16 +205,12 @@ static int remove_lines(const struct planning *planning, const struct modprobe_l
 /* Firmware that has it switched off looks like a machine that has none. */
 bool host_iommu_is_missing(const struct platform *platform, char *why, size_t size)
 {
-	const char *table = platform->maker == PROCESSOR_AMD ? "IVRS"
-		: platform->maker == PROCESSOR_INTEL	     ? "DMAR"
-							     : "DMAR or IVRS";
-
 	if (platform->iommu_groups || platform->iommu_table != IOMMU_TABLE_MISSING)
 		return false;
 	snprintf(why, size,
 		"the IOMMU is off in the firmware, or this machine has none: there is no ACPI "
 		"table %s",
-		table);
+		iommu_table_name(platform->maker));
 	return true;
 }
 

@@ -153,3 +153,16 @@ int platform_read(const struct kernel *kernel, struct platform *ret, struct erro
 	*ret = platform;
 	return 0;
 }
+
+const char *iommu_table_name(enum processor_maker maker)
+{
+	switch (maker) {
+	case PROCESSOR_AMD:
+		return "IVRS";
+	case PROCESSOR_INTEL:
+		return "DMAR";
+	case PROCESSOR_OTHER:
+		break;
+	}
+	return "DMAR or IVRS";
+}

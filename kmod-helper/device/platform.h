@@ -44,3 +44,6 @@ enum processor_maker processor_maker_read(const struct kernel *kernel);
 void platform_parse_processor(const char *text, struct platform *platform);
 
 const char *processor_maker_name(enum processor_maker maker);
+
+/* ACPI's table of the maker's IOMMU: "DMAR". */
+const char *iommu_table_name(enum processor_maker maker);
