@@ -95,7 +95,7 @@ SAY = $(if $(V),,@echo "  $(1)	$@";)
 objects = $(patsubst %.c,build/$(1)/%.o,$(2))
 
 .PHONY: all help install deb demo check check-programs check-unit check-unit-plain \
-	check-unit-sanitized check-cli check-fuzz fuzz check-host check-boot soak kill-sweep turn-sweep bench bench-growth \
+	check-unit-sanitized check-cli check-fuzz fuzz check-host check-boot check-nvidia soak kill-sweep turn-sweep bench bench-growth \
 	lint format packages clean FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -222,6 +222,9 @@ check-host: ## a real kernel in QEMU
 
 check-boot: packages ## all hosts that GRUB boots, on both releases: setup, reboot, a VM, undo, reboot
 	@tests/support/run-tier boot tests/host/check-boot
+
+check-nvidia: packages ## all tests of the host with NVIDIA's own driver, on cards that are made up
+	@tests/support/run-tier nvidia tests/host/check-nvidia
 
 # On the test host of RELEASE, one of those in tests/host/common. A sequence that fails says its seed: make soak SEED=N SEQUENCES=1
 RELEASE ?= bookworm

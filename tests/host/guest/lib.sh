@@ -9,8 +9,9 @@ find_class() {
 }
 
 # Two identical cards; card1 is a slot (0000:01:00), its functions are $card1.0 (display), .1 (audio), .2 (USB).
-card1=$(find_class 0380 | sed -n 's/\.0$//;1p')
-card2=$(find_class 0380 | sed -n 's/\.0$//;2p')
+cards=$(find_class '03[08]0' | sed -n '/^0000:00:/d; s/\.0$//p')
+card1=$(sed -n 1p <<<"$cards")
+card2=$(sed -n 2p <<<"$cards")
 nic=$(find_class 0200)
 # As a person and Proxmox's web page write them.
 short1=${card1#0000:} short2=${card2#0000:}
@@ -413,3 +414,9 @@ nvidia_gone() {
 		echo "$address" >/sys/bus/pci/drivers_probe
 	done
 }
+
+# A host with tests of its own (tests/host/common, cases_of) says what is otherwise there.
+if [ -e cases/lib.sh ]; then
+	# shellcheck source=tests/host/guest/cases-nvidia/lib.sh
+	. ./cases/lib.sh
+fi

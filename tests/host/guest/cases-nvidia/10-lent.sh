@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# shellcheck shell=bash
+# The card leaves NVIDIA's driver for a VM, and comes home.
+
+limit_lent_and_back=300
+test_lent_and_back() {
+	assert_family "$home_family"
+	assert_card_home "$card1"
+	assert_eq "$(readlink -f /etc/modprobe.d/nvidia.conf)" /etc/nvidia/current/nvidia-modprobe.conf "Debian's install lines"
+	vm_with_card 104 "$short1"
+	start 104
+	assert_card_lent "$card1"
+	assert_card_home "$card2"
+	[ ! -e "/proc/driver/nvidia/gpus/$card1.0" ] || fail "the driver still has the card"
+	assert_eq "$(minor_of "$card2")" 1 "the other card's number"
+	assert_family "$home_family"
+	stop 104
+	assert_card_home "$card1"
+	assert_eq "$(minor_of "$card1")" 0 "the card's number"
+	assert_home
+}
+
+# nvidia_drm with modeset=1 keeps a card of these versions: it is unloaded, unless the other card uses it.
+limit_modeset_is_unloaded_and_comes_back_with_its_parameters=300
+test_modeset_is_unloaded_and_comes_back_with_its_parameters() {
+	echo 'options nvidia-drm modeset=1' >/etc/modprobe.d/test-modeset.conf
+	rmmod nvidia_drm
+	modprobe nvidia-drm
+	assert_eq "$(cat /sys/module/nvidia_drm/parameters/modeset)" Y
+	vm_with_card 104 "$short1"
+	assert_exit 1 "$hook" 104 pre-start
+	assert_one_line "$err"
+	assert_match "$err" "$card1.0 cannot leave nvidia \(version [0-9.]+\): .* because $card2.0 uses nvidia too"
+	assert_card_home "$card1"
+	echo "$card2.0" >"$pci/$card2.0/driver/unbind"
+	modprobe nvidia-uvm
+	start 104 --holder
+	assert_card_lent "$card1"
+	assert_family 'nvidia '
+	stop 104
+	assert_card_home "$card1"
+	assert_family "${home_family}nvidia_uvm "
+	assert_eq "$(cat /sys/module/nvidia_drm/parameters/modeset)" Y "modeset after the return"
+	driver_anew
+}
+
+# The daemon starts, though the chips do not: it then holds nothing, and is in nobody's way.
+limit_persistenced_goes_on=300
+test_persistenced_goes_on() {
+	systemctl start nvidia-persistenced.service
+	vm_with_card 104 "$short1"
+	start 104 --holder
+	assert_card_lent "$card1"
+	! task_log 104 | grep 'stop unit' || fail "it holds nothing"
+	stop 104
+	assert_card_home "$card1"
+	assert_eq "$(systemctl is-active nvidia-persistenced.service)" active "the daemon"
+	systemctl stop nvidia-persistenced.service
+	driver_anew
+}
