@@ -281,8 +281,10 @@ static void print_todo(const struct checklist *list, const struct check_result *
 	for (size_t i = 0; i < list->count; i++) {
 		if (!is_part_of_todo(list, &list->items[i], place))
 			continue;
-		if (number)
-			printf(first ? "%u. " : "   ", number);
+		if (number && first)
+			output_print("%u. ", number);
+		else if (number)
+			output_print("   ");
 		print_check(list, &list->items[i], true, coloured);
 		first = false;
 	}
