@@ -43,18 +43,3 @@ test_modeset_is_unloaded_and_comes_back_with_its_parameters() {
 	assert_eq "$(cat /sys/module/nvidia_drm/parameters/modeset)" Y "modeset after the return"
 	driver_anew
 }
-
-# The daemon starts, though the chips do not: it then holds nothing, and is in nobody's way.
-limit_persistenced_goes_on=300
-test_persistenced_goes_on() {
-	systemctl start nvidia-persistenced.service
-	vm_with_card 104 "$short1"
-	start 104 --holder
-	assert_card_lent "$card1"
-	! task_log 104 | grep 'stop unit' || fail "it holds nothing"
-	stop 104
-	assert_card_home "$card1"
-	assert_eq "$(systemctl is-active nvidia-persistenced.service)" active "the daemon"
-	systemctl stop nvidia-persistenced.service
-	driver_anew
-}
