@@ -17,7 +17,7 @@ test_holder_is_found_before_anything_is_changed() {
 	assert_card_home "$card1"
 	assert_eq "$(loans)" '' loans
 	assert_eq "$(json list --all | jq -c --arg address "$card1.1" '.[] | select(.address == $address).holders')" \
-		"[{\"kind\":\"process\",\"pid\":$holder,\"command\":\"sleep\",\"guest\":null,\"node\":\"${node##*/}\",\"address\":\"$card1.1\"}]"
+		"[{\"kind\":\"process\",\"pid\":$holder,\"command\":\"sleep\",\"guest\":null,\"unit\":\"host-tests.service\",\"application\":null,\"node\":\"${node##*/}\",\"address\":\"$card1.1\"}]"
 	assert_eq "$(json plan 104 | jq -c '[.blockers[0].code, (.holders | map(.pid))]')" "[\"held\",[$holder]]"
 	assert_eq "$(json list --all | jq -c --arg address "$card2.1" '.[] | select(.address == $address).holders')" '[]'
 	release
