@@ -28,7 +28,7 @@ enum blocker_code {
 	BLOCKER_CONFIG,
 	BLOCKER_VFS,
 	BLOCKER_NO_ATTRIBUTE, /* "config" too: a file of sysfs that is to be set is not there */
-	BLOCKER_ROMFILE, /* "config" too: a romfile does not exist */
+	BLOCKER_ROMFILE,      /* "config" too: a romfile does not exist */
 	BLOCKER_BACKUP,
 	BLOCKER_QUIRK,
 };

@@ -134,6 +134,7 @@ has_id() {
 ids_of_the_boot_stay() {
 	mapping gpus "$card1" "$card2"
 	vm_config 104 <<-END
+		machine: q35
 		hostpci0: mapping=gpus,pcie=1
 	END
 	# a VM that starts is not gone: the watch leaves it alone
