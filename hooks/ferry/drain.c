@@ -16,7 +16,7 @@
 #include <string.h>
 
 #define DRAIN "drain"
-#define NVIDIA_SMI "usr/bin/nvidia-smi"
+#define NVIDIA_SMI "/usr/bin/nvidia-smi"
 #define PERSISTENT "Enabled" /* as nvidia-smi writes it */
 
 /* nvidia-smi starts the card first, when nobody uses it: that takes some seconds. */
@@ -30,7 +30,7 @@ static bool is_drain(const struct step *step)
 
 static bool is_installed(const struct root *root)
 {
-	auto_close int fd = file_open(root, NVIDIA_SMI, O_PATH | O_CLOEXEC);
+	auto_close int fd = file_open(root, NVIDIA_SMI + 1, O_PATH | O_CLOEXEC);
 
 	return fd >= 0;
 }
@@ -50,8 +50,7 @@ static int run(const char *const *arguments, char *output, size_t size, struct e
 
 static int set_persistence(const char *address, bool on, struct error *error)
 {
-	const char *const arguments[] = {
-		"/" NVIDIA_SMI, "-i", address, "-pm", on ? "1" : "0", NULL};
+	const char *const arguments[] = {NVIDIA_SMI, "-i", address, "-pm", on ? "1" : "0", NULL};
 	char output[512];
 
 	return run(arguments, output, sizeof(output), error);
@@ -60,7 +59,7 @@ static int set_persistence(const char *address, bool on, struct error *error)
 static int set_drain(const char *address, bool on, struct error *error)
 {
 	const char *const arguments[] = {
-		"/" NVIDIA_SMI, "drain", "-p", address, "-m", on ? "1" : "0", NULL};
+		NVIDIA_SMI, "drain", "-p", address, "-m", on ? "1" : "0", NULL};
 	char output[512];
 
 	return run(arguments, output, sizeof(output), error);
@@ -148,7 +147,7 @@ void drain_ask(const struct context *context, struct plan *plan)
 {
 	for (size_t i = 0; i < plan->steps.count && context->kernel.root.live; i++) {
 		struct step *step = &plan->steps.items[i];
-		const char *const arguments[] = {"/" NVIDIA_SMI, "-i", step->subject,
+		const char *const arguments[] = {NVIDIA_SMI, "-i", step->subject,
 			"--query-gpu=persistence_mode", "--format=csv,noheader", NULL};
 		char output[512];
 
