@@ -43,14 +43,11 @@ static unsigned int count_drawbacks(
 static void format_device(const struct patient *patient, const struct pci_function *function,
 	char ret[static PCI_ADDRESS_SIZE])
 {
-	const char *address = function->address;
-	int length = (int)strcspn(
-		address, pci_count_virtual(&patient->doctor->host, function) ? "" : ".");
+	size_t domain = strncmp(function->address, "0000:", 5) == 0 ? 5 : 0;
 
-	if (strncmp(address, "0000:", 5) == 0)
-		snprintf(ret, PCI_ADDRESS_SIZE, "%.*s", length - 5, address + 5);
-	else
-		snprintf(ret, PCI_ADDRESS_SIZE, "%.*s", length, address);
+	snprintf(ret, PCI_ADDRESS_SIZE, "%s", function->address + domain);
+	if (!pci_count_virtual(&patient->doctor->host, function))
+		ret[strcspn(ret, ".")] = '\0';
 }
 
 static const struct pci_function *find_best(const struct patient *patient)
