@@ -85,13 +85,14 @@ static void append_equals(
 	const struct patient *patient, const struct pci_function *best, char *buffer, size_t size)
 {
 	const struct doctor *doctor = patient->doctor;
+	const struct pci_function *end = doctor->host.items + doctor->host.count;
 
-	for (size_t i = 0; i < doctor->host.count; i++) {
-		const struct pci_function *function = &doctor->host.items[i];
+	/* @best is the first of them */
+	for (const struct pci_function *function = best + 1; function < end; function++) {
 		char device[PCI_ADDRESS_SIZE], name[128];
 		size_t used = strlen(buffer);
 
-		if (function == best || !is_gpu(doctor, function) ||
+		if (!is_gpu(doctor, function) ||
 			count_drawbacks(patient, function) != count_drawbacks(patient, best))
 			continue;
 		format_device(patient, function, device);
