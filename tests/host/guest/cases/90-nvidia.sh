@@ -321,7 +321,8 @@ drain -p $card1.0 -m 0 on nvidia
 -i $card1.0 -pm 1 on nvidia"
 	say "a start that fails"
 	stand_in_nvidia_smi
-	task start 104 --holder --fail-start && fail "it starts"
+	! task start 104 --holder --fail-start || fail "it starts"
+	assert_exit 0 gpu-ferry reconcile
 	assert_nvidia_home "$card1"
 	assert_eq "$(tail -n 2 /run/nvidia-smi.log)" "drain -p $card1.0 -m 0 on nvidia
 -i $card1.0 -pm 1 on nvidia"
