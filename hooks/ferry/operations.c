@@ -5,7 +5,6 @@
 #include "operations.h"
 
 #include "containers.h"
-#include "drain.h"
 #include "kmod-helper/operation/attribute.h"
 #include "kmod-helper/operation/binding.h"
 #include "kmod-helper/operation/console.h"
@@ -14,8 +13,8 @@
 #include "windows.h"
 
 static const struct operation *const tables[] = {attribute_operations, binding_operations,
-	console_operations, container_operations, drain_operations, unit_operations,
-	unload_operations, windows_operations, NULL};
+	console_operations, container_operations, unit_operations, unload_operations,
+	windows_operations, NULL};
 
 struct executor operations_executor(const struct context *context)
 {

@@ -5,7 +5,6 @@
 #include "take.h"
 
 #include "conf/pve/reservation.h"
-#include "drain.h"
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/base/process.h"
 #include "kmod-helper/device/vfio_variant.h"
@@ -436,8 +435,6 @@ int take_plan(struct context *context, const struct take_request *request,
 		r = block_by_others(context, request, loans, plan, error);
 	if (r == 0)
 		r = add_held(context, request->settings, loans, plan, error);
-	if (r == 0 && drain_plan(context, plan) < 0)
-		r = error_set_errno(error, -ENOMEM, "plan the handover");
 	/* a VM that has it is told already */
 	if (r == 0 && !has_blocker(plan, BLOCKER_RESERVED))
 		r = block_borrowed(context, request, plan, error);
@@ -715,7 +712,6 @@ static int take_locked(struct context *context, const struct take_request *reque
 	if (r < 0)
 		return r;
 	tell_notices(context, plan);
-	drain_ask(context, plan);
 	make_room_sort(&loan.steps);
 	return run_plan(context, plan, &loan, error);
 }
