@@ -80,9 +80,7 @@ int file_edit_set(struct file_edit *edit, const char *text)
 
 static int refuse_link(const struct root *root, const char *path, struct error *error)
 {
-	char target[NAME_MAX + 1];
-
-	if (link_read_name(root, path, target, sizeof(target)) < 0)
+	if (!path_is_link(root, path))
 		return 0;
 	return error_set(error, -ELOOP,
 		"change /%s: it is a symbolic link, and gpu-ferry does not change files behind "

@@ -229,16 +229,9 @@ const char *vm_config_get(const struct vm_config *config, const char *key)
 
 const char *vm_config_hostpci(const struct vm_config *config, unsigned int index)
 {
-	char key[] = "hostpci15";
-	size_t end = strlen("hostpci");
+	char key[32];
 
-	/* asked for every entry, several times at each start */
-	if (index >= HOSTPCI_MAX)
-		return NULL;
-	if (index >= 10)
-		key[end++] = '1';
-	key[end++] = (char)('0' + index % 10);
-	key[end] = '\0';
+	snprintf(key, sizeof(key), "hostpci%u", index);
 	return vm_config_get(config, key);
 }
 

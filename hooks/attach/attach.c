@@ -171,7 +171,7 @@ static bool has_display(
 static bool has_nvidia(const struct attach_plan *plan)
 {
 	for (size_t i = 0; i < plan->devices.count; i++) {
-		if (has_display(plan, &plan->devices.items[i], 0x10de))
+		if (has_display(plan, &plan->devices.items[i], PCI_VENDOR_NVIDIA))
 			return true;
 	}
 	return false;

@@ -35,8 +35,8 @@ struct command {
 struct command_summary {
 	const char *name; /* NULL ends the list */
 	const char *text;
-	const char
-		*group; /* begins a group of this title; COMMAND_HIDDEN: for programs, not listed */
+	/* begins a group of this title; NULL: of the group before; COMMAND_HIDDEN: not listed */
+	const char *group;
 };
 
 #define COMMAND_HIDDEN ""

@@ -139,7 +139,7 @@ static int run_json(
 	return r < 0 ? r : host_change_print(change, TAKE_PTR(object), reboot, error);
 }
 
-/* Put before all other notes: without an IOMMU the rest is of no use yet. */
+/* The first note: without an IOMMU the rest is of no use yet. */
 static int note_iommu(struct context *context, struct names *notices, struct error *error)
 {
 	struct platform platform = {0};
@@ -151,15 +151,8 @@ static int note_iommu(struct context *context, struct names *notices, struct err
 	snprintf(note, sizeof(note),
 		"%s: nothing that setup does helps before it is on; gpu-ferry doctor says where",
 		why);
-	if (names_add(notices, note) < 0)
-		return error_set_errno(error, -ENOMEM, "look at the IOMMU");
-	for (size_t i = notices->count - 1; i > 0; i--) {
-		char *before = notices->names[i - 1];
-
-		notices->names[i - 1] = notices->names[i];
-		notices->names[i] = before;
-	}
-	return 0;
+	return names_add(notices, note) < 0 ? error_set_errno(error, -ENOMEM, "look at the IOMMU")
+					    : 0;
 }
 
 static int run(struct context *context, bool apply, const struct setup_wish *wish,
@@ -171,10 +164,10 @@ static int run(struct context *context, bool apply, const struct setup_wish *wis
 		.loader = &setup.loader,
 		.manifest = &setup.manifest,
 		.edits = &setup.edits};
-	int r = host_setup_find(context, wish, host, &setup, error);
+	int r = note_iommu(context, &setup.notices, error);
 
 	if (r == 0)
-		r = note_iommu(context, &setup.notices, error);
+		r = host_setup_find(context, wish, host, &setup, error);
 	if (r < 0)
 		return r;
 	change.needed = setup.needed;

@@ -324,7 +324,8 @@ static void explain_stuck(const struct overview *overview)
 		holders_format_short(overview->holders, stuck->subject, held, sizeof(held));
 		log_step(&overview->context->log, LOG_WARNING, stuck->subject, NULL,
 			"%s is overdue: process %d waits in its driver until its users have "
-			"ended%s%s; %s an ordinary reboot may hang, `sync; echo b > /proc/sysrq-trigger` does not",
+			"ended%s%s; %s an ordinary reboot may hang, `sync; echo b > "
+			"/proc/sysrq-trigger` does not",
 			stuck->subject, (int)stuck->child, strlen(held) > 1 ? ": " : "",
 			strlen(held) > 1 ? held : "",
 			loan_overdue_text(loan_find(loan, stuck->subject)));

@@ -140,7 +140,7 @@ static bool may_be_node_of(
 	const struct doctor *doctor, const struct pci_function *function, const char *node)
 {
 	if (strncmp(node, "dev/nvidia", strlen("dev/nvidia")) == 0)
-		return function->vendor_id == 0x10de;
+		return function->vendor_id == PCI_VENDOR_NVIDIA;
 	if (strcmp(node, "dev/kfd") == 0)
 		return function->vendor_id == 0x1002;
 	return has_drm_node(doctor, function, node);

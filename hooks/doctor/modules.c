@@ -12,7 +12,6 @@
 #include "kmod-helper/operation/binding.h"
 #include <ctype.h>
 #include <errno.h>
-#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -68,9 +67,7 @@ static char *line_pattern(const struct modprobe_line *line)
 static void fix_line(struct doctor *doctor, const struct modprobe_line *line)
 {
 	auto_free char *pattern = line_pattern(line);
-	char target[PATH_MAX];
-	bool is_link =
-		link_read(&doctor->context->kernel.root, line->path, target, sizeof(target)) == 0;
+	bool is_link = path_is_link(&doctor->context->kernel.root, line->path);
 
 	if (strncmp(line->path, "etc/", 4) != 0)
 		check_fix(&doctor->list,
@@ -555,8 +552,7 @@ static void check_boot_modules_file(struct doctor *doctor, const char *path)
 
 		number++;
 		module[strcspn(module, " \t")] = '\0';
-		for (char *dash = strchr(module, '-'); dash; dash = strchr(dash, '-'))
-			*dash = '_';
+		module_name_underscores(module);
 		check_boot_module(doctor, path, number, module);
 	}
 }

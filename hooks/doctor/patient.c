@@ -80,7 +80,7 @@ const char *patient_device(struct patient *patient)
 	return patient->device;
 }
 
-/* Appends "; or 66:00 (H100 SXM5 80GB)" for every other card that is as good to have as @best. */
+/* Appends ", or 66:00 (H100 SXM5 80GB)" for every other card that is as good to have as @best. */
 static void append_equals(
 	const struct patient *patient, const struct pci_function *best, char *buffer, size_t size)
 {

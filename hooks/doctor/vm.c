@@ -39,7 +39,8 @@ static void check_warnings(struct patient *patient)
 	}
 	if (vm_config_is_template(patient->config))
 		check_add(patient->list, CHECK_INFO, "vm_config",
-			"it is a template, which never gets a card: look at the VMs that are made of it");
+			"it is a template, which never gets a card: look at the VMs that are made "
+			"of it");
 	else if (!warnings->count)
 		check_add(patient->list, CHECK_PASS, "vm_config", "its config can be read");
 }

@@ -97,7 +97,8 @@ static bool find_nvidia(const struct patient *patient, const char **ret_reason)
 			const struct pci_function *function =
 				patient_function(patient, addresses->names[k]);
 
-			if (!function || function->vendor_id != 0x10de || !pci_is_display(function))
+			if (!function || function->vendor_id != PCI_VENDOR_NVIDIA ||
+				!pci_is_display(function))
 				continue;
 			found = true;
 			*ret_reason = reason_to_hide(patient, function);

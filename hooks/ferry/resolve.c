@@ -227,10 +227,12 @@ static int block_romfile(
 	const struct root *root, const struct choice_entry *entry, struct plan *plan)
 {
 	char path[PATH_MAX];
-	auto_close int folder = file_open(root, ROM_FOLDER, O_PATH);
-	auto_close int fd = -1;
+	auto_close int folder = -1, fd = -1;
 
-	if (!entry->hostpci.romfile || entry->mediated || folder < 0)
+	if (!entry->hostpci.romfile || entry->mediated)
+		return 0;
+	folder = file_open(root, ROM_FOLDER, O_PATH);
+	if (folder < 0)
 		return 0;
 	snprintf(path, sizeof(path), ROM_FOLDER "/%s", entry->hostpci.romfile);
 	fd = file_open(root, path, O_PATH);

@@ -11,8 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define VENDOR_NVIDIA 0x10de
-
 static const struct loan *find_loan(const struct loans *loans, unsigned int vmid)
 {
 	for (size_t i = 0; i < loans->count; i++) {
@@ -131,5 +129,5 @@ void guest_cards_match(struct guest_cards *cards, const struct guest_devices *de
 
 bool guest_card_is_nvidia(const struct guest_card *card)
 {
-	return card->display && card->vendor_id == VENDOR_NVIDIA;
+	return card->display && card->vendor_id == PCI_VENDOR_NVIDIA;
 }

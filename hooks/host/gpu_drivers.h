@@ -8,8 +8,6 @@
 #include "kmod-helper/device/pci.h"
 #include "kmod-helper/kernel/module_files.h"
 
-#define PCI_VENDOR_NVIDIA 0x10de
-
 /* A module that a host drives GPUs with. Of one maker's, those come first that are tried first. */
 struct gpu_driver {
 	uint16_t vendor_id;

@@ -9,7 +9,6 @@
 #include "kmod-helper/base/cleanup.h"
 #include "own_files.h"
 #include <errno.h>
-#include <limits.h>
 #include <string.h>
 
 /* What is at work. */
@@ -79,13 +78,6 @@ static bool is_own_file(const char *path)
 		strncmp(path, "run/modprobe.d/gpu-ferry", strlen("run/modprobe.d/gpu-ferry")) == 0;
 }
 
-static bool is_link(const struct root *root, const char *path)
-{
-	char target[PATH_MAX];
-
-	return link_read(root, path, target, sizeof(target)) == 0;
-}
-
 static int find_in_line(const struct search *search, const struct modprobe_line *line)
 {
 	auto_free char *ids = NULL;
@@ -116,7 +108,7 @@ static int find_in_line(const struct search *search, const struct modprobe_line 
 		return -ENOMEM;
 	obstacle.text = text;
 	obstacle.ids = ids;
-	obstacle.is_linked = is_link(&search->context->kernel.root, line->path);
+	obstacle.is_linked = path_is_link(&search->context->kernel.root, line->path);
 	return obstacle_add(search, &obstacle);
 }
 
@@ -134,8 +126,7 @@ static int find_in_list(
 	int r = copy ? 0 : -ENOMEM;
 
 	while (r == 0 && (obstacle.module = strsep(&rest, ","))) {
-		for (char *dash = obstacle.module; (dash = strchr(dash, '-'));)
-			*dash = '_';
+		module_name_underscores(obstacle.module);
 		all += *obstacle.module != '\0';
 		obstacle.kind = drives_a_gpu(search, obstacle.module) ? OBSTACLE_BLACKLIST
 								      : OBSTACLE_COMPANION;

@@ -434,6 +434,13 @@ int link_read(const struct root *root, const char *path, char *buffer, size_t si
 	return 0;
 }
 
+bool path_is_link(const struct root *root, const char *path)
+{
+	char target[PATH_MAX];
+
+	return link_read(root, path, target, sizeof(target)) == 0;
+}
+
 int link_read_name(const struct root *root, const char *path, char *buffer, size_t size)
 {
 	char target[PATH_MAX];

@@ -13,6 +13,8 @@
 #define PCI_PATH_SIZE 192
 #define PCI_NO_GROUP (-1L)
 
+#define PCI_VENDOR_NVIDIA 0x10de
+
 #define PCI_CLASS_DISPLAY 0x03 /* the base class, upper byte of a class code */
 #define PCI_CLASS_STORAGE 0x01
 #define PCI_CLASS_NETWORK 0x02

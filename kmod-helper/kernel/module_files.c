@@ -45,6 +45,12 @@ void module_files_done(struct module_files *files)
 	*files = (struct module_files){0};
 }
 
+void module_name_underscores(char *name)
+{
+	while ((name = strchr(name, '-')))
+		*name = '_';
+}
+
 static char normal(char character)
 {
 	return character == '-' ? '_' : character;
@@ -136,8 +142,7 @@ static int add_variant(const char *base, size_t length, struct names *ret)
 
 	if (!name)
 		return -ENOMEM;
-	for (char *dash = name; (dash = strchr(dash, '-'));)
-		*dash = '_';
+	module_name_underscores(name);
 	return names_add_once(ret, name);
 }
 

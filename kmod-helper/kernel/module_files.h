@@ -19,6 +19,9 @@ int module_files_read(const struct root *root, const char *release, struct modul
 	struct error *error);
 void module_files_done(struct module_files *files);
 
+/* Writes - as _, which is how the kernel names a module. */
+void module_name_underscores(char *name);
+
 /* Is the module NAME.ko[.xz|.zst|.gz] there, or built in? - and _ are the same. */
 bool module_files_have(const struct module_files *files, const char *name);
 

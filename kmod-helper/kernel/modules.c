@@ -320,8 +320,7 @@ static int module_path(const char *name, const char *leaf, char *buffer, size_t 
 
 	if (length < 0 || (size_t)length >= size)
 		return -ENAMETOOLONG;
-	for (char *dash = strchr(buffer, '-'); dash; dash = strchr(dash + 1, '-'))
-		*dash = '_';
+	module_name_underscores(buffer);
 	return 0;
 }
 
