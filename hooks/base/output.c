@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
-/* Prints tables and JSON to the standard output. */
+/* Prints lines and JSON to the standard output. */
 
 #include "output.h"
 
 #include "kmod-helper/base/cleanup.h"
-#include "kmod-helper/base/list.h"
 #include "kmod-helper/base/parse.h"
 #include <errno.h>
 #include <stdarg.h>
@@ -184,54 +183,4 @@ void holders_format_short(
 bool holders_can_be_known(const struct context *context)
 {
 	return context->kernel.root.live && geteuid() == 0;
-}
-
-int table_add(struct table *table, const char *format, ...)
-{
-	char **cell = LIST_ADD(table->cells, table->count);
-	va_list arguments;
-	int length;
-
-	if (!cell)
-		return -ENOMEM;
-	va_start(arguments, format);
-	length = vasprintf(cell, format, arguments);
-	va_end(arguments);
-	if (length < 0) {
-		table->count--;
-		return -ENOMEM;
-	}
-	text_make_line(*cell);
-	return 0;
-}
-
-int table_print(const struct table *table, struct error *error)
-{
-	auto_free int *widths = calloc(table->columns + 1, sizeof(*widths));
-
-	if (!widths)
-		return error_set_errno(error, -ENOMEM, "format the output");
-	for (size_t i = 0; i < table->count; i++) {
-		int length = (int)strlen(table->cells[i]);
-
-		if (length > widths[i % table->columns])
-			widths[i % table->columns] = length;
-	}
-	for (size_t i = 0; i < table->count; i++) {
-		bool last = i % table->columns == table->columns - 1;
-
-		if (last)
-			printf("%s\n", table->cells[i]);
-		else
-			printf("%-*s  ", widths[i % table->columns], table->cells[i]);
-	}
-	return output_flush(error);
-}
-
-void table_done(struct table *table)
-{
-	for (size_t i = 0; i < table->count; i++)
-		free(table->cells[i]);
-	free(table->cells);
-	*table = (struct table){0};
 }

@@ -47,16 +47,3 @@ void holders_format_short(
 
 /* True when we can see which processes use a device: on the live host, as root. */
 bool holders_can_be_known(const struct context *context);
-
-/* A table with @columns cells in each row. The first row is the head; columns are as wide as
- * needed. */
-struct table {
-	size_t columns;
-	char **cells;
-	size_t count;
-};
-
-/* Appends one cell. Returns 0 or -ENOMEM. */
-int table_add(struct table *table, const char *format, ...) __attribute__((format(printf, 2, 3)));
-int table_print(const struct table *table, struct error *error);
-void table_done(struct table *table);

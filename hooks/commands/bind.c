@@ -73,7 +73,7 @@ static int print_plan(
 	if (r < 0)
 		return r;
 	if (context->output == OUTPUT_TEXT) {
-		r = plan_output_text(&plan, error);
+		r = plan_output_text(context, &plan, error);
 	} else {
 		object = json_object_new_object();
 		plan_output_json(context, object, &plan);

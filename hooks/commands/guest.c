@@ -6,6 +6,7 @@
 
 #include "conf/pve/vm_process.h"
 #include "hooks/base/output.h"
+#include "hooks/base/table.h"
 #include "hooks/ferry/vm_plan.h"
 #include "hooks/guest/agent.h"
 #include "hooks/guest/card.h"
@@ -309,12 +310,10 @@ static const char *place_of(const struct report *report, const struct guest_devi
 
 static int add_cards(struct table *table, const struct report *report)
 {
-	static const char *const heads[] = {"ADDRESS", "IDS", "IN THE GUEST", "DRIVER"};
-	int r = 0;
+	static const struct table_column columns[] = {
+		{.head = "ADDRESS"}, {.head = "IDS"}, {.head = "IN THE GUEST"}, {.head = "DRIVER"}};
+	int r = table_init(table, columns, sizeof(columns) / sizeof(columns[0]));
 
-	table->columns = sizeof(heads) / sizeof(heads[0]);
-	for (size_t i = 0; r == 0 && i < table->columns; i++)
-		r = table_add(table, "%s", heads[i]);
 	for (size_t i = 0; r == 0 && i < report->cards.count; i++) {
 		const struct guest_card *card = &report->cards.items[i];
 		const struct guest_device *seen = card->seen;
@@ -344,7 +343,8 @@ static void print_nvidia_smi(const struct nvidia_smi *answer)
 	putchar('\n');
 }
 
-static int print_text(const struct report *report, struct error *error)
+static int print_text(
+	const struct report *report, const struct context *context, struct error *error)
 {
 	cleanup(table_done) struct table table = {0};
 	const struct guest_system *system = &report->system;
@@ -358,7 +358,7 @@ static int print_text(const struct report *report, struct error *error)
 		return 0;
 	if (add_cards(&table, report) < 0)
 		return error_set_errno(error, -ENOMEM, "format the output");
-	r = table_print(&table, error);
+	r = table_print(&table, context, error);
 	print_nvidia_smi(&report->nvidia_smi);
 	return r;
 }
@@ -469,7 +469,7 @@ static int run_guest(
 		if (context->output != OUTPUT_TEXT)
 			shown = print_json(context, &report, &output);
 		else if (report.state == AGENT_ANSWERS)
-			shown = print_text(&report, &output);
+			shown = print_text(&report, context, &output);
 		fflush(stdout);
 	}
 	if (r == 0 && shown < 0)

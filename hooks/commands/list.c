@@ -5,6 +5,7 @@
 #include "commands.h"
 
 #include "hooks/base/output.h"
+#include "hooks/base/table.h"
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/device/pci.h"
 #include "kmod-helper/device/pci_names.h"
@@ -34,6 +35,7 @@ struct row {
 struct listing {
 	const struct context *context;
 	bool all; /* every function, not only the displays */
+	bool short_names;
 	struct pci_functions host;
 	struct loans loans;
 	struct holders holders;
@@ -61,8 +63,8 @@ static struct row make_row(const struct listing *listing, const struct pci_funct
 			loan ? loan_find(loan, function->address)->home_driver : function->driver,
 	};
 
-	device_name(listing->names, function->vendor_id, function->device_id, row.name,
-		sizeof(row.name));
+	(listing->short_names ? device_name_short : device_name)(listing->names,
+		function->vendor_id, function->device_id, row.name, sizeof(row.name));
 	/* not for a bridge, which has other functions below it, nor for a lent function, whose
 	 * driver may be stuck */
 	if (function->bridge || loan ||
@@ -124,17 +126,19 @@ static struct json_object *format_row(const struct row *row)
 	return object;
 }
 
-static int add_head(struct table *table)
-{
-	static const char *const heads[] = {"ADDRESS", "IDS", "CLASS", "GROUP", "DRIVER", "HOME",
-		"LENT TO", "HOLDERS", "POWER", "NAME"};
-	int r = 0;
-
-	table->columns = sizeof(heads) / sizeof(heads[0]);
-	for (size_t i = 0; r == 0 && i < table->columns; i++)
-		r = table_add(table, "%s", heads[i]);
-	return r;
-}
+/* On a narrow terminal what programs ask for goes first. */
+static const struct table_column columns[] = {
+	{.head = "ADDRESS"},
+	{.head = "IDS", .leave = 2},
+	{.head = "CLASS", .leave = 1},
+	{.head = "GROUP", .leave = 4},
+	{.head = "DRIVER"},
+	{.head = "HOME", .leave = 5},
+	{.head = "LENT TO", .cut_to = 12},
+	{.head = "HOLDERS", .cut_to = 12},
+	{.head = "POWER", .leave = 3},
+	{.head = "NAME", .cut_to = 30},
+};
 
 static const char *or_dash(const char *text)
 {
@@ -157,7 +161,7 @@ static int add_row(struct table *table, const struct row *row)
 	if (row->loan)
 		loan_owner_format(&row->loan->owner, owner, sizeof(owner));
 	holders_format_short(row->holders, function->address, holders, sizeof(holders));
-	if (table_add(table, "%s", function->address) < 0 ||
+	if (table_add(table, "%s", screen_address(function->address)) < 0 ||
 		table_add(table, "%04x:%04x", function->vendor_id, function->device_id) < 0 ||
 		table_add(table, "%04x", function->class_code) < 0 ||
 		table_add(table, "%s", group) < 0 ||
@@ -181,7 +185,7 @@ static bool is_shown(const struct listing *listing, const struct pci_function *f
 static int print_table(const struct listing *listing, struct error *error)
 {
 	cleanup(table_done) struct table table = {0};
-	int r = add_head(&table);
+	int r = table_init(&table, columns, sizeof(columns) / sizeof(columns[0]));
 
 	for (size_t i = 0; r == 0 && i < listing->host.count; i++) {
 		if (is_shown(listing, &listing->host.items[i])) {
@@ -192,12 +196,12 @@ static int print_table(const struct listing *listing, struct error *error)
 	}
 	if (r < 0)
 		return error_set_errno(error, r, "format the list");
-	if (table.count == table.columns) {
+	if (!table_has_rows(&table)) {
 		puts(listing->all ? "no PCI device was found"
 				  : "no GPU was found; --all lists every PCI function");
 		return output_flush(error);
 	}
-	return table_print(&table, error);
+	return table_print(&table, listing->context, error);
 }
 
 static int print_json(const struct listing *listing, struct error *error)
@@ -237,7 +241,9 @@ static int run_list(
 	struct context *context, const void *data, char **arguments, struct error *error)
 {
 	const struct list_options *options = data;
-	cleanup(listing_done) struct listing listing = {.context = context, .all = options->all};
+	cleanup(listing_done) struct listing listing = {.context = context,
+		.all = options->all,
+		.short_names = context->output == OUTPUT_TEXT && screen_columns()};
 	int r;
 
 	if (arguments[0])

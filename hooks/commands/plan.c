@@ -73,7 +73,8 @@ static void print_devices(const struct choice *choice)
 	}
 }
 
-static int print_text(unsigned int vmid, const struct vm_plan *guest, struct error *error)
+static int print_text(const struct context *context, unsigned int vmid, const struct vm_plan *guest,
+	struct error *error)
 {
 	const struct vm_config *config = &guest->resolved.config;
 
@@ -85,7 +86,7 @@ static int print_text(unsigned int vmid, const struct vm_plan *guest, struct err
 	for (size_t i = 0; i < config->warnings.count; i++)
 		output_print("  Proxmox VE ignores a line of the config: %s\n",
 			config->warnings.names[i]);
-	return plan_output_text(&guest->plan, error);
+	return plan_output_text(context, &guest->plan, error);
 }
 
 /* ---- the way back */
@@ -177,7 +178,7 @@ static int run_plan(
 	if (r == 0 && options->way_back)
 		return print_return(context, vmid, &guest, error);
 	if (r == 0)
-		r = context->output == OUTPUT_TEXT ? print_text(vmid, &guest, error)
+		r = context->output == OUTPUT_TEXT ? print_text(context, vmid, &guest, error)
 						   : print_json(context, vmid, &guest, error);
 	if (r < 0)
 		return error_wrap(error, r, "plan for VM %u", vmid);

@@ -5,6 +5,7 @@
 #include "commands.h"
 
 #include "hooks/base/output.h"
+#include "hooks/base/table.h"
 #include "hooks/ferry/orphan.h"
 #include "hooks/ferry/vm_state.h"
 #include "kmod-helper/base/cleanup.h"
@@ -221,7 +222,7 @@ static int add_loan_rows(struct table *table, const struct kernel *kernel, const
 		holders_format_short(holders, function->address, held, sizeof(held));
 		if (table_add(table, "%s", owner) < 0 ||
 			table_add(table, "%s", function_state(kernel, loan, function, state)) < 0 ||
-			table_add(table, "%s", function->address) < 0 ||
+			table_add(table, "%s", screen_address(function->address)) < 0 ||
 			table_add(table, "%s",
 				*function->home_driver ? function->home_driver : "-") < 0 ||
 			table_add(table, "%s", held) < 0 || table_add(table, "%s", loan->since) < 0)
@@ -260,15 +261,20 @@ static void print_orphans(const struct overview *overview, const char *filter)
 	}
 }
 
+static const struct table_column columns[] = {
+	{.head = "LENT TO", .cut_to = 12},
+	{.head = "STATE"},
+	{.head = "ADDRESS"},
+	{.head = "HOME"},
+	{.head = "HOLDERS", .cut_to = 12},
+	{.head = "SINCE", .leave = 1},
+};
+
 static int print_table(const struct overview *overview, const char *filter, struct error *error)
 {
-	static const char *const heads[] = {
-		"LENT TO", "STATE", "ADDRESS", "HOME", "HOLDERS", "SINCE"};
-	cleanup(table_done) struct table table = {.columns = sizeof(heads) / sizeof(heads[0])};
-	int r = 0;
+	cleanup(table_done) struct table table = {0};
+	int r = table_init(&table, columns, sizeof(columns) / sizeof(columns[0]));
 
-	for (size_t i = 0; r == 0 && i < table.columns; i++)
-		r = table_add(&table, "%s", heads[i]);
 	for (size_t i = 0; r == 0 && i < overview->loans.count; i++) {
 		const struct loan *loan = &overview->loans.items[i];
 
@@ -278,12 +284,12 @@ static int print_table(const struct overview *overview, const char *filter, stru
 	}
 	if (r < 0)
 		return error_set_errno(error, r, "format the status");
-	if (table.count == table.columns) {
+	if (!table_has_rows(&table)) {
 		tell_nothing(filter);
 		print_orphans(overview, filter);
 		return 0;
 	}
-	r = table_print(&table, error);
+	r = table_print(&table, overview->context, error);
 	if (r == 0)
 		print_orphans(overview, filter);
 	return r;

@@ -5,6 +5,7 @@
 #include "checklist.h"
 
 #include "hooks/base/output.h"
+#include "hooks/base/screen.h"
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/base/list.h"
 #include <errno.h>
@@ -20,12 +21,12 @@ struct level_style {
 
 /* The same words and colours as in pve8to9. */
 static const struct level_style styles[CHECK_LEVELS] = {
-	[CHECK_PASS] = {"PASS", "PASSED", "\033[32m", true},
+	[CHECK_PASS] = {"PASS", "PASSED", COLOUR_GREEN, true},
 	[CHECK_INFO] = {"INFO", "INFO", "", false},
 	[CHECK_SKIP] = {"SKIP", "SKIPPED", "", true},
-	[CHECK_NOTICE] = {"NOTICE", "NOTICES", "\033[1m", false},
-	[CHECK_WARN] = {"WARN", "WARNINGS", "\033[33m", true},
-	[CHECK_FAIL] = {"FAIL", "FAILURES", "\033[1;31m", true},
+	[CHECK_NOTICE] = {"NOTICE", "NOTICES", COLOUR_BOLD, false},
+	[CHECK_WARN] = {"WARN", "WARNINGS", COLOUR_YELLOW, true},
+	[CHECK_FAIL] = {"FAIL", "FAILURES", COLOUR_ALARM, true},
 };
 
 void checklist_section(struct checklist *list, const char *title)
@@ -170,11 +171,6 @@ static const struct check_result *todo_next(
 
 /* ---- text */
 
-static bool is_coloured(const struct context *context)
-{
-	return !context->no_color && isatty(STDOUT_FILENO);
-}
-
 /* "0000:2b:00.0, 0000:2c:00.0: ": all that have the same cause. */
 static void print_subjects(const struct checklist *list, const struct check_result *check)
 {
@@ -193,12 +189,13 @@ static void print_check(
 	const struct level_style *style = &styles[check->level];
 	bool painted = coloured && *style->colour;
 
-	fputs(painted ? style->colour : "", stdout);
+	screen_paint(painted, style->colour);
 	output_print("%s: ", style->name);
 	if (check->subject && (alone || has_own_subject(check)))
 		print_subjects(list, check);
 	output_print("%s", check->message);
-	puts(painted ? "\033[0m" : "");
+	screen_paint(painted, NULL);
+	putchar('\n');
 }
 
 /* Of a subject that is well, the first check stands for all; only -v shows the others. */
@@ -304,7 +301,7 @@ static int print_text(
 	const struct checklist *list, const struct context *context, struct error *error)
 {
 	bool verbose = context->log_level >= LOG_DEBUG;
-	bool coloured = is_coloured(context);
+	bool coloured = screen_has_colours(context);
 
 	if (context->log_level < LOG_INFO) {
 		print_todos(list, false, coloured);

@@ -5,6 +5,7 @@
 #include "plan_output.h"
 
 #include "hooks/base/output.h"
+#include "hooks/base/table.h"
 #include "kmod-helper/base/cleanup.h"
 #include <errno.h>
 
@@ -122,23 +123,23 @@ static int add_steps(struct table *table, const struct plan *plan)
 	return 0;
 }
 
-int plan_output_text(const struct plan *plan, struct error *error)
+int plan_output_text(const struct context *context, const struct plan *plan, struct error *error)
 {
-	cleanup(table_done) struct table functions = {.columns = 4};
-	cleanup(table_done) struct table steps = {.columns = 4};
+	cleanup(table_done) struct table functions = {.column_count = 4};
+	cleanup(table_done) struct table steps = {.column_count = 4};
 	int r;
 
 	if (add_functions(&functions, plan) < 0 || add_steps(&steps, plan) < 0)
 		return error_set_errno(error, -ENOMEM, "format the plan");
 	if (plan->function_count)
 		puts("functions:");
-	r = table_print(&functions, error);
+	r = table_print(&functions, context, error);
 	if (r == 0 && plan->steps.count)
 		puts("steps:");
 	else if (r == 0 && plan->function_count && !plan->blocker_count)
 		puts("nothing to do: everything is where the VM needs it");
 	if (r == 0)
-		r = table_print(&steps, error);
+		r = table_print(&steps, context, error);
 	if (r == 0 && plan->notice_count)
 		puts("notes:");
 	for (size_t i = 0; i < plan->notice_count; i++)

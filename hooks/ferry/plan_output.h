@@ -11,4 +11,4 @@
 /* Adds functions, steps and blockers to @object. */
 void plan_output_json(
 	const struct context *context, struct json_object *object, const struct plan *plan);
-int plan_output_text(const struct plan *plan, struct error *error);
+int plan_output_text(const struct context *context, const struct plan *plan, struct error *error);

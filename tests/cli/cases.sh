@@ -46,6 +46,19 @@ lend_by_hand_to_vm_104() {
 	loan vm-104 "$vm_104" lent "$(card_functions 0000:2b:00 15 borrowed)"
 }
 
+# On a terminal columns are left out and names are cut; what is there can be given to a command.
+case_list_on_a_terminal() {
+	on_vfio 0000:2b:00
+	loan vm-104 "$vm_104" lent "$(card_functions 0000:2b:00 15 taken)"
+	terminal 80 list
+	LC_ALL=C.UTF-8 terminal 80 list --all
+	LC_ALL=C.UTF-8 terminal 200 list --all
+	LC_ALL=C.UTF-8 terminal 50 list
+	terminal 40 status
+	terminal 80 list --output-format json
+	COLUMNS=40 ferry list
+}
+
 case_list_borrowed_is_the_vms() {
 	lend_by_hand_to_vm_104 lent
 	running 104 4242

@@ -3,11 +3,13 @@
 /* What leaves the program: texts of others are clean in each table, line, log entry and JSON. */
 
 #include "hooks/base/output.h"
+#include "hooks/base/table.h"
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/base/log.h"
 #include "kmod-helper/base/parse.h"
 #include <criterion/criterion.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static FILE *real;
@@ -116,7 +118,7 @@ Test(output, json_for_people_is_so_too)
 	expect_json(printed);
 }
 
-static struct table table = {.columns = 1};
+static struct table table = {.column_count = 1};
 
 static void add_to_table(const char *text)
 {
@@ -135,7 +137,7 @@ static size_t line_count(const char *text)
 Test(output, a_cell_is_one_line)
 {
 	for_each_text(add_to_table);
-	cr_assert_eq(table_print(&table, NULL), 0);
+	cr_assert_eq(table_print(&table, &(const struct context){0}, NULL), 0);
 	table_done(&table);
 	expect_clean(output(), "\n");
 	cr_expect_eq(line_count(printed), 255u);
@@ -184,4 +186,14 @@ Test(log, an_entry_is_one_clean_line)
 		"\xc2\x9b"
 		"2J");
 	cr_expect_str_eq(text, "??2J");
+}
+
+Test(output, wide_characters_take_two_columns)
+{
+	setenv("LC_ALL", "C.UTF-8", 1);
+	cr_expect_eq(text_columns("a\uac00z"), 4);
+	cr_expect_eq(text_columns("m\u00fcller"), 6);
+	cr_expect_eq(text_columns("\xff"), 1);
+	cr_expect_eq(text_fitting("a\uac00z", 2), 1u);
+	cr_expect_eq(text_fitting("a\uac00z", 3), 4u);
 }
