@@ -6,6 +6,7 @@
 
 #include "conf/host/modprobe_files.h"
 #include "kmod-helper/base/cleanup.h"
+#include "kmod-helper/device/driver_use.h"
 #include "kmod-helper/operation/unload.h"
 #include <fcntl.h>
 #include <string.h>
@@ -104,7 +105,7 @@ static bool find_user(
 	const struct eviction *eviction, const struct names *modules, char *ret, size_t size)
 {
 	for (size_t i = 0; i < modules->count; i++) {
-		if (unload_find_device(&eviction->context->kernel, modules->names[i],
+		if (driver_module_find_device(&eviction->context->kernel, modules->names[i],
 			    &eviction->going, ret, size))
 			return true;
 	}
@@ -128,8 +129,8 @@ static int add_unload(struct eviction *eviction, const char *module, const struc
 	int r = 0;
 
 	if (!has_reload(eviction->plan, module))
-		r = unload_plan_reload(
-			steps, modules, modules->count, "at the return: loaded again");
+		r = unload_plan_reload(&eviction->context->kernel, steps, modules, modules->count,
+			"at the return: loaded again");
 	return r < 0 ? r
 		     : unload_plan_unused(steps, modules, modules->count,
 			       "Windows guest: the host's driver is unloaded");

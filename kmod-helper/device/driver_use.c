@@ -123,3 +123,47 @@ bool driver_is_used(const struct kernel *kernel, const char *address, char *modu
 	snprintf(module, size, "%s", name);
 	return true;
 }
+
+/* Finds a device of the driver "pci:nvidia", among the links in the driver's folder. */
+static bool find_bound(const struct kernel *kernel, const char *driver, const struct names *ignored,
+	char *ret, size_t size)
+{
+	cleanup(names_done) struct names names = {0};
+	const char *colon = strchr(driver, ':');
+	char folder[PCI_PATH_SIZE], path[2 * PCI_PATH_SIZE], target[256];
+
+	if (!colon)
+		return false;
+	snprintf(folder, sizeof(folder), "sys/bus/%.*s/drivers/%s", (int)(colon - driver), driver,
+		colon + 1);
+	if (kernel_list(kernel, folder, &names) < 0)
+		return false;
+	for (size_t i = 0; i < names.count; i++) {
+		const char *name = names.names[i];
+
+		snprintf(path, sizeof(path), "%s/%s", folder, name);
+		/* what is no link is one of the driver's own files */
+		if (strcmp(name, "module") == 0 || names_have(ignored, name) ||
+			kernel_link(kernel, path, target, sizeof(target)) < 0)
+			continue;
+		snprintf(ret, size, "%s", name);
+		return true;
+	}
+	return false;
+}
+
+bool driver_module_find_device(const struct kernel *kernel, const char *module,
+	const struct names *ignored, char *ret, size_t size)
+{
+	cleanup(names_done) struct names drivers = {0};
+	char path[PCI_PATH_SIZE];
+
+	snprintf(path, sizeof(path), "sys/module/%s/drivers", module);
+	if (kernel_list(kernel, path, &drivers) < 0)
+		return false;
+	for (size_t i = 0; i < drivers.count; i++) {
+		if (find_bound(kernel, drivers.names[i], ignored, ret, size))
+			return true;
+	}
+	return false;
+}

@@ -27,3 +27,8 @@ bool driver_vfio_is_unused(const struct kernel *kernel);
  * kernel itself. Never true for DRM drivers: the console uses them, and lets go. Writes the
  * module's name. */
 bool driver_is_used(const struct kernel *kernel, const char *address, char *module, size_t size);
+
+/* A device other than those in @ignored (addresses) that a driver of @module has now: its name in
+ * @ret. False when there is none. */
+bool driver_module_find_device(const struct kernel *kernel, const char *module,
+	const struct names *ignored, char *ret, size_t size);

@@ -184,12 +184,13 @@ static int machine_module_load(void *context, const char *name, struct error *er
 	return module_load(machine->modules, name, error);
 }
 
-static int machine_module_reload(void *context, const char *name, struct error *error)
+static int machine_module_reload(
+	void *context, const char *name, const char *parameters, struct error *error)
 {
 	struct machine *machine = context;
 	int r = machine_modules(machine, error);
 
-	return r < 0 ? r : module_reload(machine->modules, name, error);
+	return r < 0 ? r : module_reload(machine->modules, name, parameters, error);
 }
 
 static int machine_module_lookup(

@@ -39,8 +39,10 @@ struct kernel_ops {
 	 * be known. */
 	int (*module_check)(void *context, const char *name, struct error *error);
 	/* Loads a module that was loaded before. As with `modprobe NAME` the blacklist is ignored;
-	 * an install line is run, by modprobe itself. */
-	int (*module_reload)(void *context, const char *name, struct error *error);
+	 * an install line is run, by modprobe itself. @parameters ("modeset=1 fbdev=0"; may be
+	 * NULL) are given to it after those of modprobe.d. */
+	int (*module_reload)(
+		void *context, const char *name, const char *parameters, struct error *error);
 	/* The modules that @alias resolves to, as module_lookup() in modules.h. */
 	int (*module_lookup)(
 		void *context, const char *alias, struct names *ret, struct error *error);

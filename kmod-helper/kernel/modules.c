@@ -345,12 +345,12 @@ static int check_one(const struct modules *modules, struct kmod_ctx *context,
 	return is_blocked(context, module) ? blocked_error(module, error) : 0;
 }
 
-static int load_one(struct kmod_module *module, struct error *error)
+static int load_one(struct kmod_module *module, const char *parameters, struct error *error)
 {
 	struct error refused = {0};
 	int r;
 
-	r = kmod.module_probe_insert_module(module, 0, NULL, install_refuse, &refused, NULL);
+	r = kmod.module_probe_insert_module(module, 0, parameters, install_refuse, &refused, NULL);
 	if (r < 0 && refused.status < 0)
 		return error_set(error, refused.status, "%s", refused.message);
 	if (r < 0)
@@ -359,7 +359,7 @@ static int load_one(struct kmod_module *module, struct error *error)
 	return 0;
 }
 
-static int load_all(const struct kmod_list *list, struct error *error)
+static int load_all(const struct kmod_list *list, const char *parameters, struct error *error)
 {
 	const struct kmod_list *entry;
 	int r = 0;
@@ -369,7 +369,7 @@ static int load_all(const struct kmod_list *list, struct error *error)
 		auto_module struct kmod_module *module = kmod.module_get_module(entry);
 
 		if (r == 0)
-			r = load_one(module, error);
+			r = load_one(module, parameters, error);
 	}
 	return r;
 }
@@ -465,7 +465,7 @@ int module_load(struct modules *modules, const char *name, struct error *error)
 	r = refuse_captured(modules, name, error);
 	if (r == 0)
 		r = find_loadable(modules, name, &context, &list, error);
-	return r < 0 ? r : load_all(list, error);
+	return r < 0 ? r : load_all(list, NULL, error);
 }
 
 int module_check(struct modules *modules, const char *name, struct error *error)
@@ -494,16 +494,38 @@ int module_options(
 	return 0;
 }
 
-/* An install line that refuses may be our own, for another VM with Windows: those are in /run. */
-static int run_modprobe(const char *name, struct error *error)
+/* modprobe takes each parameter as an argument of its own. */
+static int run_modprobe_with(
+	const char *folder, const char *name, const char *parameters, struct error *error)
 {
-	const char *const arguments[] = {"/sbin/modprobe", "--", name, NULL};
-	const char *const lasting[] = {"/sbin/modprobe", "-C", "/etc/modprobe.d", "--", name, NULL};
 	const struct process_options options = {.deadline_ms = MODPROBE_DEADLINE_MS};
-	int r = process_run(arguments, &options, error);
+	auto_free char *copy = strdup(parameters ? parameters : "");
+	auto_free const char **arguments =
+		calloc(6 + (copy ? strlen(copy) : 0), sizeof(*arguments));
+	size_t count = 0;
+	char *save = NULL;
+
+	if (!copy || !arguments)
+		return error_set_errno(error, -ENOMEM, "load the module %s", name);
+	arguments[count++] = "/sbin/modprobe";
+	if (folder) {
+		arguments[count++] = "-C";
+		arguments[count++] = folder;
+	}
+	arguments[count++] = "--";
+	arguments[count++] = name;
+	for (char *word = strtok_r(copy, " ", &save); word; word = strtok_r(NULL, " ", &save))
+		arguments[count++] = word;
+	return process_run(arguments, &options, error);
+}
+
+/* An install line that refuses may be our own, for another VM with Windows: those are in /run. */
+static int run_modprobe(const char *name, const char *parameters, struct error *error)
+{
+	int r = run_modprobe_with(NULL, name, parameters, error);
 
 	if (r > 0)
-		r = process_run(lasting, &options, error);
+		r = run_modprobe_with("/etc/modprobe.d", name, parameters, error);
 	if (r > 0)
 		return error_set(error, -EIO,
 			"load the module %s: its install line in modprobe.d failed; see: modprobe "
@@ -513,19 +535,21 @@ static int run_modprobe(const char *name, struct error *error)
 }
 
 /* If the module, or one that it depends on, has an install line, modprobe does the whole load. */
-static int reload_all(const struct kmod_list *list, const char *name, struct error *error)
+static int reload_all(
+	const struct kmod_list *list, const char *name, const char *parameters, struct error *error)
 {
 	struct error why = {0};
-	int r = load_all(list, &why);
+	int r = load_all(list, parameters, &why);
 
 	if (r == -EPERM)
-		return run_modprobe(name, error);
+		return run_modprobe(name, parameters, error);
 	if (r < 0 && error)
 		*error = why;
 	return r;
 }
 
-int module_reload(struct modules *modules, const char *name, struct error *error)
+int module_reload(
+	struct modules *modules, const char *name, const char *parameters, struct error *error)
 {
 	auto_context struct kmod_ctx *context = NULL;
 	auto_list struct kmod_list *list = NULL;
@@ -538,7 +562,8 @@ int module_reload(struct modules *modules, const char *name, struct error *error
 		r = lookup(context, name, &list, error);
 	if (r < 0)
 		return r;
-	return list ? reload_all(list, name, error) : missing_error(modules, name, error);
+	return list ? reload_all(list, name, parameters, error)
+		    : missing_error(modules, name, error);
 }
 
 static int unload_one(struct kmod_module *module, const char *name, struct error *error)

@@ -24,9 +24,11 @@ int module_unload(struct modules *modules, const char *name, struct error *error
 
 /* Loads a module that was loaded before, as `modprobe NAME` does: the blacklist is ignored, and an
  * install line that replaces the module is run by modprobe itself (Debian's package of nvidia's
- * driver has such lines). 0 (also when it is already loaded), -ENODEV when the driver wants a
- * device and finds none, or -errno. */
-int module_reload(struct modules *modules, const char *name, struct error *error);
+ * driver has such lines). @parameters ("modeset=1 fbdev=0"; may be NULL) must hold nothing that a
+ * shell knows: the install line is run by one. 0 (also when it is already loaded), -ENODEV when the
+ * driver wants a device and finds none, or -errno. */
+int module_reload(
+	struct modules *modules, const char *name, const char *parameters, struct error *error);
 
 /* Would module_load work? Returns 0 or the error that it would give (-EPERM, -ENOENT); loads
  * nothing. */

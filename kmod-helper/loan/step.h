@@ -9,6 +9,7 @@
  * name. */
 
 #define STEP_TEXT_SIZE 256
+#define STEP_ORIGINAL_SIZE 4096 /* the parameters of a family of modules are many */
 
 enum step_state {
 	STEP_PLANNED, /* recorded, not begun */
@@ -21,10 +22,10 @@ struct json_object;
 
 struct step {
 	char operation[24];
-	char subject[STEP_TEXT_SIZE];  /* what it changes: an address, a module */
-	char argument[STEP_TEXT_SIZE]; /* to what, or from what */
-	char original[STEP_TEXT_SIZE]; /* what the undo puts back */
-	char why[STEP_TEXT_SIZE];      /* for the person; not recorded */
+	char subject[STEP_TEXT_SIZE];	   /* what it changes: an address, a module */
+	char argument[STEP_TEXT_SIZE];	   /* to what, or from what */
+	char original[STEP_ORIGINAL_SIZE]; /* what the undo puts back */
+	char why[STEP_TEXT_SIZE];	   /* for the person; not recorded */
 	enum step_state state;
 	/* since it was begun: how long its write into a driver may take; 0: it sleeps in none */
 	unsigned int write_deadline_ms;

@@ -149,20 +149,21 @@ static int release(
 static int require_driver(const struct kernel *kernel, const char *driver, const char *module,
 	bool again, struct error *error)
 {
-	int (*load)(void *, const char *, struct error *) =
-		again ? kernel->ops->module_reload : kernel->ops->module_load;
+	const struct kernel_ops *ops = kernel->ops;
+	const char *name = *module ? module : driver;
 	int r;
 
 	if (pci_driver_exists(kernel, driver))
 		return 0;
-	r = load(kernel->context, *module ? module : driver, error);
+	r = again ? ops->module_reload(kernel->context, name, NULL, error)
+		  : ops->module_load(kernel->context, name, error);
 	if (r < 0)
 		return error_wrap(error, r, "load the driver %s", driver);
 	if (!pci_driver_exists(kernel, driver))
 		return error_set(error, -ENOENT,
 			"load the driver %s: the module %s is loaded, but contains no such PCI "
 			"driver",
-			driver, *module ? module : driver);
+			driver, name);
 	return 0;
 }
 

@@ -30,7 +30,7 @@ static bool device_exists(const struct kernel *kernel, const char *device)
 {
 	char path[PATH_SIZE];
 
-	snprintf(path, sizeof(path), PLATFORM_DEVICES "/%s", device);
+	snprintf(path, sizeof(path), PLATFORM_DEVICES "/%.255s", device);
 	return kernel_has_folder(kernel, path);
 }
 
@@ -38,7 +38,7 @@ static bool device_is_bound(const struct kernel *kernel, const char *device)
 {
 	char path[PATH_SIZE], driver[PCI_DRIVER_SIZE];
 
-	snprintf(path, sizeof(path), PLATFORM_DEVICES "/%s/driver", device);
+	snprintf(path, sizeof(path), PLATFORM_DEVICES "/%.255s/driver", device);
 	return kernel_link(kernel, path, driver, sizeof(driver)) == 0;
 }
 

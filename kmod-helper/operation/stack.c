@@ -5,6 +5,7 @@
 #include "stack.h"
 
 #include "kmod-helper/base/cleanup.h"
+#include "kmod-helper/device/driver_use.h"
 #include "kmod-helper/device/pci.h"
 #include "unload.h"
 #include <errno.h>
@@ -18,9 +19,11 @@ static int refuse(const struct stack *stack, const char *why_not, struct error *
 		stack->fix ? "; fix: " : "", stack->fix ? stack->fix : "");
 }
 
-static int add_steps(const struct stack *stack, const struct names *modules, struct steps *steps)
+static int add_steps(const struct kernel *kernel, const struct stack *stack,
+	const struct names *modules, struct steps *steps)
 {
-	int r = unload_plan_reload(steps, modules, modules->count, "at the return: loaded again");
+	int r = unload_plan_reload(
+		kernel, steps, modules, modules->count, "at the return: loaded again");
 
 	/* the driver's own module can stay loaded: it lets go of a single card */
 	if (r == 0)
@@ -39,7 +42,7 @@ int stack_plan(const struct kernel *kernel, const struct stack *stack, struct st
 	/* without a module of its own, what comes next says that it is not loaded */
 	if (pci_driver_module(kernel, stack->driver, module, sizeof(module)) < 0 || !*module)
 		snprintf(module, sizeof(module), "%s", stack->driver);
-	if (unload_find_device(kernel, module, &stack->leaving, device, sizeof(device))) {
+	if (driver_module_find_device(kernel, module, &stack->leaving, device, sizeof(device))) {
 		snprintf(why, sizeof(why), "%s uses %s too", device, module);
 		return refuse(stack, why, error);
 	}
@@ -47,5 +50,5 @@ int stack_plan(const struct kernel *kernel, const struct stack *stack, struct st
 	if (r < 0)
 		return r == -ENOMEM ? r : refuse(stack, found.message, error);
 	/* no module uses the driver's own, so none keeps its cards */
-	return modules.count == 1 ? 0 : add_steps(stack, &modules, steps);
+	return modules.count == 1 ? 0 : add_steps(kernel, stack, &modules, steps);
 }

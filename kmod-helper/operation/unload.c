@@ -7,6 +7,7 @@
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/device/driver_use.h"
 #include "kmod-helper/device/pci.h"
+#include "parameters.h"
 #include <errno.h>
 #include <string.h>
 
@@ -99,50 +100,6 @@ int unload_find_modules(
 	return 0;
 }
 
-/* Finds a device of the driver "pci:nvidia", among the links in the driver's folder. */
-static bool find_bound(const struct kernel *kernel, const char *driver, const struct names *ignored,
-	char *ret, size_t size)
-{
-	cleanup(names_done) struct names names = {0};
-	const char *colon = strchr(driver, ':');
-	char folder[PCI_PATH_SIZE], path[2 * PCI_PATH_SIZE], target[256];
-
-	if (!colon)
-		return false;
-	snprintf(folder, sizeof(folder), "sys/bus/%.*s/drivers/%s", (int)(colon - driver), driver,
-		colon + 1);
-	if (kernel_list(kernel, folder, &names) < 0)
-		return false;
-	for (size_t i = 0; i < names.count; i++) {
-		const char *name = names.names[i];
-
-		snprintf(path, sizeof(path), "%s/%s", folder, name);
-		/* what is no link is one of the driver's own files */
-		if (strcmp(name, "module") == 0 || names_have(ignored, name) ||
-			kernel_link(kernel, path, target, sizeof(target)) < 0)
-			continue;
-		snprintf(ret, size, "%s", name);
-		return true;
-	}
-	return false;
-}
-
-bool unload_find_device(const struct kernel *kernel, const char *module,
-	const struct names *ignored, char *ret, size_t size)
-{
-	cleanup(names_done) struct names drivers = {0};
-	char path[PCI_PATH_SIZE];
-
-	snprintf(path, sizeof(path), "sys/module/%s/drivers", module);
-	if (kernel_list(kernel, path, &drivers) < 0)
-		return false;
-	for (size_t i = 0; i < drivers.count; i++) {
-		if (find_bound(kernel, drivers.names[i], ignored, ret, size))
-			return true;
-	}
-	return false;
-}
-
 bool unload_is_reload(const struct step *step)
 {
 	return strcmp(step->operation, RELOAD) == 0;
@@ -163,11 +120,13 @@ static struct step make_step(
 	return step;
 }
 
-int unload_plan_reload(
-	struct steps *steps, const struct names *modules, size_t count, const char *why)
+int unload_plan_reload(const struct kernel *kernel, struct steps *steps,
+	const struct names *modules, size_t count, const char *why)
 {
 	struct step step = make_step(RELOAD, modules, count, why);
 
+	for (size_t i = 0; i < count; i++)
+		parameters_add(kernel, modules->names[i], step.original, sizeof(step.original));
 	return steps_insert(steps, 0, &step) ? 0 : -ENOMEM;
 }
 
@@ -197,15 +156,15 @@ static struct step *find_reload(struct steps *steps, const char *subject)
 	return NULL;
 }
 
-/* Puts the modules that only @words has in front: they may use the others. */
-static int merge_words(struct step *step, const char *words)
+/* Puts the modules that only @reload has in front: they may use the others. */
+static int merge(struct step *step, const struct step *reload)
 {
 	cleanup(names_done) struct names known = {0};
 	cleanup(names_done) struct names added = {0};
 	int r = list_words(step->argument, &known);
 
 	if (r == 0)
-		r = list_words(words, &added);
+		r = list_words(reload->argument, &added);
 	for (size_t i = added.count; r == 0 && i-- > 0;) {
 		char text[STEP_TEXT_SIZE];
 
@@ -215,6 +174,7 @@ static int merge_words(struct step *step, const char *words)
 			(int)sizeof(text))
 			break;
 		memcpy(step->argument, text, sizeof(text));
+		parameters_copy(reload->original, added.names[i], step->original);
 	}
 	return r;
 }
@@ -224,7 +184,7 @@ int unload_record_reload(struct steps *steps, const struct step *reload)
 	struct step *known = find_reload(steps, reload->subject);
 
 	if (known)
-		return merge_words(known, reload->argument);
+		return merge(known, reload);
 	return steps_insert(steps, 0, reload) ? 0 : -ENOMEM;
 }
 
@@ -248,7 +208,7 @@ static int unload_one_unused(const struct kernel *kernel, const char *module, st
 	char device[64];
 	int r;
 
-	if (unload_find_device(kernel, module, &none, device, sizeof(device))) {
+	if (driver_module_find_device(kernel, module, &none, device, sizeof(device))) {
 		error_set(error, 0, "%s stays loaded: %s uses it", module, device);
 		return -EBUSY;
 	}
@@ -288,7 +248,7 @@ static int make_uvm_nodes(const struct kernel *kernel, struct error *error)
 
 static int reload_one(const struct kernel *kernel, const char *module, struct error *error)
 {
-	int r = kernel->ops->module_reload(kernel->context, module, error);
+	int r = kernel->ops->module_reload(kernel->context, module, NULL, error);
 
 	/* the driver wants a device and has none at home yet: it comes with the next device */
 	if (r == -ENODEV)
@@ -308,6 +268,8 @@ static int undo_reload(const struct kernel *kernel, const struct step *step, str
 		struct error why = {0};
 
 		r = reload_one(kernel, modules.names[i], &why);
+		if (r == 0)
+			r = parameters_restore(kernel, modules.names[i], step->original, &why);
 		if (first == 0 && *why.message)
 			*error = why;
 		first = first ? first : r;

@@ -8,8 +8,9 @@
  * the module that brings the driver ("nvidia"). Its argument lists the modules to unload, in that
  * order ("nvidia_uvm nvidia_drm nvidia_modeset nvidia"):
  *
- * reload         does nothing; undone by loading them again, last first. What modprobe.d has
- *                against them by now is ignored, because they were loaded before. It comes
+ * reload         does nothing; undone by loading them again, last first, with the parameters that
+ *                they had (parameters.h; its `original`). What modprobe.d has against them by now
+ *                is ignored, because they were loaded before. It comes
  *                before the steps of the functions, so its undo comes last, when the driver has
  *                the functions again: some modules do not load without a device.
  * unload         unloads them; it is an error when one is in use. Undone by reload.
@@ -25,22 +26,17 @@ extern const struct operation unload_operations[]; /* ends with a NULL name */
 int unload_find_modules(
 	const struct kernel *kernel, const char *module, struct names *ret, struct error *error);
 
-/* A device other than those in @ignored (addresses) that a driver of @module has now: its name in
- * @ret. False when there is none. */
-bool unload_find_device(const struct kernel *kernel, const char *module,
-	const struct names *ignored, char *ret, size_t size);
-
 /* Puts a plan's reload step in front of a loan's steps. A reload that is already there for the same
- * driver stays, and gets the modules that it lacks: an earlier try, or that of a gone VM, may have
- * unloaded the others. 0 or -ENOMEM. */
+ * driver stays, and gets the modules that it lacks, with their parameters: an earlier try, or that
+ * of a gone VM, may have unloaded the others. 0 or -ENOMEM. */
 int unload_record_reload(struct steps *steps, const struct step *reload);
 bool unload_is_reload(const struct step *step);
 
 /* Each adds a step of one of the operations above (unused: unload_unused) for the first @count of
  * the modules. The subject is the last of them all. A reload goes before the steps that are there.
  * 0 or -ENOMEM. */
-int unload_plan_reload(
-	struct steps *steps, const struct names *modules, size_t count, const char *why);
+int unload_plan_reload(const struct kernel *kernel, struct steps *steps,
+	const struct names *modules, size_t count, const char *why);
 int unload_plan_unload(
 	struct steps *steps, const struct names *modules, size_t count, const char *why);
 int unload_plan_unused(

@@ -121,6 +121,13 @@ static int answer_write(void *context, const char *path, const char *value)
 	return answer_status(context);
 }
 
+static int answer_reload(
+	void *context, const char *name, const char *parameters, struct error *error)
+{
+	(void)name, (void)parameters, (void)error;
+	return answer_status(context);
+}
+
 static int answer_module(void *context, const char *name, struct error *error)
 {
 	return answer_status(context) < 0 ? error_set_errno(error, -ENOENT, "%s", name) : 0;
@@ -181,7 +188,7 @@ struct kernel answers_kernel(struct answers *answers)
 		.device_number = answer_number,
 		.module_load = answer_module,
 		.module_check = answer_module,
-		.module_reload = answer_module,
+		.module_reload = answer_reload,
 		.module_lookup = answer_lookup,
 		.module_unload = answer_module,
 		.module_options = answer_options,

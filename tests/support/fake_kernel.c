@@ -684,7 +684,7 @@ static int format_module(
 	if (strcmp(leaf, "version") == 0 && module->version)
 		return snprintf(text, size, "%s", module->version);
 	if (strcmp(leaf, "parameters/modeset") == 0 && module->modeset)
-		return snprintf(text, size, "%s", module->modeset);
+		return snprintf(text, size, "%s", *module->given ? module->given : module->modeset);
 	return -ENOENT;
 }
 
@@ -859,6 +859,8 @@ static int list_module(
 
 	if (strcmp(leaf, "holders") == 0)
 		add_loaded_users(fake, module, &names);
+	if (strcmp(leaf, "parameters") == 0 && module->modeset)
+		add_name(&names, "modeset");
 	for (size_t i = 0; strcmp(leaf, "drivers") == 0 && i < fake->driver_count; i++) {
 		snprintf(text, sizeof(text), "pci:%s", fake->drivers[i].name);
 		if (same_module(fake->drivers[i].module, module->name) &&
@@ -962,8 +964,26 @@ static int fake_module_load(void *context, const char *name, struct error *error
 	return end(fake, load_module(fake, name, error));
 }
 
+static int load_with(
+	struct fake *fake, struct fake_module *module, const char *parameters, struct error *error)
+{
+	const char *modeset = parameters ? strstr(parameters, "modeset=") : NULL;
+	const char *value = modeset ? modeset + strlen("modeset=") : "";
+	int r;
+
+	if (modeset && !strchr("YN01", *value))
+		return error_set_errno(error, -EINVAL, "load the module %s", module->name);
+	if (module->state != FAKE_LOADED)
+		snprintf(module->given, sizeof(module->given), "%.1s", value);
+	r = load_module(fake, module->name, error);
+	if (r == 0 && modeset)
+		note(fake, "parameters", parameters);
+	return r;
+}
+
 /* What modprobe.d forbids counts for what was there before as little as for `modprobe NAME`. */
-static int fake_module_reload(void *context, const char *name, struct error *error)
+static int fake_module_reload(
+	void *context, const char *name, const char *parameters, struct error *error)
 {
 	struct fake *fake = context;
 	struct fake_module *module = fake_module(fake, name);
@@ -973,7 +993,9 @@ static int fake_module_reload(void *context, const char *name, struct error *err
 		return error_set_errno(error, r, "load the module %s", name);
 	if (module && module->state == FAKE_BLOCKED)
 		module->state = FAKE_LOADABLE;
-	return end(fake, load_module(fake, name, error));
+	return end(fake,
+		module ? load_with(fake, module, parameters, error)
+		       : load_module(fake, name, error));
 }
 
 static int fake_module_check(void *context, const char *name, struct error *error)

@@ -74,7 +74,8 @@ struct fake_module {
 	enum fake_module_state state;
 	const char *users;   /* "nvidia_drm nvidia_uvm": the modules that need it */
 	const char *version; /* what its folder says; NULL: nothing */
-	const char *modeset; /* its parameter; NULL: it has none */
+	const char *modeset; /* its parameter, as modprobe.d gives it; NULL: it has none */
+	char given[8];	     /* what it was given by hand instead; "": nothing */
 	bool busy;	     /* somebody uses it */
 };
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "kmod-helper/base/cleanup.h"
+#include "kmod-helper/operation/parameters.h"
 #include "kmod-helper/operation/unload.h"
 #include "tests/support/handover.h"
 #include <criterion/criterion.h>
@@ -283,17 +284,112 @@ Test(unload, reload_of_a_standing_loan_is_added_to)
 {
 	struct steps steps = {0};
 	struct step bind = {.operation = "bind", .subject = "0000:01:00.0"};
-	struct step reload = {
-		.operation = "reload", .subject = "nvidia", .argument = "nvidia_modeset nvidia"};
+	struct step reload = {.operation = "reload",
+		.subject = "nvidia",
+		.argument = "nvidia_modeset nvidia",
+		.original = "nvidia_modeset.x=1"};
 
 	cr_assert(steps_add(&steps, &bind));
 	cr_assert_eq(unload_record_reload(&steps, &reload), 0);
 	cr_expect_str_eq(steps.items[0].operation, "reload");
 	strcpy(reload.argument, "nvidia_drm nvidia_uvm nvidia_modeset nvidia");
+	strcpy(reload.original, "nvidia_drm.y=2 nvidia_drm.z=3 nvidia_modeset.x=4");
 	cr_assert_eq(unload_record_reload(&steps, &reload), 0);
 	cr_expect_eq(steps.count, 2u);
 	cr_expect_str_eq(steps.items[0].argument, "nvidia_drm nvidia_uvm nvidia_modeset nvidia");
+	cr_expect_str_eq(
+		steps.items[0].original, "nvidia_modeset.x=1 nvidia_drm.y=2 nvidia_drm.z=3");
 	steps_done(&steps);
+}
+
+/* `modprobe nvidia-drm modeset=1`: no file says so. */
+Test(unload, parameters_given_by_hand_are_given_again)
+{
+	const struct log log = {.write = handover_tell};
+	struct error error = {0};
+
+	strcpy(module("nvidia_drm")->given, "Y");
+	module("nvidia_drm")->modeset = "N";
+	handover_plan(&handover, &loan);
+	cr_expect_str_eq(loan.steps.items[0].original, "nvidia_drm.modeset=Y");
+	cr_assert_eq(executor_apply(&handover.executor, &loan, &error), 0, "%s", error.message);
+	module("nvidia_drm")->given[0] = '\0';
+	fake_restart(handover.fake);
+	handover.executor.log = &log;
+	handover_undo_twice(&handover, &loan, "the return");
+	handover.executor.log = NULL;
+	expect_stack("after the return");
+	handover_expect_home(&handover, "after the return");
+	cr_expect_str_eq(module("nvidia_drm")->given, "Y");
+	cr_expect(strstr(handover.fake->writes,
+			  "module = nvidia_drm\nunload = nvidia_drm\nmodule = nvidia_drm\n"
+			  "parameters = modeset=Y\n"),
+		"%s", handover.fake->writes);
+	cr_expect_not(strstr(handover_told, "had modeset"), "%s", handover_told);
+}
+
+/* modprobe.d gives the same: it is loaded once. */
+Test(unload, parameters_that_modprobe_gives_are_not_given_again)
+{
+	struct error error = {0};
+
+	handover_plan(&handover, &loan);
+	cr_assert_eq(executor_apply(&handover.executor, &loan, &error), 0, "%s", error.message);
+	fake_restart(handover.fake);
+	handover_undo_twice(&handover, &loan, "the return");
+	cr_expect_not(strstr(handover.fake->writes, "unload = "), "%s", handover.fake->writes);
+	cr_expect_not(strstr(handover.fake->writes, "parameters = "), "%s", handover.fake->writes);
+}
+
+Test(unload, parameters_that_cannot_be_given_again_are_told_and_the_module_stays)
+{
+	struct error error = {0};
+	const char *told = "nvidia_drm had modeset=Y before, and does not have it now (unload the "
+			   "module nvidia_drm: it is in use): run `rmmod nvidia_drm && "
+			   "modprobe nvidia_drm modeset=Y` when nothing uses it";
+
+	module("nvidia_drm")->busy = true;
+	module("nvidia_drm")->modeset = "N";
+	cr_expect_eq(parameters_restore(&handover.kernel, "nvidia_drm",
+			     "nvidia_uvm.x=1 nvidia_drm.modeset=Y nvidia_drm.gone=1", &error),
+		0);
+	cr_expect_str_eq(error.message, told);
+	module("nvidia_drm")->busy = false;
+	/* the driver has been updated, and takes that value no longer */
+	error = (struct error){0};
+	cr_expect_eq(
+		parameters_restore(&handover.kernel, "nvidia_drm", "nvidia_drm.modeset=7", &error),
+		0);
+	cr_expect(strstr(error.message,
+			  "nvidia_drm had modeset=7 before, and does not have it now ("),
+		"%s", error.message);
+	cr_expect_eq(module("nvidia_drm")->state, FAKE_LOADED);
+	/* unloading it would take the card away again */
+	module("nvidia")->users = NULL;
+	module("nvidia")->modeset = "N";
+	error = (struct error){0};
+	cr_expect_eq(parameters_restore(&handover.kernel, "nvidia", "nvidia.modeset=Y", &error), 0);
+	cr_expect(strstr(error.message, "(it drives 0000:01:00.0)"), "%s", error.message);
+	cr_expect_eq(module("nvidia")->state, FAKE_LOADED);
+}
+
+Test(unload, parameters_that_modprobe_could_not_take_are_left_out)
+{
+	static const char *const values[] = {"(null)", "", "a b", "a;b", "$(a)", "\"a\"", "a\\b"};
+	char text[STEP_ORIGINAL_SIZE];
+
+	for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
+		module("nvidia_drm")->modeset = values[i];
+		text[0] = '\0';
+		parameters_add(&handover.kernel, "nvidia_drm", text, sizeof(text));
+		cr_expect_str_empty(text);
+	}
+	module("nvidia_drm")->modeset = "0,-1,0x1f";
+	parameters_add(&handover.kernel, "nvidia_drm", text, sizeof(text));
+	cr_expect_str_eq(text, "nvidia_drm.modeset=0,-1,0x1f");
+	/* the next one does not fit */
+	parameters_add(&handover.kernel, "nvidia_drm", text, strlen(text) + 10);
+	cr_expect_str_eq(text, "nvidia_drm.modeset=0,-1,0x1f");
 }
 
 /* The kernel makes no such circle; a captured tree may hold one. */

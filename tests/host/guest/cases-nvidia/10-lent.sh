@@ -43,3 +43,22 @@ test_modeset_is_unloaded_and_comes_back_with_its_parameters() {
 	assert_eq "$(cat /sys/module/nvidia_drm/parameters/modeset)" Y "modeset after the return"
 	driver_anew
 }
+
+# The same with a parameter that no file has.
+limit_parameters_given_by_hand_come_back=300
+test_parameters_given_by_hand_come_back() {
+	rmmod nvidia_drm
+	modprobe nvidia-drm modeset=1
+	assert_eq "$(cat /sys/module/nvidia_drm/parameters/modeset)" Y
+	echo "$card2.0" >"$pci/$card2.0/driver/unbind"
+	vm_with_card 104 "$short1"
+	start 104 --holder
+	assert_card_lent "$card1"
+	assert_family 'nvidia '
+	stop 104
+	assert_card_home "$card1"
+	assert_family "$home_family"
+	assert_eq "$(cat /sys/module/nvidia_drm/parameters/modeset)" Y "modeset after the return"
+	! task_log 104 | grep 'modeset=Y before' || fail "modeset was given again, and is told as lost"
+	driver_anew
+}

@@ -21,6 +21,9 @@ test_windows_guest_alone() {
 	for n in 2 1 0; do
 		echo 1 >"$pci/$card2.$n/remove"
 	done
+	rmmod nvidia_drm
+	modprobe nvidia-drm fbdev=1
+	assert_eq "$(cat /sys/module/nvidia_drm/parameters/fbdev)" Y
 	windows_with_card 104 "$short1"
 	start 104 --holder
 	assert_card_lent "$card1"
@@ -31,6 +34,7 @@ test_windows_guest_alone() {
 	stop 104
 	assert_card_home "$card1"
 	assert_family "$home_family"
+	assert_eq "$(cat /sys/module/nvidia_drm/parameters/fbdev)" Y "a parameter that was given by hand"
 	driver_anew
 }
 
