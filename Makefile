@@ -56,8 +56,8 @@ COMPILE_FUZZ = $(CLANG) -std=gnu17 -I. $(DEFINES) $(WARNINGS) -O1 -g $(SANITIZE)
 
 # The programs, each with all that it is made of: what is not listed here cannot be linked.
 BASE := $(wildcard kmod-helper/base/*.c)
-COMMANDS := $(addprefix hooks/base/,command.c context.c devices.c journal.c output.c screen.c table.c) \
-	hooks/commands/summaries.c
+COMMANDS := $(addprefix hooks/base/,command.c context.c devices.c journal.c output.c screen.c table.c \
+		tree.c vm_names.c) hooks/commands/summaries.c
 
 # libc and the VM config reader only: it runs at every start of every VM
 HOOKSCRIPT := hooks/hookscript.c hooks/base/sibling.c $(BASE) conf/property.c conf/text.c \

@@ -159,6 +159,17 @@ void json_add_holders(struct json_object *object, const char *key, const struct 
 	json_object_object_add(object, key, array);
 }
 
+void holder_format_short(const struct holder *holder, char *buffer, size_t size)
+{
+	if (holder->guest)
+		snprintf(buffer, size, "%s %u", holder->kind == HOLDER_VM ? "VM" : "container",
+			holder->guest);
+	else if (holder->pid)
+		snprintf(buffer, size, "%s %d", holder->command, (int)holder->pid);
+	else
+		snprintf(buffer, size, "kernel");
+}
+
 void holders_format_short(
 	const struct holders *holders, const char *address, char *buffer, size_t size)
 {
@@ -167,15 +178,11 @@ void holders_format_short(
 	snprintf(buffer, size, "%s", are_known(holders, address) ? "-" : "?");
 	for (size_t i = 0; holders && i < holders->count; i++) {
 		const struct holder *holder = &holders->items[i];
-		char one[64] = "kernel";
+		char one[64];
 
 		if (!is_meant(holders, i, address))
 			continue;
-		if (holder->guest)
-			snprintf(one, sizeof(one), "%s %u",
-				holder->kind == HOLDER_VM ? "VM" : "container", holder->guest);
-		else if (holder->pid)
-			snprintf(one, sizeof(one), "%s %d", holder->command, (int)holder->pid);
+		holder_format_short(holder, one, sizeof(one));
 		holders_text_add(&text, one);
 	}
 }

@@ -40,6 +40,9 @@ void json_add_owner(struct json_object *object, const char *key, const struct lo
 void json_add_holders(struct json_object *object, const char *key, const struct holders *holders,
 	const char *address);
 
+/* "VM 104", "sleep 470" */
+void holder_format_short(const struct holder *holder, char *buffer, size_t size);
+
 /* Formats who holds the function, for a table column: "VM 104", "sleep 470"; "-" for nobody; "?"
  * when it cannot be known. */
 void holders_format_short(

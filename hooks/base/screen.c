@@ -68,7 +68,8 @@ static bool is_ascii(const char *text)
 	return !*text;
 }
 
-size_t text_fitting(const char *text, int columns)
+/* How many bytes of a text fit, in whole characters. */
+static size_t fitting(const char *text, int columns)
 {
 	size_t length = strlen(text), used = 0;
 
@@ -101,6 +102,19 @@ int text_columns(const char *text)
 		used += measure(text + used, length - used, &wide);
 		columns += wide;
 	}
+	return columns;
+}
+
+int screen_print(const char *text, int columns)
+{
+	int needed = text_columns(text);
+
+	if (!columns || needed <= columns) {
+		fputs(text, stdout);
+		return needed;
+	}
+	fwrite(text, 1, fitting(text, columns - 1), stdout);
+	fputs(screen_is_utf8() ? "…" : "~", stdout);
 	return columns;
 }
 

@@ -27,8 +27,9 @@ void screen_paint(bool coloured, const char *colour);
 /* How many columns a text takes: a Korean or Chinese character takes two. */
 int text_columns(const char *text);
 
-/* How many bytes of a text fit in @columns, in whole characters. */
-size_t text_fitting(const char *text, int columns);
+/* Prints a text, cut where it takes more than so many columns (0: any number). Returns how many it
+ * has taken. */
+int screen_print(const char *text, int columns);
 
 /* On a terminal "2b:00.0", which every command takes, for "0000:2b:00.0"; elsewhere the whole. */
 const char *screen_address(const char *address);

@@ -122,19 +122,11 @@ static void fit(const struct table *table, int *widths, int screen)
 
 static void print_cell(const struct table_cell *cell, int width, bool last, bool coloured)
 {
-	int columns = text_columns(cell->text);
-	const char *end = "";
-	size_t length = strlen(cell->text);
+	int columns;
 
-	if (columns > width) {
-		end = screen_is_utf8() ? "…" : "~";
-		length = text_fitting(cell->text, width - 1);
-		columns = width;
-	}
 	coloured = coloured && cell->colour;
 	screen_paint(coloured, cell->colour);
-	fwrite(cell->text, 1, length, stdout);
-	fputs(end, stdout);
+	columns = screen_print(cell->text, width);
 	screen_paint(coloured, NULL);
 	for (int i = columns; !last && i < width + GAP; i++)
 		putchar(' ');

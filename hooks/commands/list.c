@@ -6,6 +6,8 @@
 
 #include "hooks/base/output.h"
 #include "hooks/base/table.h"
+#include "hooks/base/tree.h"
+#include "hooks/base/vm_names.h"
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/device/pci.h"
 #include "kmod-helper/device/pci_names.h"
@@ -15,6 +17,7 @@
 
 struct list_options {
 	bool all;
+	bool tree;
 };
 
 struct listing;
@@ -35,12 +38,14 @@ struct row {
 struct listing {
 	const struct context *context;
 	bool all; /* every function, not only the displays */
+	bool is_tree;
 	bool short_names;
 	struct pci_functions host;
 	struct loans loans;
 	struct holders holders;
 	bool knows_holders;
 	struct device_names *names;
+	struct vm_names *vm_names;
 };
 
 static void listing_done(struct listing *listing)
@@ -145,21 +150,34 @@ static const char *or_dash(const char *text)
 	return *text ? text : "-";
 }
 
-static int add_row(struct table *table, const struct row *row)
+/* What stands behind the name. */
+static void format_remarks(const struct row *row, char *buffer, size_t size)
 {
 	const struct pci_function *function = row->function;
 	size_t children = pci_count_virtual(&row->listing->host, function);
-	char group[24] = "-", owner[32] = "-", holders[80], family[64] = "";
+	char family[64] = "";
 
 	if (*function->parent)
 		snprintf(family, sizeof(family), " (virtual function of %s)", function->parent);
 	else if (children)
 		snprintf(family, sizeof(family), " (has %zu virtual function%s)", children,
 			children == 1 ? "" : "s");
+	snprintf(buffer, size, "%s%s%s%s%s", family,
+		function->boot_display ? " (boot display)" : "", *row->host_use ? " (" : "",
+		row->host_use, *row->host_use ? ")" : "");
+}
+
+static int add_row(struct table *table, const struct row *row)
+{
+	const struct pci_function *function = row->function;
+	char group[24] = "-", owner[VM_TITLE_SIZE] = "-", holders[80], remarks[256];
+
+	format_remarks(row, remarks, sizeof(remarks));
 	if (function->iommu_group != PCI_NO_GROUP)
 		snprintf(group, sizeof(group), "%ld", function->iommu_group);
 	if (row->loan)
-		loan_owner_format(&row->loan->owner, owner, sizeof(owner));
+		vm_names_owner(row->listing->vm_names, row->listing->context, &row->loan->owner,
+			owner, sizeof(owner));
 	holders_format_short(row->holders, function->address, holders, sizeof(holders));
 	if (table_add(table, "%s", screen_address(function->address)) < 0 ||
 		table_add(table, "%04x:%04x", function->vendor_id, function->device_id) < 0 ||
@@ -169,9 +187,7 @@ static int add_row(struct table *table, const struct row *row)
 		table_add(table, "%s", or_dash(row->home_driver)) < 0 ||
 		table_add(table, "%s", owner) < 0 || table_add(table, "%s", holders) < 0 ||
 		table_add(table, "%s", or_dash(row->power_state)) < 0 ||
-		table_add(table, "%s%s%s%s%s%s", row->name, family,
-			function->boot_display ? " (boot display)" : "", *row->host_use ? " (" : "",
-			row->host_use, *row->host_use ? ")" : "") < 0)
+		table_add(table, "%s%s", row->name, remarks) < 0)
 		return -ENOMEM;
 	return 0;
 }
@@ -180,6 +196,13 @@ static int add_row(struct table *table, const struct row *row)
 static bool is_shown(const struct listing *listing, const struct pci_function *function)
 {
 	return listing->all || pci_is_display(function);
+}
+
+static int tell_nothing(const struct listing *listing, struct error *error)
+{
+	puts(listing->all ? "no PCI device was found"
+			  : "no GPU was found; --all lists every PCI function");
+	return output_flush(error);
 }
 
 static int print_table(const struct listing *listing, struct error *error)
@@ -196,12 +219,144 @@ static int print_table(const struct listing *listing, struct error *error)
 	}
 	if (r < 0)
 		return error_set_errno(error, r, "format the list");
-	if (!table_has_rows(&table)) {
-		puts(listing->all ? "no PCI device was found"
-				  : "no GPU was found; --all lists every PCI function");
-		return output_flush(error);
-	}
+	if (!table_has_rows(&table))
+		return tell_nothing(listing, error);
 	return table_print(&table, listing->context, error);
+}
+
+/* ---- the tree */
+
+static int add_function(struct tree *tree, size_t depth, const struct row *row)
+{
+	const struct pci_function *function = row->function;
+	bool is_away = strcmp(function->driver, row->home_driver) != 0;
+	char remarks[256];
+
+	format_remarks(row, remarks, sizeof(remarks));
+	return tree_add(tree, depth, "%s  %s%s%s%s  %s%s", screen_address(function->address),
+		*function->driver ? function->driver : "no driver", is_away ? " (home: " : "",
+		is_away ? or_dash(row->home_driver) : "", is_away ? ")" : "", row->name, remarks);
+}
+
+static int add_holders(struct tree *tree, const struct row *row)
+{
+	const struct listing *listing = row->listing;
+	const struct holders *holders = row->holders;
+	char text[VM_TITLE_SIZE];
+	int r = 0;
+
+	for (size_t i = 0; holders && r == 0 && i < holders->count; i++) {
+		const struct holder *holder = &holders->items[i];
+
+		if (strcmp(holder->address, row->function->address) != 0)
+			continue;
+		if (holder->kind == HOLDER_VM)
+			vm_names_title(listing->vm_names, listing->context, holder->guest, text,
+				sizeof(text));
+		else
+			holder_format_short(holder, text, sizeof(text));
+		r = tree_add(tree, 2, "used by %s", text);
+	}
+	return r;
+}
+
+static bool is_foreign_member(const struct pci_function *function, const struct pci_function *other)
+{
+	return function->iommu_group != PCI_NO_GROUP &&
+		function->iommu_group == other->iommu_group &&
+		!pci_same_card(other->address, function->address);
+}
+
+/* The group, and what is in it beside the card of @function. */
+static int add_group(
+	struct tree *tree, const struct listing *listing, const struct pci_function *function)
+{
+	const struct pci_function *other = listing->host.items, *end = other + listing->host.count;
+	int r;
+
+	while (other < end && !is_foreign_member(function, other))
+		other++;
+	r = function->iommu_group == PCI_NO_GROUP
+		? tree_add(tree, 1, "no IOMMU group")
+		: tree_add(tree, 1, "IOMMU group %ld%s", function->iommu_group,
+			  other < end ? ", shared with" : "");
+	for (; r == 0 && other < end; other++) {
+		if (is_foreign_member(function, other)) {
+			const struct row row = make_row(listing, other);
+
+			r = add_function(tree, 2, &row);
+		}
+	}
+	return r;
+}
+
+static int add_owner(struct tree *tree, const struct listing *listing, const struct loan *loan)
+{
+	char owner[VM_TITLE_SIZE];
+
+	if (!loan)
+		return tree_add(tree, 1, "not lent");
+	vm_names_owner(listing->vm_names, listing->context, &loan->owner, owner, sizeof(owner));
+	return tree_add(tree, 1, "%s%s since %s",
+		loan->owner.kind == LOAN_OWNER_VM ? "lent to " : "lent ", owner, loan->since);
+}
+
+static bool is_first_of_group(const struct pci_function *first, const struct pci_function *function)
+{
+	while (first < function && first->iommu_group != function->iommu_group)
+		first++;
+	return first == function;
+}
+
+/* A card, its functions and their users, its groups, and who has it. */
+static int add_card(struct tree *tree, const struct listing *listing,
+	const struct pci_function *first, const struct pci_function *end)
+{
+	const struct pci_function *display = first;
+	const struct loan *loan = NULL;
+	char name[160];
+	int r;
+
+	while (display < end && !pci_is_display(display))
+		display++;
+	if (display == end)
+		display = first;
+	device_name_short(
+		listing->names, display->vendor_id, display->device_id, name, sizeof(name));
+	r = tree_add(tree, 0, "%.*s  %s", (int)strcspn(screen_address(first->address), "."),
+		screen_address(first->address), name);
+	for (const struct pci_function *f = first; r == 0 && f < end; f++) {
+		const struct row row = make_row(listing, f);
+
+		r = add_function(tree, 1, &row);
+		if (r == 0)
+			r = add_holders(tree, &row);
+		loan = loan ? loan : row.loan;
+	}
+	for (const struct pci_function *f = first; r == 0 && f < end; f++) {
+		if (is_first_of_group(first, f))
+			r = add_group(tree, listing, f);
+	}
+	return r < 0 ? r : add_owner(tree, listing, loan);
+}
+
+static int print_tree(const struct listing *listing, struct error *error)
+{
+	const struct pci_function *end = listing->host.items + listing->host.count, *next;
+	cleanup(tree_done) struct tree tree = {0};
+	int r = 0;
+
+	for (const struct pci_function *f = listing->host.items; r == 0 && f < end; f = next) {
+		bool shown = false;
+
+		for (next = f; next < end && pci_same_card(f->address, next->address); next++)
+			shown = shown || is_shown(listing, next);
+		if (shown)
+			r = add_card(&tree, listing, f, next);
+	}
+	if (r < 0)
+		return error_set_errno(error, r, "format the list");
+	return tree.count ? tree_print(&tree, error) : tell_nothing(listing, error);
 }
 
 static int print_json(const struct listing *listing, struct error *error)
@@ -230,7 +385,7 @@ static int find_holders(struct listing *listing, struct error *error)
 	if (!addresses)
 		return error_set_errno(error, -ENOMEM, "look for holders");
 	for (size_t i = 0; i < listing->host.count; i++) {
-		if (is_shown(listing, &listing->host.items[i]))
+		if (listing->is_tree || is_shown(listing, &listing->host.items[i]))
 			addresses[count++] = listing->host.items[i].address;
 	}
 	return holders_of_functions(&listing->context->kernel, &listing->loans, addresses, count,
@@ -241,8 +396,11 @@ static int run_list(
 	struct context *context, const void *data, char **arguments, struct error *error)
 {
 	const struct list_options *options = data;
+	cleanup(vm_names_done) struct vm_names vm_names = {0};
 	cleanup(listing_done) struct listing listing = {.context = context,
 		.all = options->all,
+		.is_tree = options->tree,
+		.vm_names = &vm_names,
 		.short_names = context->output == OUTPUT_TEXT && screen_columns()};
 	int r;
 
@@ -263,14 +421,18 @@ static int run_list(
 		log_write(&context->log, LOG_WARNING, "%s", listing.loans.unreadable.message);
 	if (*listing.holders.unknown)
 		log_write(&context->log, LOG_WARNING, "%s", listing.holders.unknown);
-	return context->output == OUTPUT_TEXT ? print_table(&listing, error)
-					      : print_json(&listing, error);
+	if (context->output != OUTPUT_TEXT)
+		return print_json(&listing, error);
+	return options->tree ? print_tree(&listing, error) : print_table(&listing, error);
 }
 
 #define AT(field) offsetof(struct list_options, field)
 
 static const struct command_option options_of_list[] = {
 	{"all", 0, NULL, "every PCI function, not only the displays", AT(all)},
+	{"tree", 0, NULL,
+		"each card with its functions, its IOMMU group, its users, and who has it",
+		AT(tree)},
 	{0},
 };
 
@@ -279,6 +441,6 @@ const struct command command_list = {
 	.arguments = "",
 	.options = options_of_list,
 	.options_size = sizeof(struct list_options),
-	.example = "gpu-ferry list --output-format json",
+	.example = "gpu-ferry list --tree",
 	.run = run_list,
 };

@@ -77,8 +77,10 @@ static int print_text(const struct context *context, unsigned int vmid, const st
 	struct error *error)
 {
 	const struct vm_config *config = &guest->resolved.config;
+	const char *name = vm_config_get(config, "name");
 
-	output_print("VM %u (ostype %s%s)\n", vmid, vm_config_ostype(config),
+	output_print("VM %u (%s%sostype %s%s)\n", vmid, name ? name : "", name ? ", " : "",
+		vm_config_ostype(config),
 		vm_config_is_template(config) ? ", a template: nothing is done" : "");
 	if (guest->resolved.choice.count == 0)
 		puts("  no hostpci: nothing to do");

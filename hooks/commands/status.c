@@ -6,6 +6,7 @@
 
 #include "hooks/base/output.h"
 #include "hooks/base/table.h"
+#include "hooks/base/vm_names.h"
 #include "hooks/ferry/orphan.h"
 #include "hooks/ferry/vm_state.h"
 #include "kmod-helper/base/cleanup.h"
@@ -207,13 +208,16 @@ static int print_json(const struct overview *overview, const char *filter, struc
 	return output_json(overview->context, object, error);
 }
 
-static int add_loan_rows(struct table *table, const struct kernel *kernel, const struct loan *loan,
-	enum loan_state state, const struct holders *holders)
+static int add_loan_rows(struct table *table, const struct overview *overview,
+	struct vm_names *names, const struct loan *loan)
 {
-	char owner[32], held[80];
+	const struct kernel *kernel = &overview->context->kernel;
+	const struct holders *holders = overview->holders;
+	enum loan_state state = current_state(overview->context, loan);
+	char owner[VM_TITLE_SIZE], held[80];
 	int r = 0;
 
-	loan_owner_format(&loan->owner, owner, sizeof(owner));
+	vm_names_owner(names, overview->context, &loan->owner, owner, sizeof(owner));
 	for (size_t i = 0; r == 0 && i < loan->function_count; i++) {
 		const struct loan_function *function = &loan->functions[i];
 
@@ -273,14 +277,14 @@ static const struct table_column columns[] = {
 static int print_table(const struct overview *overview, const char *filter, struct error *error)
 {
 	cleanup(table_done) struct table table = {0};
+	cleanup(vm_names_done) struct vm_names names = {0};
 	int r = table_init(&table, columns, sizeof(columns) / sizeof(columns[0]));
 
 	for (size_t i = 0; r == 0 && i < overview->loans.count; i++) {
 		const struct loan *loan = &overview->loans.items[i];
 
 		if (is_asked_for(loan, filter))
-			r = add_loan_rows(&table, &overview->context->kernel, loan,
-				current_state(overview->context, loan), overview->holders);
+			r = add_loan_rows(&table, overview, &names, loan);
 	}
 	if (r < 0)
 		return error_set_errno(error, r, "format the status");

@@ -59,6 +59,57 @@ case_list_on_a_terminal() {
 	COLUMNS=40 ferry list
 }
 
+# Names of VMs stand beside their numbers: of those that have one.
+case_list_tree() {
+	on_vfio 0000:2b:00
+	loan vm-104 "$vm_104" lent "$(card_functions 0000:2b:00 15 taken)"
+	loan vm-105 '{"kind":"vm","vmid":105}' lent "$(card_functions 0000:2c:00 16 taken)"
+	config 104 "name: windows" "ostype: win11" "hostpci0: 2b:00"
+	config 105 "hostpci0: 2c:00"
+	ferry list --tree
+	ferry list
+	ferry status
+	ferry plan 104
+	terminal 70 list
+	ferry list --tree --all
+}
+
+# A board that puts the network into the group, drawn as the locale can.
+case_list_tree_of_a_shared_group() {
+	host_of amd nouveau
+	bridge_here 0000:00:01.3 1022:1483 14 02
+	function_here 0000:22:00.0 10ec:8168 1462:7a34 0200 14 igc
+	interface 0000:22:00.0 enp34s0
+	geforce_here 0000:2b:00 14
+	boot_display 0000:2b:00.0
+	bridge=
+	function_here 0000:05:00.0 10de:25a2 1028:0b19 0302 20
+	loan hand-20 '{"kind":"hand","iommu_group":20}' lent "$(loan_function 0000:05:00.0 20 nouveau taken)"
+	ferry list --tree
+	LC_ALL=C.UTF-8 ferry list --tree
+	LC_ALL=C.UTF-8 terminal 50 list --tree
+}
+
+case_list_tree_without_iommu() {
+	iommu_is_off
+	ferry list --tree
+}
+
+# Who uses a card is below it. /dev/null stands in for the node of its sound.
+case_list_tree_shows_who_uses_a_card() {
+	cannot_enter && return
+	installed
+	local sound
+	sound=$(function_path 0000:2c:00.1)/sound/card1/controlC1
+	write "$sound/dev" 1:3
+	link sys/dev/char/1:3 "../../${sound#sys/}"
+	config 104 "name: windows"
+	running 104 4242
+	link proc/4242/exe /usr/bin/kvm
+	link proc/4242/fd/3 /dev/null
+	live gpu-ferry list --tree | grep -A4 '2c:00 '
+}
+
 case_list_borrowed_is_the_vms() {
 	lend_by_hand_to_vm_104 lent
 	running 104 4242

@@ -194,6 +194,8 @@ Test(output, wide_characters_take_two_columns)
 	cr_expect_eq(text_columns("a\uac00z"), 4);
 	cr_expect_eq(text_columns("m\u00fcller"), 6);
 	cr_expect_eq(text_columns("\xff"), 1);
-	cr_expect_eq(text_fitting("a\uac00z", 2), 1u);
-	cr_expect_eq(text_fitting("a\uac00z", 3), 4u);
+	cr_expect_eq(screen_print("a\uac00z", 3), 3);
+	cr_expect_eq(screen_print("a\uac00zz", 4), 4);
+	cr_expect_eq(screen_print("a\uac00z", 0), 4);
+	cr_expect_str_eq(output(), "a\u2026a\uac00\u2026a\uac00z");
 }
