@@ -63,7 +63,8 @@ static bool has_loan(unsigned int vmid)
 	return access(path, F_OK) == 0 || errno != ENOENT;
 }
 
-/* 1 when the VM has a hostpci entry and is not a template, 0 when not, or -errno. */
+/* 1 when the VM has a hostpci entry, be it one that Proxmox ignores, and is not a template, 0 when
+ * not, or -errno. */
 static int wants_devices(unsigned int vmid, struct error *error)
 {
 	cleanup(root_close) struct root root = ROOT_NONE;
@@ -79,7 +80,8 @@ static int wants_devices(unsigned int vmid, struct error *error)
 		r = vm_config_read(&root, &options, &config, error);
 	if (r < 0)
 		return r;
-	return vm_config_has_hostpci(&config) && !vm_config_is_template(&config);
+	return (vm_config_has_hostpci(&config) || config.ignored_count) &&
+		!vm_config_is_template(&config);
 }
 
 /* True when Proxmox calls us by our second name: `attach` writes that name when the VM's config has

@@ -5,7 +5,9 @@
 #include "hostpci.h"
 
 #include "kmod-helper/base/cleanup.h"
+#include <ctype.h>
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #define HEX "0123456789abcdef"
@@ -122,6 +124,44 @@ int hostpci_check(const struct hostpci *hostpci, struct error *error)
 	if (!hostpci->host && !hostpci->mapping)
 		return error_set(error, -EINVAL, "Either 'host' or 'mapping' must be set.");
 	return 0;
+}
+
+/* Lower case, ';' between ids and ',' between options. */
+static void rewrite(const char *value, FILE *stream)
+{
+	bool was_id = false;
+	size_t length;
+
+	for (const char *part = value; *part; part += length + (part[length] != '\0')) {
+		part += strspn(part, " \t");
+		length = strcspn(part, ",;");
+		bool is_id = strncmp(part, "host=", 5) == 0 || !memchr(part, '=', length);
+
+		if (!length)
+			continue;
+		if (ftell(stream) > 0)
+			fputc(is_id && was_id ? ';' : ',', stream);
+		for (size_t i = 0; i < length; i++)
+			fputc(is_id ? tolower((unsigned char)part[i]) : part[i], stream);
+		was_id = is_id;
+	}
+}
+
+bool hostpci_mend(const char *value, char *ret, size_t size)
+{
+	cleanup(hostpci_done) struct hostpci hostpci = {0};
+	auto_free char *text = NULL;
+	size_t length;
+	FILE *stream = open_memstream(&text, &length);
+
+	if (!stream)
+		return false;
+	rewrite(value, stream);
+	if (fclose(stream) == EOF || !text || length >= size ||
+		hostpci_parse(text, &hostpci, NULL) < 0 || hostpci_check(&hostpci, NULL) < 0)
+		return false;
+	memcpy(ret, text, length + 1);
+	return true;
 }
 
 /* As Proxmox's lspci(): the id is a prefix of the address, with or without "0000:". */

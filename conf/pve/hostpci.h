@@ -37,6 +37,12 @@ void hostpci_done(struct hostpci *hostpci);
  * and `mapping`. Returns 0 or -EINVAL with Proxmox's text. */
 int hostpci_check(const struct hostpci *hostpci, struct error *error);
 
+#define HOSTPCI_MENDED_SIZE 256
+
+/* Corrects the usual slips in a value that Proxmox drops: "01:00;pcie=1", "2B:00". False when the
+ * result would not do either; @ret is then untouched. */
+bool hostpci_mend(const char *value, char *ret, size_t size);
+
 /* The end of the host PCI id that @text begins with, NULL when there is none. Source: $PCIRE. */
 const char *hostpci_id_end(const char *text);
 

@@ -79,6 +79,37 @@ static int description_finish(struct vm_parser *parser)
 	return entry_set(parser, "description", parser->description_text);
 }
 
+static int ignore_hostpci(struct vm_parser *parser, const char *name, const char *value)
+{
+	struct vm_config *config = &parser->config;
+
+	if (config->ignored_count >= HOSTPCI_MAX)
+		return warn(parser, "'%s' is ignored", name);
+	return vm_entry_set(&config->ignored, &config->ignored_count, name, value);
+}
+
+/* With a valid line of the same key, the VM has its device all the same. */
+static int forgive_hostpci(struct vm_parser *parser)
+{
+	struct vm_config *config = &parser->config;
+	char text[512];
+	int r = 0;
+
+	for (size_t i = config->ignored_count; r == 0 && i-- > 0;) {
+		struct vm_config_entry entry = config->ignored[i];
+
+		if (!vm_config_get(config, entry.key))
+			continue;
+		snprintf(text, sizeof(text), "'%s: %s' (another line has a valid '%s')", entry.key,
+			entry.value, entry.key);
+		r = names_add(&config->warnings, text);
+		config->ignored[i] = config->ignored[--config->ignored_count];
+		free(entry.key);
+		free(entry.value);
+	}
+	return r;
+}
+
 static int setting_read(struct vm_parser *parser, const char *name, char *value)
 {
 	const struct vm_key *key;
@@ -87,10 +118,12 @@ static int setting_read(struct vm_parser *parser, const char *name, char *value)
 	int r = vm_key_find(name, &key);
 
 	if (r < 0)
-		return warn(parser, "'%s' is not a setting of a VM", name);
+		return ignore_hostpci(parser, name, value);
 	if (!key)
 		return entry_set(parser, name, value);
 	r = vm_key_check(key, value, &normal, &error);
+	if (r == -EINVAL && strncmp(name, "hostpci", strlen("hostpci")) == 0)
+		return ignore_hostpci(parser, name, value);
 	if (r == -EINVAL)
 		return warn(parser, "'%s' is ignored: %s", name, error.message);
 	return r < 0 ? r : entry_set(parser, name, normal);
@@ -198,7 +231,7 @@ static int lines_read(struct vm_parser *parser, char *text)
 		if (r < 0)
 			return r;
 	}
-	return description_finish(parser);
+	return forgive_hostpci(parser) < 0 ? -ENOMEM : description_finish(parser);
 }
 
 int vm_config_parse(const char *text, size_t length, struct vm_config *ret, struct error *error)
@@ -216,6 +249,7 @@ int vm_config_parse(const char *text, size_t length, struct vm_config *ret, stru
 void vm_config_done(struct vm_config *config)
 {
 	vm_entries_free(config->entries, config->count);
+	vm_entries_free(config->ignored, config->ignored_count);
 	names_done(&config->warnings);
 	*config = (struct vm_config){0};
 }

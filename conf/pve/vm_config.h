@@ -18,7 +18,10 @@
 struct vm_config {
 	struct vm_config_entry *entries; /* each key once */
 	size_t count;
-	struct names warnings; /* one line for each line of the file that Proxmox ignores */
+	/* each hostpciN line that Proxmox ignores, so that the VM starts without its device */
+	struct vm_config_entry *ignored;
+	size_t ignored_count;
+	struct names warnings; /* one line for each other line that Proxmox ignores */
 };
 
 /* Reads the @length bytes @text. Lines that are no settings, and values that Proxmox rejects for

@@ -26,6 +26,17 @@ struct hook_options {
 
 /* The hookscript runs this only when there is something to ferry. Messages go to the task log. */
 
+/* Proxmox starts the VM, so it is not refused here. */
+static void tell_ignored(const struct context *context, const struct vm_config *config)
+{
+	char text[ERROR_MESSAGE_SIZE];
+
+	for (size_t i = 0; i < config->ignored_count; i++) {
+		vm_plan_tell_ignored(&config->ignored[i], text, sizeof(text));
+		log_write(&context->log, LOG_WARNING, "WARNING: %s", text);
+	}
+}
+
 static void tell_notices(const struct context *context, const struct choice *choice)
 {
 	for (size_t i = 0; i < choice->count; i++) {
@@ -63,6 +74,7 @@ static int take_chosen(
 		r = vm_plan_settings(context, vmid, guest, error);
 	if (r < 0)
 		return r;
+	tell_ignored(context, &guest->resolved.config);
 	request = vm_plan_request(guest, vmid);
 	/* the VM asks for no device any more: return what an earlier start left in its loan */
 	if (!request.want_count && !guest->plan.blocker_count)

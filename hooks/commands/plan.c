@@ -82,7 +82,7 @@ static int print_text(const struct context *context, unsigned int vmid, const st
 	output_print("VM %u (%s%sostype %s%s)\n", vmid, name ? name : "", name ? ", " : "",
 		vm_config_ostype(config),
 		vm_config_is_template(config) ? ", a template: nothing is done" : "");
-	if (guest->resolved.choice.count == 0)
+	if (guest->resolved.choice.count == 0 && !config->ignored_count)
 		puts("  no hostpci: nothing to do");
 	print_devices(&guest->resolved.choice);
 	for (size_t i = 0; i < config->warnings.count; i++)
@@ -186,6 +186,9 @@ static int run_plan(
 		return error_wrap(error, r, "plan for VM %u", vmid);
 	if (guest.plan.blocker_count) {
 		r = take_refusal(&guest.plan, error);
+		/* these come last: nothing else is in the way */
+		if (guest.plan.blockers[0].code == BLOCKER_IGNORED)
+			return error_wrap(error, r, "VM %u would start without a device", vmid);
 		return error_wrap(error, r, "VM %u would not start", vmid);
 	}
 	return 0;

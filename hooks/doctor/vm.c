@@ -41,7 +41,7 @@ static void check_warnings(struct patient *patient)
 		check_add(patient->list, CHECK_INFO, "vm_config",
 			"it is a template, which never gets a card: look at the VMs that are made "
 			"of it");
-	else if (!warnings->count)
+	else if (!warnings->count && !patient->config->ignored_count)
 		check_add(patient->list, CHECK_PASS, "vm_config", "its config can be read");
 }
 
@@ -120,13 +120,30 @@ static void check_entry(struct patient *patient, const struct choice_entry *entr
 	}
 }
 
+static void check_ignored(struct patient *patient, const struct vm_config_entry *ignored)
+{
+	char text[ERROR_MESSAGE_SIZE], instead[HOSTPCI_MENDED_SIZE];
+
+	vm_plan_tell_ignored(ignored, text, sizeof(text));
+	check_add(patient->list, CHECK_FAIL, "vm_hostpci", "%s", text);
+	if (hostpci_mend(ignored->value, instead, sizeof(instead)) &&
+		strcmp(ignored->value, instead) != 0)
+		check_fix(
+			patient->list, "qm set %u --%s '%s'", patient->vmid, ignored->key, instead);
+	else
+		patient_fix_attach(patient);
+}
+
 static void check_hostpci(struct patient *patient)
 {
 	const struct choice *choice = &patient->guest.resolved.choice;
+	const struct vm_config *config = patient->config;
 
 	for (size_t i = 0; i < choice->count; i++)
 		check_entry(patient, &choice->entries[i]);
-	if (choice->count == 0) {
+	for (size_t i = 0; i < config->ignored_count; i++)
+		check_ignored(patient, &config->ignored[i]);
+	if (choice->count == 0 && !config->ignored_count) {
 		check_add(patient->list, CHECK_FAIL, "vm_hostpci",
 			"it has no hostpci: no card is passed to it");
 		patient_fix_attach(patient);

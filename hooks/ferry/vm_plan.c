@@ -129,7 +129,39 @@ int vm_plan_settings(
 	return r;
 }
 
-int vm_plan_make(struct context *context, unsigned int vmid, const char *migrated_from,
+void vm_plan_tell_ignored(const struct vm_config_entry *ignored, char *ret, size_t size)
+{
+	cleanup(hostpci_done) struct hostpci parsed = {0};
+	char instead[HOSTPCI_MENDED_SIZE] = "ADDRESS,pcie=1";
+	struct error why = {0};
+	bool known = hostpci_parse(ignored->value, &parsed, &why) < 0;
+
+	if (!known)
+		snprintf(why.message, sizeof(why.message), "there are only hostpci0 to hostpci%d",
+			HOSTPCI_MAX - 1);
+	(void)hostpci_mend(ignored->value, instead, sizeof(instead));
+	snprintf(ret, size,
+		"Proxmox VE ignores '%s: %s' and starts the VM without this device: %s; write "
+		"'%s: %s'",
+		ignored->key, ignored->value, why.message, known ? ignored->key : "hostpciN",
+		instead);
+}
+
+/* The hook does not refuse what Proxmox starts: only a plan has these. */
+static int block_ignored(struct vm_plan *guest)
+{
+	const struct vm_config *config = &guest->resolved.config;
+	char text[ERROR_MESSAGE_SIZE];
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < config->ignored_count; i++) {
+		vm_plan_tell_ignored(&config->ignored[i], text, sizeof(text));
+		r = plan_block(&guest->plan, BLOCKER_IGNORED, "%s", text);
+	}
+	return r;
+}
+
+static int plan_start(struct context *context, unsigned int vmid, const char *migrated_from,
 	struct vm_plan *ret, struct error *error)
 {
 	struct take_request request;
@@ -148,6 +180,16 @@ int vm_plan_make(struct context *context, unsigned int vmid, const char *migrate
 		return r;
 	request = vm_plan_request(ret, vmid);
 	return take_plan(context, &request, &ret->loans, &ret->plan, error);
+}
+
+int vm_plan_make(struct context *context, unsigned int vmid, const char *migrated_from,
+	struct vm_plan *ret, struct error *error)
+{
+	int r = plan_start(context, vmid, migrated_from, ret, error);
+
+	if (r < 0 || vm_config_is_template(&ret->resolved.config))
+		return r;
+	return block_ignored(ret) < 0 ? error_set_errno(error, -ENOMEM, "plan the handover") : 0;
 }
 
 void vm_plan_done(struct vm_plan *guest)

@@ -31,6 +31,10 @@ int vm_plan_settings(
 /* Does both, and makes the plan. Settings that cannot be read become a blocker. */
 int vm_plan_make(struct context *context, unsigned int vmid, const char *migrated_from,
 	struct vm_plan *ret, struct error *error);
+
+/* Says that Proxmox starts the VM without a device, why, and what to write instead. */
+void vm_plan_tell_ignored(const struct vm_config_entry *ignored, char *ret, size_t size);
+
 /* True when the config has `lock: backup`: Proxmox starts a stopped VM, paused, for the time of its
  * backup. */
 bool vm_plan_is_for_backup(const struct vm_plan *guest);

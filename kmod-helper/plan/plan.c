@@ -30,6 +30,7 @@ static const char *const blocker_names[] = {
 	[BLOCKER_CONFIG] = "config",
 	[BLOCKER_NO_ATTRIBUTE] = "config",
 	[BLOCKER_ROMFILE] = "config",
+	[BLOCKER_IGNORED] = "ignored",
 	[BLOCKER_BACKUP] = "backup",
 	[BLOCKER_VFS] = "vfs",
 	[BLOCKER_QUIRK] = "quirk",

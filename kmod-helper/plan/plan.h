@@ -29,6 +29,7 @@ enum blocker_code {
 	BLOCKER_VFS,
 	BLOCKER_NO_ATTRIBUTE, /* "config" too: a file of sysfs that is to be set is not there */
 	BLOCKER_ROMFILE,      /* "config" too: a romfile does not exist */
+	BLOCKER_IGNORED,      /* Proxmox ignores a line: the VM starts without this device */
 	BLOCKER_BACKUP,
 	BLOCKER_QUIRK,
 };

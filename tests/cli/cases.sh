@@ -547,6 +547,19 @@ case_plan_broken_loan() {
 }
 
 # Proxmox drops what it cannot read, and starts the VM without it.
+case_plan_ignored_hostpci() {
+	config 104 "hostpci0: 2b:00;pcie=1"
+	ferry plan 104
+	ferry plan 104 --output-format json
+	ferry doctor 104 | grep -A1 'Proxmox VE ignores'
+	config 104 "hostpci0: 2c:00,pci=1" "hostpci16: 2b:00"
+	ferry plan 104
+	ferry doctor 104 | grep -A1 'Proxmox VE ignores'
+	cannot_enter && return
+	installed
+	live /usr/libexec/gpu-ferry/hookscript 104 pre-start
+}
+
 case_plan_invalid_lines() {
 	config 104 "hostpci0: 2B:00" "hostpci1: 2c:00,pci=1" "hostpci16: 2b:00" "hostpci2: " \
 		"ostype: win12" "nonsense"
@@ -648,7 +661,7 @@ case_bytes_of_others() {
 	write_bytes_of_others
 	settings 'allow = [ "2b:00.2" ];'
 	ferry plan 104
-	ferry plan 104 --output-format json | tail -n 2
+	ferry plan 104 --output-format json | grep '"vmid"'
 	local command format
 	for command in "plan 104" "list --all" status "doctor 104" doctor "attach 104 2c:00 --tune --dry-run" \
 		"attach 106 gpu --dry-run" "setup --dry-run" "reconcile --dry-run"; do

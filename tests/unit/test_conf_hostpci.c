@@ -157,3 +157,27 @@ Test(conf_hostpci, functions_come_in_order_whatever_the_hosts_order)
 	cr_expect_eq(hostpci_find("2d:00", host, 3, &names, &error), -ENODEV);
 	cr_expect_str_eq(error.message, "no PCI device found for '2d:00'");
 }
+
+Test(conf_hostpci, usual_slips_are_mended)
+{
+	static const char *const rows[][2] = {
+		{"01:00;pcie=1", "01:00,pcie=1"},
+		{"2B:00", "2b:00"},
+		{"host=0000:2B:00;romfile=A b.rom", "host=0000:2b:00,romfile=A b.rom"},
+		{"01:00, pcie=1", "01:00,pcie=1"},
+		{"01:00.0,02:00.0", "01:00.0;02:00.0"},
+		{"2b:00;", "2b:00"},
+		{"2b:00,pci=1", NULL},
+		{"1:00.0", NULL},
+		{"pcie=2", NULL},
+		{"", NULL},
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		char mended[HOSTPCI_MENDED_SIZE] = "as before";
+		bool done = hostpci_mend(rows[i][0], mended, sizeof(mended));
+
+		cr_expect_eq(done, rows[i][1] != NULL, "'%s'", rows[i][0]);
+		cr_expect_str_eq(mended, rows[i][1] ? rows[i][1] : "as before");
+	}
+}

@@ -217,10 +217,25 @@ Test(conf_vm_config, ignored_lines_are_told)
 {
 	cleanup(vm_config_done) struct vm_config config = {0};
 
-	parse("ostype: l26\nhostpci0: 2B:00\n", &config);
+	parse("ostype: l26\nagent: maybe\n", &config);
 	cr_assert_eq(config.warnings.count, 1u);
-	cr_expect_str_eq(config.warnings.names[0],
-		"line 2: 'hostpci0' is ignored: '2B:00' is not a valid value of 'host'");
+	cr_expect(strstr(config.warnings.names[0], "line 2: 'agent' is ignored: "));
+}
+
+Test(conf_vm_config, ignored_hostpci_is_kept_apart)
+{
+	cleanup(vm_config_done) struct vm_config config = {0};
+
+	parse("hostpci0: 2B:00\nhostpci16: 2b:00\nhostpci1: 01:00;pcie=1\nhostpci1: 01:00\n"
+	      "[PENDING]\nhostpci2: 2B:00\n",
+		&config);
+	cr_assert_eq(config.ignored_count, 2u);
+	cr_expect_str_eq(config.ignored[0].key, "hostpci0");
+	cr_expect_str_eq(config.ignored[0].value, "2B:00");
+	cr_expect_str_eq(config.ignored[1].key, "hostpci16");
+	cr_expect_null(vm_config_hostpci(&config, 0));
+	cr_assert_eq(config.warnings.count, 1u);
+	cr_expect(strstr(config.warnings.names[0], "'hostpci1: 01:00;pcie=1'"));
 }
 
 static int read_vm(const struct scratch *scratch, unsigned int vmid, const char *migrated_from,
