@@ -241,26 +241,69 @@ static void find_number(const char *nodes, char *ret, size_t size)
 }
 
 /* Each card gets the lowest number that is free: with another one away it may be that one's. */
-static void tell_numbers(struct context *context, const struct loan *loan)
+static void tell_number(
+	struct context *context, const struct loan_function *function, const char *nodes)
+{
+	char was[32], is[32];
+
+	find_number(function->nodes, was, sizeof(was));
+	find_number(nodes, is, sizeof(is));
+	if (*was && *is && strcmp(was, is) != 0)
+		log_step(&context->log, LOG_WARNING, function->address, NULL,
+			"%s is /dev/%s now, and was /dev/%s before: what names that node "
+			"(a container's dev0) means another card now, until the next reboot",
+			function->address, is, was);
+}
+
+/* The function's own node of DRM among @nodes, "card0" or "renderD128"; NULL when it has none. */
+static const char *find_drm(const char *nodes)
+{
+	const char *word = nodes;
+
+	while (strncmp(word, "card", 4) != 0 && strncmp(word, "renderD", 7) != 0) {
+		word = strchr(word, ' ');
+		if (!word++)
+			return NULL;
+	}
+	return word;
+}
+
+/* NVIDIA's nvidia_drm makes nodes only for the cards that the driver has when it is loaded. */
+static void tell_drm(
+	struct context *context, const struct loan_function *function, const char *nodes)
+{
+	const char *was = find_drm(function->nodes);
+	const char *address = function->address;
+	char now[PCI_DRIVER_SIZE];
+
+	if (!was || find_drm(nodes) ||
+		pci_read_driver(&context->kernel, address, now, sizeof(now)) < 0 || !*now ||
+		strcmp(now, function->home_driver) != 0)
+		return;
+	log_step(&context->log, LOG_WARNING, address, NULL,
+		"%s had /dev/dri/%.*s before, and has no such node now: %s", address,
+		(int)strcspn(was, "="), was,
+		strcmp(now, "nvidia") == 0
+			? "nvidia_drm was loaded before the card came home; run `rmmod nvidia_drm; "
+			  "modprobe nvidia_drm` when nothing uses it"
+			: "see `dmesg`");
+}
+
+static void tell_nodes(struct context *context, const struct loan *loan)
 {
 	for (size_t i = 0; i < loan->function_count; i++) {
 		const struct loan_function *function = &loan->functions[i];
 		const char *address = function->address;
-		char was[32], is[32], text[NODES_TEXT_SIZE];
+		char text[NODES_TEXT_SIZE];
 		cleanup(nodes_done) struct nodes nodes = {0};
 
-		find_number(function->nodes, was, sizeof(was));
-		if (!*was || !is_to_return(function) || loan_find_stuck(loan, address) ||
+		if (!*function->nodes || !is_to_return(function) ||
+			loan_find_stuck(loan, address) ||
 			nodes_collect(&context->kernel, &address, 1, &nodes) < 0)
 			continue;
 		nodes_format(&nodes, address, text, sizeof(text));
-		find_number(text, is, sizeof(is));
-		if (*is && strcmp(was, is) != 0)
-			log_step(&context->log, LOG_WARNING, address, NULL,
-				"%s is /dev/%s now, and was /dev/%s before: what names that node "
-				"(a container's dev0) means another card now, until the next "
-				"reboot",
-				address, is, was);
+		tell_number(context, function, text);
+		tell_drm(context, function, text);
 	}
 }
 
@@ -288,7 +331,7 @@ int return_steps(struct context *context, struct loan *loan, struct error *error
 	r = executor_undo(&executor, loan, NULL, error);
 	loan_look(&context->kernel, loan);
 	tell_dead(context, loan);
-	tell_numbers(context, loan);
+	tell_nodes(context, loan);
 	if (r == 0 && loan->steps.count == 0)
 		return end_loan(context, loan, error);
 	if (loan->state != LOAN_OVERDUE)

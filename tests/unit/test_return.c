@@ -131,7 +131,7 @@ Test(return, of_a_card_that_has_another_number_now_says_so)
 {
 	struct loan_function *display = loan_find(&loan, "0000:01:00.0");
 
-	strcpy(display->nodes, "card1=226:1 nvidia1=195:1");
+	strcpy(display->nodes, "controlC1=116:1 nvidia1=195:1");
 	fake_add_file(handover.fake, "proc/driver/nvidia/gpus/0000:01:00.0/information",
 		"Model: \t\t NVIDIA Test Card\nDevice Minor: \t 0\n");
 	expect_ended();
@@ -145,6 +145,45 @@ Test(return, of_a_card_that_has_its_number_again_says_nothing)
 	strcpy(loan_find(&loan, "0000:01:00.0")->nodes, "nvidia0=195:0");
 	fake_add_file(handover.fake, "proc/driver/nvidia/gpus/0000:01:00.0/information",
 		"Device Minor: \t 0\n");
+	expect_ended();
+	expect_told("");
+}
+
+static int (*real_list)(void *fake, const char *path, struct names *ret);
+
+static int list_node(void *fake, const char *path, struct names *ret)
+{
+	return strcmp(path, "sys/dev/char") == 0 ? names_add(ret, "226:3")
+						 : real_list(fake, path, ret);
+}
+
+static int node_of_display(void *fake, const char *path, char *buffer, size_t size)
+{
+	(void)fake, (void)path;
+	snprintf(buffer, size, "../../devices/pci0000:00/0000:01:00.0/drm/renderD129");
+	return 0;
+}
+
+/* nvidia_drm makes none for a card that comes after it. */
+Test(return, of_a_card_without_its_drm_node_says_so)
+{
+	struct loan_function *display = loan_find(&loan, "0000:01:00.0");
+
+	strcpy(display->nodes, "fb0=29:0 card1=226:1 renderD129=226:129");
+	expect_ended();
+	expect_told(
+		"0000:01:00.0 had /dev/dri/card1 before, and has no such node now: see `dmesg`\n");
+}
+
+Test(return, of_a_card_with_another_drm_node_or_none_before_says_nothing)
+{
+	strcpy(loan_find(&loan, "0000:01:00.0")->nodes, "card1=226:1 renderD128=226:128");
+	strcpy(loan_find(&loan, "0000:01:00.2")->nodes, "hidraw0=240:0 smartcard0=240:1");
+	ops = *context.kernel.ops;
+	real_list = ops.list;
+	ops.list = list_node;
+	ops.target = node_of_display;
+	context.kernel.ops = &ops;
 	expect_ended();
 	expect_told("");
 }

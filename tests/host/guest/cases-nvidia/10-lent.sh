@@ -44,7 +44,28 @@ test_modeset_is_unloaded_and_comes_back_with_its_parameters() {
 	driver_anew
 }
 
-# The same with a parameter that no file has.
+# nvidia_drm, loaded anew during the loan, makes no node for a card that comes later.
+limit_card_without_its_drm_node_is_told=300
+test_card_without_its_drm_node_is_told() {
+	local node
+	vm_with_card 104 "$short1"
+	node=$(cd "$pci/$card1.0/drm" && echo card*)
+	start 104 --holder
+	assert_card_lent "$card1"
+	rmmod nvidia_drm
+	modprobe nvidia-drm
+	task stop 104 || fail "VM 104 does not stop"
+	assert_card_home "$card1"
+	[ ! -e "$pci/$card1.0/drm" ] || fail "it has a node of DRM"
+	assert_match "$(task_log 104)" "$card1.0 had /dev/dri/$node before, .*run .rmmod nvidia_drm; modprobe nvidia_drm."
+	say "what the message says"
+	rmmod nvidia_drm
+	modprobe nvidia_drm
+	[ -e "$pci/$card1.0/drm" ] || fail "it has no node of DRM after that"
+	driver_anew
+}
+
+# modeset=1 by hand: no file of modprobe.d has it.
 limit_parameters_given_by_hand_come_back=300
 test_parameters_given_by_hand_come_back() {
 	rmmod nvidia_drm
