@@ -67,7 +67,7 @@ static bool is_application(const char *part, size_t length, const char *prefix, 
 }
 
 /* The container of Docker or Podman that root's engine has made. */
-static void find_application(const char *path, char *ret, size_t size)
+static void find_application(const char *path, struct cgroup *ret)
 {
 	static const struct {
 		const char *parent, *prefix, *suffix, *engine; /* no parent: below slices */
@@ -88,9 +88,11 @@ static void find_application(const char *path, char *ret, size_t size)
 		if (strncmp(part, parent, strlen(parent)) != 0)
 			continue;
 		part += strlen(parent);
-		if (is_application(part, strcspn(part, "/"), forms[i].prefix, forms[i].suffix))
-			snprintf(ret, size, "%s container %.12s", forms[i].engine,
+		if (is_application(part, strcspn(part, "/"), forms[i].prefix, forms[i].suffix)) {
+			ret->engine = forms[i].engine;
+			snprintf(ret->container, sizeof(ret->container), "%.64s",
 				part + strlen(forms[i].prefix));
+		}
 	}
 }
 
@@ -117,12 +119,13 @@ void cgroup_parse(char *text, struct cgroup *ret)
 			cgroup.kind = CGROUP_VM;
 		else if (!*cgroup.unit)
 			find_unit(path, cgroup.unit, sizeof(cgroup.unit));
-		if (!*cgroup.application)
-			find_application(path, cgroup.application, sizeof(cgroup.application));
+		if (!cgroup.engine)
+			find_application(path, &cgroup);
 	}
-	if (cgroup.guest)
-		cgroup.unit[0] = cgroup.application[0] = '\0';
-	else if (*cgroup.unit)
+	if (cgroup.guest) {
+		cgroup.unit[0] = '\0';
+		cgroup.engine = NULL;
+	} else if (*cgroup.unit)
 		cgroup.kind = CGROUP_SERVICE;
 	*ret = cgroup;
 }

@@ -16,6 +16,8 @@
 #include "file.h"
 #include <sys/types.h>
 
+#define CGROUP_CONTAINER_SIZE 65
+
 enum cgroup_kind {
 	CGROUP_OTHER,
 	CGROUP_CONTAINER,
@@ -25,10 +27,10 @@ enum cgroup_kind {
 
 struct cgroup {
 	enum cgroup_kind kind;
-	unsigned int guest;   /* the container's or VM's number */
-	char unit[256];	      /* the service: "nvidia-persistenced.service" */
-	char application[40]; /* "Docker container 0123456789ab", as `docker ps` shows it; "" none
-			       */
+	unsigned int guest; /* the container's or VM's number */
+	char unit[256];	    /* the service: "nvidia-persistenced.service" */
+	const char *engine; /* "Docker", "Podman": whose container it is; NULL none */
+	char container[CGROUP_CONTAINER_SIZE]; /* that container's id */
 };
 
 /* Reads the text of a /proc/PID/cgroup, which it takes apart: a line for each hierarchy

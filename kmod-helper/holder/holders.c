@@ -4,7 +4,6 @@
 
 #include "holders.h"
 
-#include "kmod-helper/base/cgroup.h"
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/base/list.h"
 #include "kmod-helper/base/parse.h"
@@ -27,6 +26,9 @@ struct search {
 	bool *hits; /* one for each node */
 	bool has_hits;
 	pid_t pid;
+	/* the last container that was named: it may have many processes */
+	struct cgroup named;
+	char name[CONTAINER_NAME_SIZE];
 	struct holders holders;
 };
 
@@ -69,18 +71,31 @@ void holders_drop_kernel(struct holders *holders)
 	holders_drop(holders, is_kernel, NULL);
 }
 
-static void read_cgroup(const struct kernel *kernel, struct holder *holder)
+static void name_container(
+	struct search *search, const struct cgroup *cgroup, struct holder *holder)
+{
+	if (!cgroup->engine)
+		return;
+	if (cgroup->engine != search->named.engine ||
+		strcmp(cgroup->container, search->named.container) != 0) {
+		container_name(&search->kernel->root, cgroup, search->name);
+		search->named = *cgroup;
+	}
+	memcpy(holder->application, search->name, sizeof(holder->application));
+}
+
+static void read_cgroup(struct search *search, struct holder *holder)
 {
 	struct cgroup cgroup;
 
-	cgroup_read(&kernel->root, holder->pid, &cgroup);
+	cgroup_read(&search->kernel->root, holder->pid, &cgroup);
 	if (cgroup.kind == CGROUP_CONTAINER)
 		holder->kind = HOLDER_CONTAINER;
 	else if (cgroup.kind == CGROUP_VM)
 		holder->kind = HOLDER_VM;
 	holder->guest = cgroup.guest;
 	memcpy(holder->unit, cgroup.unit, sizeof(holder->unit));
-	memcpy(holder->application, cgroup.application, sizeof(holder->application));
+	name_container(search, &cgroup, holder);
 }
 
 static int add_process(struct search *search, const struct node *node)
@@ -93,7 +108,7 @@ static int add_process(struct search *search, const struct node *node)
 	snprintf(path, sizeof(path), "proc/%d/comm", (int)search->pid);
 	if (kernel_read(search->kernel, path, holder.command, sizeof(holder.command)) <= 0)
 		strcpy(holder.command, "?");
-	read_cgroup(search->kernel, &holder);
+	read_cgroup(search, &holder);
 	return holders_add(&search->holders, &holder);
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
+#include "container_name.h"
 #include "kmod-helper/base/error.h"
 #include "kmod-helper/device/device_nodes.h"
 #include "kmod-helper/device/pci.h"
@@ -20,12 +21,12 @@ enum holder_kind {
 
 struct holder {
 	enum holder_kind kind;
-	pid_t pid;	      /* 0: the kernel */
-	char command[32];     /* for the kernel: its module */
-	unsigned int guest;   /* the container's or VM's number; 0 for a process of the host */
-	char unit[256];	      /* the systemd service of a host process; "" none */
-	char application[40]; /* its container of Docker or Podman; "" none */
-	char node[64];	      /* the first one found: "controlC1", "vfio/15"; "" for the kernel */
+	pid_t pid;	    /* 0: the kernel */
+	char command[32];   /* for the kernel: its module */
+	unsigned int guest; /* the container's or VM's number; 0 for a process of the host */
+	char unit[256];	    /* the systemd service of a host process; "" none */
+	char application[CONTAINER_NAME_SIZE]; /* its container of Docker or Podman; "" none */
+	char node[64]; /* the first one found: "controlC1", "vfio/15"; "" for the kernel */
 	char address[PCI_ADDRESS_SIZE]; /* the function; a process with two is listed twice */
 };
 

@@ -7,6 +7,7 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
@@ -16,6 +17,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -249,6 +251,50 @@ Test(holders, containers_of_docker_and_podman_are_told_as_their_commands_name_th
 		       "d (PID 303, card0) of Podman container 0123456789ab, "
 		       "e (PID 304, card0), f (PID 305, card0), container 105 (g, PID 306)");
 #undef ID
+}
+
+#define DOCKER "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+#define PODMAN "fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210"
+#define NAMELESS "00ba9876543210fedcba9876543210fedcba9876543210fedcba98765432100a"
+
+Test(holders, containers_of_docker_and_podman_are_told_by_their_names)
+{
+	static const char docker[] = "var/lib/docker/containers/" DOCKER "/config.v2.json";
+
+	add_use(300, "a\n", "0::/system.slice/docker-" DOCKER ".scope\n", 226, 0);
+	add_use(301, "b\n", "0::/machine.slice/libpod-" PODMAN ".scope/container\n", 226, 0);
+	add_use(302, "c\n", "0::/machine.slice/libpod-" NAMELESS ".scope/container\n", 226, 0);
+	scratch_write(&scratch, docker,
+		"{\"StreamConfig\": {}, \"State\": {\"Pid\": 300}, \"ID\": \"" DOCKER
+		"\", \"Name\": \"/ollama\", \"Driver\": null}");
+	scratch_write(&scratch, "var/lib/containers/storage/overlay-containers/containers.json",
+		"[{\"id\": \"" NAMELESS "\"}, {\"id\": \"" PODMAN
+		"\", \"names\": [\"jellyfin\", \"x\"], \"layer\": \"1\", \"created\": "
+		"\"2026-01-01T00:00:00Z\"}]");
+	expect_holders("a (PID 300, card0) of Docker container ollama, "
+		       "b (PID 301, card0) of Podman container jellyfin, "
+		       "c (PID 302, card0) of Podman container 00ba98765432");
+	cr_expect_str_eq(holders.items[0].application, "Docker container ollama");
+}
+
+/* By others than root, or what is no such file. */
+Test(holders, a_container_whose_file_cannot_be_trusted_is_told_by_its_id)
+{
+	static const char docker[] = "var/lib/docker/containers/" DOCKER "/config.v2.json";
+	static const char *const texts[] = {"{\"Name\": 7}", "{}", "[]", "{\"Name\": \"/\"}", ""};
+	char path[PATH_MAX];
+
+	add_use(300, "a\n", "0::/system.slice/docker-" DOCKER ".scope\n", 226, 0);
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+		scratch_write(&scratch, docker, texts[i]);
+		expect_holders("a (PID 300, card0) of Docker container 0123456789ab");
+	}
+	scratch_write(&scratch, docker, "{\"Name\": \"/ollama\"}");
+	snprintf(path, sizeof(path), "%s/%s", scratch.path, docker);
+	cr_assert_eq(chmod(path, 0666), 0);
+	expect_holders("a (PID 300, card0) of Docker container 0123456789ab");
+	cr_assert_eq(chmod(path, 0600), 0);
+	expect_holders("a (PID 300, card0) of Docker container ollama");
 }
 
 Test(holders, guests_are_told_with_cgroup_v1_too)

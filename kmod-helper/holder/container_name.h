@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+#include "kmod-helper/base/cgroup.h"
+
+#define CONTAINER_NAME_SIZE 96
+
+/* "Docker container ollama": the name from the engine's own file, which is root's; where that
+ * cannot be read (another folder, no root), the short id, as `docker ps` shows it. The
+ * group is a container's. */
+void container_name(
+	const struct root *root, const struct cgroup *cgroup, char ret[static CONTAINER_NAME_SIZE]);
