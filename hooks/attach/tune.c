@@ -5,6 +5,7 @@
 #include "tune.h"
 
 #include "conf/pve/vm_cpu.h"
+#include "conf/pve/vm_windows.h"
 #include "kmod-helper/base/cleanup.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -151,8 +152,14 @@ static int advise_bios(const struct guest_config *config, struct changes *change
 
 static int advise_type(const struct guest_config *config, struct changes *changes)
 {
-	const char *type = guest_config_get(config, "ostype");
+	const char *type = guest_config_get(config, "ostype"), *windows;
+	const char *sign = vm_config_sign_of_windows(&config->now, &windows);
 
+	if (sign)
+		return changes_note(changes,
+			"ostype is %s, and %s: a Windows guest needs a Windows ostype: qm set %u "
+			"--ostype %s",
+			vm_config_ostype(&config->now), sign, config->vmid, windows);
 	if (type && strcmp(type, "other") != 0)
 		return 0;
 	return changes_note(changes,

@@ -5,6 +5,7 @@
 #include "patient.h"
 
 #include "conf/pve/node_name.h"
+#include "conf/pve/vm_windows.h"
 #include "hooks/base/devices.h"
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/device/pci_resource.h"
@@ -223,37 +224,6 @@ static void check_bios(struct patient *patient)
 
 /* ---- what kind of guest it is */
 
-/* Windows' drivers for virtio, and Microsoft's own discs, by the names that they come with. */
-static bool is_windows_disc(const char *value)
-{
-	static const char *const names[] = {
-		"virtio-win", "windows", "win7", "win8", "win10", "win11", "x64fre"};
-	bool found = false;
-
-	if (!strstr(value, "media=cdrom"))
-		return false;
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-		found |= strcasestr(value, names[i]) != NULL;
-	return found;
-}
-
-/* What in the config speaks of Windows, though its ostype does not; NULL: nothing. */
-static const char *sign_of_windows(const struct vm_config *config)
-{
-	const char *arguments = vm_config_get(config, "args");
-
-	for (size_t i = 0; i < config->count; i++) {
-		if (is_windows_disc(config->entries[i].value))
-			return "a CD for Windows is inserted";
-	}
-	if (arguments && (strstr(arguments, "hv_") || strstr(arguments, "hv-")))
-		return "args has Hyper-V settings (hv_), which only Windows uses";
-	if (strcmp(vm_config_ostype(config), "other") == 0 && vm_config_get(config, "tpmstate0") &&
-		vm_config_get(config, "efidisk0"))
-		return "it has a TPM and UEFI, as Windows 11 needs";
-	return NULL;
-}
-
 static void check_windows(struct patient *patient)
 {
 	const char *ostype = vm_config_ostype(patient->config);
@@ -282,7 +252,8 @@ static void check_windows(struct patient *patient)
 static void check_ostype(struct patient *patient)
 {
 	const char *ostype = vm_config_ostype(patient->config);
-	const char *sign = sign_of_windows(patient->config);
+	const char *windows;
+	const char *sign = vm_config_sign_of_windows(patient->config, &windows);
 
 	if (vm_config_is_windows(patient->config)) {
 		check_windows(patient);
@@ -290,7 +261,7 @@ static void check_ostype(struct patient *patient)
 		check_add(patient->list, CHECK_WARN, "vm_ostype",
 			"ostype is %s, and %s: a Windows guest needs a Windows ostype", ostype,
 			sign);
-		check_fix(patient->list, "qm set %u --ostype win11  # or win10", patient->vmid);
+		check_fix(patient->list, "qm set %u --ostype %s", patient->vmid, windows);
 	} else if (strcmp(ostype, "other") == 0) {
 		check_add(patient->list, CHECK_WARN, "vm_ostype",
 			"ostype is other, which does not say whether the guest is Windows");

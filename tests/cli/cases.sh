@@ -1917,6 +1917,11 @@ case_attach_advises() {
 	ferry attach 104 2b:00 --machine q35 --bios ovmf --dry-run
 	config 104 "ostype: win11" "machine: pc-i440fx-9.2" "bios: ovmf" "efidisk0: local:1"
 	ferry attach 104 2b:00 --dry-run
+	config 105 "ostype: l26" "machine: q35" "bios: ovmf" "efidisk0: local:1" \
+		"ide2: local:iso/Win10_22H2_Korean_x64.iso,media=cdrom"
+	ferry attach 105 2b:00 --dry-run | grep ostype
+	config 105 "machine: q35" "bios: ovmf" "efidisk0: local:1" "tpmstate0: local:1"
+	ferry attach 105 2b:00 --dry-run | grep ostype
 	ferry attach 104 2b:00 --machine pc --dry-run
 	ferry attach 104 2b:00 --bios seabios --dry-run
 }
