@@ -411,21 +411,24 @@ bool binding_id_is_from_boot(const struct kernel *kernel, const char *address)
 	return binding_options_have_id(options, vendor, device);
 }
 
+/* Into a field of zeroes: a plan has many steps, and snprintf takes ten times as long. */
+#define FILL(field, text) memccpy(field, text, '\0', sizeof(field) - 1)
+
 static struct step make_step(const char *operation, const char *subject, const char *argument,
 	const char *original, enum step_state state)
 {
 	struct step step = {.state = state};
 
-	snprintf(step.operation, sizeof(step.operation), "%s", operation);
-	snprintf(step.subject, sizeof(step.subject), "%s", subject);
-	snprintf(step.argument, sizeof(step.argument), "%s", argument);
-	snprintf(step.original, sizeof(step.original), "%s", original);
+	FILL(step.operation, operation);
+	FILL(step.subject, subject);
+	FILL(step.argument, argument);
+	FILL(step.original, original);
 	return step;
 }
 
 static int add_step(struct steps *steps, struct step step, const char *why)
 {
-	snprintf(step.why, sizeof(step.why), "%s", why);
+	FILL(step.why, why);
 	return steps_add(steps, &step) ? 0 : -ENOMEM;
 }
 

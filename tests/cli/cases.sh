@@ -234,6 +234,8 @@ case_empty_tree() {
 case_plan_card() {
 	config 104 "ostype: win11" "hostpci0: 0000:2b:00,pcie=1" "machine: q35"
 	ferry plan 104
+	ferry plan 104 -v
+	terminal 50 plan 104
 	ferry plan 104 --output-format json-pretty
 }
 

@@ -14,7 +14,7 @@ test_service_of_the_settings_is_stopped_and_started_again() {
 	assert_eq "$(unit_state)" active "a service that nobody listed"
 	echo 'stop_units = [ "test-holder.service" ];' >"$settings"
 	assert_exit 0 gpu-ferry plan 104
-	assert_match "$out" '1\. stop-unit +test-holder\.service'
+	assert_match "$out" 'stop unit test-holder\.service'
 	assert_eq "$(unit_state)" active "the service, after plan"
 	start 104 --holder
 	assert_match "$(task_log 104)" 'stop unit test-holder\.service \([0-9]+ ms\)'
