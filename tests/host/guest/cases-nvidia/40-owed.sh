@@ -33,3 +33,23 @@ test_probe_that_fails_on_the_way_home() {
 	systemctl start gpu-ferry-watch.path
 	assert_home
 }
+
+# Nobody calls post-stop: it is the watch that asks the driver, and gives its words.
+limit_probe_that_fails_in_the_watch=300
+test_probe_that_fails_in_the_watch() {
+	local since
+	vm_with_card 104 "$short1"
+	start 104 --holder
+	chip 0
+	since=$(date +%s)
+	task stop 104 --no-post-stop || true
+	for _ in {1..120}; do
+		! journalctl -u gpu-ferry-watch.service --since "@$since" -o cat | grep 'did not take it' || break
+		sleep 0.5
+	done >"$scratch/told"
+	assert_match "$(cat "$scratch/told")" "bind $card1.0 to nvidia: the driver did not take it: .NVRM: .*see .dmesg"
+	chip 1
+	assert_exit 0 gpu-ferry reconcile
+	assert_card_home "$card1"
+	assert_home
+}

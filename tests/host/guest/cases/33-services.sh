@@ -191,3 +191,20 @@ test_the_watch_has_a_sandbox() {
 	systemd-analyze security --no-pager --threshold=50 gpu-ferry-watch.service >"$scratch/sandbox" ||
 		fail "$(tail -n 1 "$scratch/sandbox")"
 }
+
+# A driver that does not take a card back says why in the kernel's log. Nothing but the unit file decides
+# whether the watch may read it: the same unit runs dd here.
+test_the_watch_may_read_the_kernels_log() {
+	local unit=/run/systemd/system/test-kernel-log.service
+	echo "tests: for the watch" >/dev/kmsg
+	sed -e 's|^ExecStart=.*|ExecStart=/usr/bin/dd if=/dev/kmsg iflag=nonblock bs=8192 of=/run/test-kernel-log|' \
+		-e '/^Restart/d' /usr/lib/systemd/system/gpu-ferry-watch.service >$unit
+	systemctl daemon-reload
+	systemctl start test-kernel-log.service
+	until [ "$(systemctl show --value -p SubState test-kernel-log.service)" != running ]; do sleep 0.1; done
+	rm $unit
+	systemctl daemon-reload
+	grep -q 'tests: for the watch' /run/test-kernel-log || fail "$(systemctl status test-kernel-log.service)"
+	systemctl reset-failed test-kernel-log.service 2>/dev/null || true
+	rm /run/test-kernel-log
+}
