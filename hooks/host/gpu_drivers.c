@@ -90,42 +90,6 @@ int driver_modules(
 	return r < 0 ? r : add_current(context, function, ret);
 }
 
-/* Appends the names of the driver's files in all kernels. */
-static int add_files(const struct root *root, const struct gpu_driver *driver, struct names *ret)
-{
-	cleanup(names_done) struct names releases = {0};
-	int r = 0;
-
-	if (driver->is_nvidias_own)
-		(void)folder_list(root, "lib/modules", &releases);
-	for (size_t i = 0; r == 0 && i < releases.count; i++) {
-		cleanup(module_files_done) struct module_files files = {0};
-
-		if (module_files_read(root, releases.names[i], &files, NULL) == 0)
-			r = module_files_variants(&files, driver->module, ret);
-	}
-	return r;
-}
-
-int gpu_driver_modules(
-	const struct context *context, const struct pci_function *function, struct names *ret)
-{
-	const struct gpu_driver *driver = NULL;
-	bool known;
-	int r = add_aliases(context, function, ret, &known);
-
-	if (r == 0)
-		r = add_current(context, function, ret);
-	if (known && function->vendor_id != PCI_VENDOR_NVIDIA)
-		return r;
-	while (r == 0 && (driver = gpu_driver_next(function->vendor_id, driver))) {
-		r = names_add_once(ret, driver->module);
-		if (r == 0)
-			r = add_files(&context->kernel.root, driver, ret);
-	}
-	return r;
-}
-
 bool gpu_driver_file(const struct module_files *files, const struct gpu_driver *driver,
 	char ret[static GPU_DRIVER_FILE_SIZE])
 {
@@ -142,18 +106,68 @@ bool gpu_driver_file(const struct module_files *files, const struct gpu_driver *
 	return file;
 }
 
-bool gpu_driver_is_installed(const struct root *root, const struct gpu_driver *driver)
+void gpu_driver_files_done(struct gpu_driver_files *files)
+{
+	names_done(&files->variants);
+	names_done(&files->installed);
+}
+
+static int add_kernel(const struct module_files *kernel, struct gpu_driver_files *files)
+{
+	char file[GPU_DRIVER_FILE_SIZE];
+	int r = 0;
+
+	for (const struct gpu_driver *driver = drivers; r == 0 && driver < DRIVERS_END; driver++) {
+		if (driver->is_nvidias_own)
+			r = module_files_variants(kernel, driver->module, &files->variants);
+		if (r == 0 && gpu_driver_file(kernel, driver, file))
+			r = names_add_once(&files->installed, driver->module);
+	}
+	return r;
+}
+
+static int read_kernels(const struct root *root, struct gpu_driver_files *files)
 {
 	cleanup(names_done) struct names releases = {0};
-	char file[GPU_DRIVER_FILE_SIZE];
-	bool found = false;
+	int r = 0;
 
+	if (files->is_read)
+		return 0;
 	(void)folder_list(root, "lib/modules", &releases);
-	for (size_t i = 0; i < releases.count && !found; i++) {
-		cleanup(module_files_done) struct module_files files = {0};
+	for (size_t i = 0; r == 0 && i < releases.count; i++) {
+		cleanup(module_files_done) struct module_files kernel = {0};
 
-		found = module_files_read(root, releases.names[i], &files, NULL) == 0 &&
-			gpu_driver_file(&files, driver, file);
+		if (module_files_read(root, releases.names[i], &kernel, NULL) == 0)
+			r = add_kernel(&kernel, files);
 	}
-	return found;
+	files->is_read = r == 0;
+	return r;
+}
+
+int gpu_driver_modules(const struct context *context, const struct pci_function *function,
+	struct gpu_driver_files *files, struct names *ret)
+{
+	const struct gpu_driver *driver = NULL;
+	bool known;
+	int r = add_aliases(context, function, ret, &known);
+
+	if (r == 0)
+		r = add_current(context, function, ret);
+	if (known && function->vendor_id != PCI_VENDOR_NVIDIA)
+		return r;
+	while (r == 0 && (driver = gpu_driver_next(function->vendor_id, driver))) {
+		r = names_add_once(ret, driver->module);
+		if (r == 0 && driver->is_nvidias_own)
+			r = read_kernels(&context->kernel.root, files);
+		for (size_t i = 0; r == 0 && driver->is_nvidias_own && i < files->variants.count;
+			i++)
+			r = names_add_once(ret, files->variants.names[i]);
+	}
+	return r;
+}
+
+bool gpu_driver_is_installed(
+	const struct root *root, struct gpu_driver_files *files, const struct gpu_driver *driver)
+{
+	return read_kernels(root, files) == 0 && names_have(&files->installed, driver->module);
 }

@@ -28,10 +28,20 @@ const struct gpu_driver *gpu_driver_find(const char *module);
 int driver_modules(
 	const struct context *context, const struct pci_function *function, struct names *ret);
 
+/* What the kernels of the host have of these drivers. Their lists of modules are megabytes: they
+ * are read at the first question, and never again. Begins as zeros. */
+struct gpu_driver_files {
+	bool is_read;
+	struct names variants;	/* the names of NVIDIA's own, "nvidia_current_open" */
+	struct names installed; /* the modules that a kernel has, under whatever name */
+};
+
+void gpu_driver_files_done(struct gpu_driver_files *files);
+
 /* The same for a GPU; and its maker's, where the aliases say nothing, and for NVIDIA's always: its
  * own driver may be one that is not installed yet. 0 or -ENOMEM. */
-int gpu_driver_modules(
-	const struct context *context, const struct pci_function *function, struct names *ret);
+int gpu_driver_modules(const struct context *context, const struct pci_function *function,
+	struct gpu_driver_files *files, struct names *ret);
 
 #define GPU_DRIVER_FILE_SIZE 64
 
@@ -43,4 +53,5 @@ bool gpu_driver_file(const struct module_files *files, const struct gpu_driver *
 	char ret[static GPU_DRIVER_FILE_SIZE]);
 
 /* True when a kernel of this host has the driver. */
-bool gpu_driver_is_installed(const struct root *root, const struct gpu_driver *driver);
+bool gpu_driver_is_installed(
+	const struct root *root, struct gpu_driver_files *files, const struct gpu_driver *driver);

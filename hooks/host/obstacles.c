@@ -5,7 +5,6 @@
 #include "obstacles.h"
 
 #include "conf/host/kernel_arguments.h"
-#include "gpu_drivers.h"
 #include "kmod-helper/base/cleanup.h"
 #include "own_files.h"
 #include <errno.h>
@@ -31,6 +30,7 @@ void obstacles_done(struct obstacles *obstacles)
 	for (size_t i = 0; i < obstacles->count; i++)
 		obstacle_done(&obstacles->items[i]);
 	free(obstacles->items);
+	gpu_driver_files_done(&obstacles->files);
 	*obstacles = (struct obstacles){0};
 }
 
@@ -251,7 +251,8 @@ static bool does_instead(const struct search *search, const struct obstacle *obs
 	if (is_kept_away(search, driver->is_nvidias_own && !kept->is_nvidias_own ? obstacle : NULL,
 		    driver))
 		return false;
-	return gpu_driver_is_installed(&search->context->kernel.root, driver);
+	return gpu_driver_is_installed(
+		&search->context->kernel.root, &search->found->files, driver);
 }
 
 /* What the function has instead of the module of @obstacle. */
@@ -319,8 +320,8 @@ static int find_drivers(struct search *search)
 		return -ENOMEM;
 	for (size_t i = 0; r == 0 && i < search->host->count; i++) {
 		if (pci_is_display(&search->host->items[i]))
-			r = gpu_driver_modules(
-				search->context, &search->host->items[i], &search->drivers[i]);
+			r = gpu_driver_modules(search->context, &search->host->items[i],
+				&search->found->files, &search->drivers[i]);
 	}
 	return r;
 }

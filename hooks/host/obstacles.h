@@ -6,6 +6,7 @@
 
 #include "conf/host/boot_loader.h"
 #include "conf/host/modprobe_files.h"
+#include "gpu_drivers.h"
 #include "hooks/base/context.h"
 #include "kmod-helper/device/pci.h"
 
@@ -36,6 +37,7 @@ struct obstacle {
 struct obstacles {
 	struct obstacle *items;
 	size_t count;
+	struct gpu_driver_files files; /* as far as they were looked at */
 };
 
 /* Finds them all: those of @files in their order, then those of @line. The obstacles point into

@@ -7,7 +7,6 @@
 #include "conf/host/kernel_arguments.h"
 #include "conf/host/line_edit.h"
 #include "conf/text.h"
-#include "gpu_drivers.h"
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/device/platform.h"
 #include "own_files.h"
@@ -414,7 +413,8 @@ static int put_blacklist(const struct planning *planning)
 	cleanup(names_done) struct names modules = {0};
 
 	if (planning->wish->windows &&
-		setup_devices_blacklist(planning->context, planning->wish, &modules) < 0)
+		setup_devices_blacklist(planning->context, planning->wish,
+			&planning->setup->obstacles.files, &modules) < 0)
 		return no_memory(planning);
 	return own_list(
 		planning, SETUP_BLACKLIST_PATH, HEAD "blacklist ", &modules, "\nblacklist ", "\n");

@@ -4,7 +4,6 @@
 
 #include "setup_devices.h"
 
-#include "gpu_drivers.h"
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/holder/host_use.h"
 #include <string.h>
@@ -19,8 +18,8 @@ int setup_devices_modules(
 	return r;
 }
 
-int setup_devices_blacklist(
-	const struct context *context, const struct setup_wish *wish, struct names *ret)
+int setup_devices_blacklist(const struct context *context, const struct setup_wish *wish,
+	struct gpu_driver_files *files, struct names *ret)
 {
 	int r = 0;
 
@@ -30,7 +29,7 @@ int setup_devices_blacklist(
 		/* only for NVIDIA: another maker's second driver is for other cards, which may be
 		 * the host's */
 		r = wish->functions[i]->vendor_id == PCI_VENDOR_NVIDIA
-			? gpu_driver_modules(context, wish->functions[i], ret)
+			? gpu_driver_modules(context, wish->functions[i], files, ret)
 			: driver_modules(context, wish->functions[i], ret);
 	}
 	return r;

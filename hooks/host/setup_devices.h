@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
+#include "gpu_drivers.h"
 #include "hooks/base/context.h"
 #include "kmod-helper/device/pci.h"
 
@@ -35,8 +36,8 @@ int setup_devices_modules(
 
 /* The same for displays only, and for NVIDIA's cards always all that there are: drivers that may
  * be installed yet. 0 or -ENOMEM. */
-int setup_devices_blacklist(
-	const struct context *context, const struct setup_wish *wish, struct names *ret);
+int setup_devices_blacklist(const struct context *context, const struct setup_wish *wish,
+	struct gpu_driver_files *files, struct names *ret);
 
 /* True when the function's driver is built into the kernel: it takes the function before vfio-pci
  * can, whatever modprobe's files say. */
