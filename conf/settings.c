@@ -25,6 +25,7 @@ enum setting_type {
 	SETTING_DEVICES,
 	SETTING_UNITS,
 	SETTING_CONTAINERS,
+	SETTING_ROOM,
 };
 
 /* One row is one setting. */
@@ -108,6 +109,7 @@ static const struct setting table[] = {
 	{.name = "containers",
 		.type = SETTING_CONTAINERS,
 		.offset = offsetof(struct settings, containers)},
+	{.name = "make_room", .type = SETTING_ROOM, .offset = offsetof(struct settings, make_room)},
 };
 
 static const struct settings defaults = {
@@ -135,8 +137,9 @@ void settings_done(struct settings *settings)
 {
 	names_done(&settings->allow);
 	free(settings->devices.items);
-	names_done(&settings->stop_units);
-	names_done(&settings->containers.numbers);
+	free(settings->make_room.items);
+	free(settings->stop_units.items);
+	free(settings->containers.items);
 	*settings = (struct settings){0};
 }
 
@@ -402,40 +405,81 @@ static int read_devices(
 	return 0;
 }
 
-static int read_units(const struct reader *reader, const config_setting_t *place, struct names *ret)
+static void room_done(struct room_entries *entries)
 {
-	cleanup(names_done) struct names names = {0};
+	free(entries->items);
+	*entries = (struct room_entries){0};
+}
 
-	if (!config_setting_is_array(place) && !config_setting_is_list(place))
-		return refuse(reader, place, "must be a list of systemd units, [ \"…\", \"…\" ]");
-	for (int i = 0; i < config_setting_length(place); i++) {
-		const char *unit = config_setting_get_string_elem(place, i);
+static int room_add(
+	const struct reader *reader, const struct room_entry *entry, struct room_entries *entries)
+{
+	struct room_entry *added = LIST_ADD(entries->items, entries->count);
 
-		if (!unit || strlen(unit) > UNIT_NAME_MAX ||
-			!pattern_matches("^[A-Za-z0-9:_.@\\-]+\\.service$", unit))
-			return refuse(reader, place,
-				"each must be the name of a unit, like \"ollama.service\", not "
-				"'%.40s'",
-				unit ? unit : "?");
-		if (names_add(&names, unit) < 0)
-			return error_set_errno(reader->error, -ENOMEM, "read %s", reader->name);
-	}
-	names_done(ret);
-	*ret = names;
-	names = (struct names){0};
+	if (!added)
+		return error_set_errno(reader->error, -ENOMEM, "read %s", reader->name);
+	*added = *entry;
 	return 0;
+}
+
+/* Reads each element of a list by @read, and puts the whole over @ret. */
+static int read_room(const struct reader *reader, const config_setting_t *place,
+	int (*read)(
+		const struct reader *reader, const config_setting_t *place, struct room_entry *ret),
+	struct room_entries *ret)
+{
+	cleanup(room_done) struct room_entries entries = {0};
+
+	for (int i = 0; i < config_setting_length(place); i++) {
+		struct room_entry entry = {0};
+		int r = read(reader, config_setting_get_elem(place, (unsigned int)i), &entry);
+
+		if (r == 0)
+			r = room_add(reader, &entry, &entries);
+		if (r < 0)
+			return r;
+	}
+	room_done(ret);
+	*ret = entries;
+	entries = (struct room_entries){0};
+	return 0;
+}
+
+static bool is_list(const config_setting_t *place)
+{
+	return config_setting_is_array(place) || config_setting_is_list(place);
+}
+
+/* @size must be at least that of struct room_entry's name. */
+static int read_unit_name(
+	const struct reader *reader, const config_setting_t *place, char *ret, size_t size)
+{
+	const char *unit = config_setting_get_string(place);
+
+	if (!unit || strlen(unit) > UNIT_NAME_MAX ||
+		!pattern_matches("^[A-Za-z0-9:_.@\\-]+\\.service$", unit))
+		return refuse(reader, place,
+			"each must be the name of a unit, like \"ollama.service\", not '%.40s'",
+			unit ? unit : "?");
+	snprintf(ret, size, "%s", unit);
+	return 0;
+}
+
+static int read_unit(
+	const struct reader *reader, const config_setting_t *place, struct room_entry *ret)
+{
+	ret->kind = ROOM_UNIT;
+	return read_unit_name(reader, place, ret->name, sizeof(ret->name));
 }
 
 #define CONTAINERS_HINT "must be a list of container numbers, [ 105, 106 ], or \"any\""
 
-static int add_container(
-	const struct reader *reader, const config_setting_t *place, struct names *names)
+static int read_container(
+	const struct reader *reader, const config_setting_t *place, struct room_entry *ret)
 {
 	const struct setting setting = {.minimum = 100, .maximum = VMID_MAX};
-	unsigned int number = 0;
-	char text[16];
-	int r;
 
+	ret->kind = ROOM_CONTAINER;
 	if (config_setting_type(place) != CONFIG_TYPE_INT)
 		return refuse(reader, config_setting_parent(place), CONTAINERS_HINT);
 	/* an element has no name that the message could give */
@@ -443,35 +487,84 @@ static int add_container(
 		return refuse(reader, config_setting_parent(place),
 			"%d is out of range, %lld to %lld are allowed",
 			config_setting_get_int(place), setting.minimum, setting.maximum);
-	r = read_number(reader, &setting, place, &number);
-	if (r < 0)
-		return r;
-	snprintf(text, sizeof(text), "%u", number);
-	return names_add(names, text) < 0
-		? error_set_errno(reader->error, -ENOMEM, "read %s", reader->name)
-		: 0;
+	return read_number(reader, &setting, place, &ret->guest);
 }
 
 static int read_containers(
-	const struct reader *reader, const config_setting_t *place, struct stop_containers *ret)
+	const struct reader *reader, const config_setting_t *place, struct room_entries *ret)
 {
-	cleanup(names_done) struct names names = {0};
+	const struct room_entry any = {.kind = ROOM_CONTAINER};
 	const char *word = config_setting_get_string(place);
-	bool any = word && strcmp(word, "any") == 0;
 
-	if (!any && !config_setting_is_array(place) && !config_setting_is_list(place))
-		return refuse(reader, place, CONTAINERS_HINT);
-	for (int i = 0; !any && i < config_setting_length(place); i++) {
-		int r = add_container(
-			reader, config_setting_get_elem(place, (unsigned int)i), &names);
-
-		if (r < 0)
-			return r;
+	if (word && strcmp(word, "any") == 0) {
+		room_done(ret);
+		return room_add(reader, &any, ret);
 	}
-	names_done(&ret->numbers);
-	*ret = (struct stop_containers){.any = any, .numbers = names};
-	names = (struct names){0};
+	return is_list(place) ? read_room(reader, place, read_container, ret)
+			      : refuse(reader, place, CONTAINERS_HINT);
+}
+
+static int read_program(
+	const struct reader *reader, const config_setting_t *place, struct room_entry *ret)
+{
+	const char *path = config_setting_get_string(place);
+
+	if (!path || *path != '/' || strlen(path) >= sizeof(ret->name))
+		return refuse(reader, place,
+			"must be the path of a program, like "
+			"\"/etc/gpu-ferry/make-room.d/docker\"");
+	snprintf(ret->name, sizeof(ret->name), "%s", path);
 	return 0;
+}
+
+/* The entries that there are, by their members. */
+static const struct room_form {
+	const char *number, *name; /* members; NULL: none */
+	enum room_kind kind;
+} room_forms[] = {
+	{NULL, "unit", ROOM_UNIT},
+	{"container", "unit", ROOM_CONTAINER_UNIT},
+	{"container", NULL, ROOM_CONTAINER},
+	{"vm", NULL, ROOM_VM},
+	{NULL, "program", ROOM_PROGRAM},
+};
+
+static const struct room_form *find_room_form(const config_setting_t *group)
+{
+	for (size_t i = 0; i < sizeof(room_forms) / sizeof(room_forms[0]); i++) {
+		const struct room_form *form = &room_forms[i];
+		int count = (form->number ? 1 : 0) + (form->name ? 1 : 0);
+
+		if (config_setting_length(group) == count &&
+			(!form->number || config_setting_get_member(group, form->number)) &&
+			(!form->name || config_setting_get_member(group, form->name)))
+			return form;
+	}
+	return NULL;
+}
+
+static int read_room_entry(
+	const struct reader *reader, const config_setting_t *group, struct room_entry *ret)
+{
+	const struct setting guest = {.minimum = 100, .maximum = VMID_MAX};
+	const struct room_form *form =
+		config_setting_is_group(group) ? find_room_form(group) : NULL;
+	int r = 0;
+
+	if (!form)
+		return refuse(reader, group,
+			"each entry must be one of { unit = \"…\"; }, { container = …; unit = "
+			"\"…\"; }, { container = …; }, { vm = …; }, { program = \"…\"; }");
+	ret->kind = form->kind;
+	if (form->number)
+		r = read_number(reader, &guest, config_setting_get_member(group, form->number),
+			&ret->guest);
+	if (r < 0 || !form->name)
+		return r;
+	return form->kind == ROOM_PROGRAM
+		? read_program(reader, config_setting_get_member(group, form->name), ret)
+		: read_unit_name(reader, config_setting_get_member(group, form->name), ret->name,
+			  sizeof(ret->name));
 }
 
 static int read_setting(const struct reader *reader, const struct setting *setting,
@@ -489,9 +582,16 @@ static int read_setting(const struct reader *reader, const struct setting *setti
 	case SETTING_DEVICES:
 		return read_devices(reader, place, field);
 	case SETTING_UNITS:
-		return read_units(reader, place, field);
+		return is_list(place)
+			? read_room(reader, place, read_unit, field)
+			: refuse(reader, place,
+				  "must be a list of systemd units, [ \"…\", \"…\" ]");
 	case SETTING_CONTAINERS:
 		return read_containers(reader, place, field);
+	case SETTING_ROOM:
+		return config_setting_is_list(place)
+			? read_room(reader, place, read_room_entry, field)
+			: refuse(reader, place, "must be a list, ( { unit = \"…\"; }, … )");
 	}
 	return -EINVAL;
 }
@@ -607,13 +707,45 @@ static int parse_text(const struct reader *reader, const char *text)
 	return r < 0 ? r : read_all(reader, &config);
 }
 
-static int set_default_units(struct settings *settings, struct error *error)
+static int set_default_units(const struct reader *reader)
 {
-	for (size_t i = 0; i < sizeof(default_stop_units) / sizeof(default_stop_units[0]); i++) {
-		if (names_add(&settings->stop_units, default_stop_units[i]) < 0)
-			return error_set_errno(error, -ENOMEM, "read the settings");
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < sizeof(default_stop_units) / sizeof(default_stop_units[0]);
+		i++) {
+		struct room_entry entry = {.kind = ROOM_UNIT};
+
+		snprintf(entry.name, sizeof(entry.name), "%s", default_stop_units[i]);
+		r = room_add(reader, &entry, &reader->settings->stop_units);
 	}
-	return 0;
+	return r;
+}
+
+static int append_room(const struct reader *reader, const struct room_entries *from)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < from->count; i++)
+		r = room_add(reader, &from->items[i], &reader->settings->make_room);
+	return r;
+}
+
+/* Makes one list of the three. A VM does not make room for itself. */
+static int join_room(const struct reader *reader)
+{
+	struct settings *settings = reader->settings;
+	struct room_entries *all = &settings->make_room;
+	size_t kept = 0;
+	int r;
+
+	for (size_t i = 0; i < all->count; i++) {
+		if (all->items[i].kind != ROOM_VM || all->items[i].guest != reader->vmid)
+			all->items[kept++] = all->items[i];
+	}
+	all->count = kept;
+	r = append_room(reader, &settings->stop_units);
+	return r == 0 && settings->busy == BUSY_STOP ? append_room(reader, &settings->containers)
+						     : r;
 }
 
 int settings_parse(const char *text, const char *name, unsigned int vmid, struct settings *ret,
@@ -621,10 +753,12 @@ int settings_parse(const char *text, const char *name, unsigned int vmid, struct
 {
 	cleanup(settings_done) struct settings settings = defaults;
 	struct reader reader = {.name = name, .vmid = vmid, .settings = &settings, .error = error};
-	int r = set_default_units(&settings, error);
+	int r = set_default_units(&reader);
 
 	if (r == 0)
 		r = parse_text(&reader, text);
+	if (r == 0)
+		r = join_room(&reader);
 	if (r < 0)
 		return r;
 	*ret = settings;

@@ -46,6 +46,26 @@ enum busy_policy {
 	BUSY_STOP,
 };
 
+/* What may be stopped to make room on a card. */
+enum room_kind {
+	ROOM_UNIT,	     /* a service of the host */
+	ROOM_CONTAINER_UNIT, /* a service in a container: the container goes on */
+	ROOM_CONTAINER,
+	ROOM_VM,
+	ROOM_PROGRAM, /* it is asked to make room */
+};
+
+struct room_entry {
+	enum room_kind kind;
+	unsigned int guest; /* the container's or VM's number; ROOM_CONTAINER, 0: any */
+	char name[256];	    /* of the service or the program */
+};
+
+struct room_entries {
+	struct room_entry *items;
+	size_t count;
+};
+
 struct settings {
 	unsigned int write_deadline_seconds;
 	unsigned int slow_write_deadline_seconds; /* 0: as the quirks say */
@@ -57,11 +77,10 @@ struct settings {
 	struct device_settings devices;
 	enum busy_policy busy;
 	unsigned int busy_wait_seconds;
-	struct names stop_units; /* "nvidia-persistenced.service" */
-	struct stop_containers {
-		bool any;
-		struct names numbers; /* "105" */
-	} containers;
+	/* In the order in which they are stopped: `make_room` without the VM itself, then the units
+	 * of `stop_units`, and with BUSY_STOP the `containers`. */
+	struct room_entries make_room;
+	struct room_entries stop_units, containers; /* as read */
 };
 
 /*

@@ -93,8 +93,8 @@ static int gather_vm(struct doctor *doctor, unsigned int vmid, struct error *err
 	int r = 0;
 
 	if (!vmid ||
-		resolve_vm(doctor->context, vmid, NULL, &doctor->host, &doctor->loans, &resolved,
-			NULL) < 0)
+		resolve_vm(doctor->context, vmid, NULL, &doctor->host, &doctor->loans, NULL,
+			&resolved, NULL) < 0)
 		return 0;
 	for (size_t i = 0; i < choice->count; i++) {
 		const struct alternatives *alternatives = &choice->entries[i].alternatives;

@@ -27,8 +27,8 @@ static void other_vm_done(struct other_vm *vm)
 static int other_vm_read(struct doctor *doctor, unsigned int vmid, struct other_vm *ret)
 {
 	ret->vmid = vmid;
-	return resolve_vm(
-		doctor->context, vmid, NULL, &doctor->host, &doctor->loans, &ret->resolved, NULL);
+	return resolve_vm(doctor->context, vmid, NULL, &doctor->host, &doctor->loans, NULL,
+		&ret->resolved, NULL);
 }
 
 typedef bool (*address_test)(const void *context, const char *address);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
-/* Stops the services and containers that use a card and that the settings name. */
+/* Stops what uses a card and the settings name. */
 
 #include "make_room.h"
 
+#include "conf/pve/vm_process.h"
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/base/parse.h"
 #include "kmod-helper/base/process.h"
@@ -19,23 +20,71 @@
 #define AWAIT_MS 500
 #define AWAITED_MAX 16
 
-/* Finds the step that makes the holder end; false when we may not stop it. */
-static bool find_step(
-	const struct settings *settings, const struct holder *holder, struct step *ret)
+static bool makes_room(const struct room_entry *entry, const struct holder *holder)
 {
-	char number[16];
+	switch (entry->kind) {
+	case ROOM_UNIT:
+		return holder->kind == HOLDER_PROCESS && strcmp(holder->unit, entry->name) == 0;
+	case ROOM_CONTAINER_UNIT:
+		return holder->kind == HOLDER_CONTAINER && holder->guest == entry->guest &&
+			strcmp(holder->unit, entry->name) == 0;
+	case ROOM_CONTAINER:
+		return holder->kind == HOLDER_CONTAINER &&
+			(!entry->guest || holder->guest == entry->guest);
+	case ROOM_VM:
+		return holder->kind == HOLDER_VM && holder->guest == entry->guest;
+	case ROOM_PROGRAM: /* asked for whom no other entry names */
+	default:
+		return false;
+	}
+}
 
-	snprintf(number, sizeof(number), "%u", holder->guest);
-	if (holder->kind == HOLDER_PROCESS && names_have(&settings->stop_units, holder->unit)) {
-		*ret = stop_step_make(STOP_UNIT, holder->unit, settings->busy_wait_seconds);
-		return true;
+/* The first entry that makes the holder end, or else the first program; NULL when we may not stop
+ * it. */
+static const struct room_entry *find_entry(
+	const struct settings *settings, const struct holder *holder)
+{
+	const struct room_entry *program = NULL;
+
+	for (size_t i = 0; i < settings->make_room.count; i++) {
+		const struct room_entry *entry = &settings->make_room.items[i];
+
+		if (makes_room(entry, holder))
+			return entry;
+		if (entry->kind == ROOM_PROGRAM && !program)
+			program = entry;
 	}
-	if (holder->kind == HOLDER_CONTAINER && settings->busy == BUSY_STOP &&
-		(settings->containers.any || names_have(&settings->containers.numbers, number))) {
-		*ret = stop_step_make(STOP_CONTAINER, number, settings->busy_wait_seconds);
-		return true;
-	}
-	return false;
+	return program;
+}
+
+bool make_room_of_vm(const struct root *root, const struct settings *settings, unsigned int vmid)
+{
+	const struct holder holder = {.kind = HOLDER_VM, .guest = vmid};
+
+	const struct room_entry *entry = find_entry(settings, &holder);
+
+	return entry && entry->kind == ROOM_VM && vm_process_find(root, vmid) > 0;
+}
+
+static struct step make_step(const struct settings *settings, const struct room_entry *entry,
+	const struct holder *holder)
+{
+	static const char *const operations[] = {
+		[ROOM_UNIT] = STOP_UNIT,
+		[ROOM_CONTAINER_UNIT] = STOP_CONTAINER_UNIT,
+		[ROOM_CONTAINER] = STOP_CONTAINER,
+		[ROOM_VM] = STOP_VM,
+		[ROOM_PROGRAM] = STOP_PROGRAM,
+	};
+	char subject[STEP_TEXT_SIZE + 16];
+
+	if (entry->kind == ROOM_CONTAINER_UNIT)
+		snprintf(subject, sizeof(subject), "%u/%s", holder->guest, entry->name);
+	else if (entry->kind == ROOM_CONTAINER || entry->kind == ROOM_VM)
+		snprintf(subject, sizeof(subject), "%u", holder->guest);
+	else
+		snprintf(subject, sizeof(subject), "%s", entry->name);
+	return stop_step_make(operations[entry->kind], subject, settings->busy_wait_seconds);
 }
 
 static bool is_same(const struct step *left, const struct step *right)
@@ -44,19 +93,10 @@ static bool is_same(const struct step *left, const struct step *right)
 		strcmp(left->subject, right->subject) == 0;
 }
 
-static size_t count_stop_steps(const struct steps *steps)
-{
-	size_t count = 0;
-
-	while (count < steps->count && stop_step_is(&steps->items[count]))
-		count++;
-	return count;
-}
-
 /* Adds the step after the stop steps that are there, and each step only once. */
 static int insert_step(struct steps *steps, const struct step *step)
 {
-	size_t count = count_stop_steps(steps);
+	size_t count = stop_steps_count(steps);
 
 	for (size_t i = 0; i < count; i++) {
 		if (is_same(&steps->items[i], step)) {
@@ -68,50 +108,95 @@ static int insert_step(struct steps *steps, const struct step *step)
 	return steps_insert(steps, count, step) ? 0 : -ENOMEM;
 }
 
+/* The entry of make_room that would let the holder yield; "" none would. */
+static void format_entry(const struct holder *holder, char *buffer, size_t size)
+{
+	bool has_unit = *holder->unit && strncmp(holder->unit, "user@", 5) != 0;
+
+	*buffer = '\0';
+	if (holder->kind == HOLDER_VM)
+		snprintf(buffer, size, "{ vm = %u; }", holder->guest);
+	else if (holder->kind == HOLDER_CONTAINER && has_unit)
+		snprintf(buffer, size, "{ container = %u; unit = \"%s\"; }", holder->guest,
+			holder->unit);
+	else if (holder->kind == HOLDER_CONTAINER)
+		snprintf(buffer, size, "{ container = %u; }", holder->guest);
+	else if (holder->kind == HOLDER_PROCESS && has_unit && !*holder->application)
+		snprintf(buffer, size, "{ unit = \"%s\"; }", holder->unit);
+	else if (holder->kind == HOLDER_PROCESS && *holder->application)
+		snprintf(buffer, size, "{ program = \"/etc/gpu-ferry/make-room.d/%s\"; }",
+			strncmp(holder->application, "Podman", 6) == 0 ? "podman" : "docker");
+}
+
+/* ", or let a start stop it: make_room = ( { unit = …; } ); in …" */
+static void format_advice(const struct holders *others, char *buffer, size_t size)
+{
+	char entries[1024] = "", one[sizeof(others->items->unit) + 64];
+	struct holders_text text = {.buffer = entries, .size = sizeof(entries)};
+
+	for (size_t i = 0; i < others->count; i++) {
+		format_entry(&others->items[i], one, sizeof(one));
+		if (*one && !strstr(entries, one))
+			holders_text_add(&text, one);
+	}
+	if (*entries)
+		snprintf(buffer, size,
+			", or let a start stop it: make_room = ( %s ); in /" SETTINGS_PATH,
+			entries);
+	else
+		snprintf(buffer, size, ", or see make_room in gpu-ferry.conf(5)");
+}
+
 static int block(const struct settings *settings, const struct holders *others, struct plan *plan)
 {
-	char text[HOLDERS_TEXT_SIZE];
+	char text[HOLDERS_TEXT_SIZE], advice[1200];
 
 	holders_format(others, text, sizeof(text));
+	format_advice(others, advice, sizeof(advice));
 	plan->is_held = true;
-	switch (settings->busy) {
-	case BUSY_WAIT:
+	if (settings->busy == BUSY_WAIT)
 		return plan_block(plan, BLOCKER_HELD,
 			"the card is in use by %s: a start waits %u s for that to end, then fails",
 			text, settings->busy_wait_seconds);
-	case BUSY_STOP:
-		return plan_block(plan, BLOCKER_HELD,
-			"the card is in use by %s: end that first; it is not named in stop_units or "
-			"containers in /etc/gpu-ferry/gpu-ferry.conf, and nothing was stopped",
-			text);
-	case BUSY_FAIL:
-	default:
-		return plan_block(plan, BLOCKER_HELD,
-			"the card is in use by %s: end that first, or see `busy` in "
-			"gpu-ferry.conf(5)",
-			text);
+	return plan_block(
+		plan, BLOCKER_HELD, "the card is in use by %s: end that first%s", text, advice);
+}
+
+/* Adds the steps in the order of the settings. */
+static int add_steps(const struct settings *settings, struct plan *plan)
+{
+	int r = 0;
+
+	for (size_t k = 0; r == 0 && k < settings->make_room.count; k++) {
+		const struct room_entry *entry = &settings->make_room.items[k];
+
+		for (size_t i = 0; r == 0 && i < plan->holders.count; i++) {
+			const struct holder *holder = &plan->holders.items[i];
+			struct step step;
+
+			if (find_entry(settings, holder) != entry)
+				continue;
+			step = make_step(settings, entry, holder);
+			r = insert_step(&plan->steps, &step);
+		}
 	}
+	return r;
 }
 
 int make_room_plan(const struct settings *settings, struct plan *plan)
 {
 	cleanup(holders_done) struct holders others = {0};
-	struct step step;
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < plan->holders.count; i++) {
-		if (!find_step(settings, &plan->holders.items[i], &step))
+		if (!find_entry(settings, &plan->holders.items[i]))
 			r = holders_add(&others, &plan->holders.items[i]);
 	}
 	if (r == 0 && others.count)
 		return block(settings, &others, plan);
 	if (r == 0 && *plan->holders.unknown)
 		return plan_block(plan, BLOCKER_HELD, "gpu-ferry %s", plan->holders.unknown);
-	for (size_t i = 0; r == 0 && i < plan->holders.count; i++) {
-		if (find_step(settings, &plan->holders.items[i], &step))
-			r = insert_step(&plan->steps, &step);
-	}
-	return r;
+	return r < 0 ? r : add_steps(settings, plan);
 }
 
 void make_room_sort(struct steps *steps)
@@ -130,7 +215,7 @@ void make_room_sort(struct steps *steps)
 
 bool make_room_is_needed(const struct plan *plan)
 {
-	return count_stop_steps(&plan->steps) > 0;
+	return stop_steps_count(&plan->steps) > 0;
 }
 
 /* Writes the loan, or removes it when it has neither steps nor functions any more. */
@@ -144,22 +229,13 @@ static int save(struct context *context, struct loan *loan, struct error *error)
 int make_room_undo(struct context *context, const struct loan_owner *owner, struct error *error)
 {
 	const struct executor executor = operations_executor(context);
-	cleanup(names_done) struct names subjects = {0};
 	cleanup(loan_done) struct loan loan = {0};
 	int r = loan_read(&context->kernel.root, owner, &loan, error);
 	int saved;
 
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
-	for (size_t i = count_stop_steps(&loan.steps); i-- > 0;) {
-		if (names_add(&subjects, loan.steps.items[i].subject) < 0)
-			return error_set_errno(error, -ENOMEM, "start again what was stopped");
-	}
-	for (size_t i = 0; i < subjects.count; i++) {
-		int one = executor_undo(&executor, &loan, subjects.names[i], r < 0 ? NULL : error);
-
-		r = r < 0 ? r : one;
-	}
+	r = stop_steps_undo(&executor, &loan, error);
 	if (loan.function_count == 0 && loan.steps.count)
 		loan.state = LOAN_OWED;
 	saved = save(context, &loan, r < 0 ? NULL : error);
@@ -184,14 +260,14 @@ int make_room_run(struct context *context, const struct loan_owner *owner,
 	struct error later = {0};
 	int r = loan_life_begin(context, owner, settings, &loan, error);
 
-	for (size_t i = 0; r == 0 && i < count_stop_steps(&plan->steps); i++) {
+	for (size_t i = 0; r == 0 && i < stop_steps_count(&plan->steps); i++) {
 		if (insert_step(&loan.steps, &plan->steps.items[i]) < 0)
 			r = error_set_errno(error, -ENOMEM, "record what is stopped");
 	}
 	if (r < 0)
 		return r;
 	executor.stop = &stop_requested;
-	executor.limit = count_stop_steps(&loan.steps);
+	executor.limit = stop_steps_count(&loan.steps);
 	r = executor_apply(&executor, &loan, error);
 	if (r == 0)
 		r = mark_ours(context, &loan, error);

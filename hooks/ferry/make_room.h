@@ -7,9 +7,12 @@
 #include "kmod-helper/loan/loan.h"
 #include "kmod-helper/plan/plan.h"
 
-/* Makes room on a card that is in use: stops the services and containers that the settings name.
- * Their steps are recorded in the loan before all others, so that they are undone last. No process
- * is ever sent a signal. */
+/* Makes room on a card that is in use: stops what `make_room` in the settings names, when it uses
+ * the card. The steps are recorded in the loan before all others, so that they are undone last. No
+ * process is ever sent a signal. */
+
+/* Does the VM make room? Only one whose QEMU runs can be shut down. */
+bool make_room_of_vm(const struct root *root, const struct settings *settings, unsigned int vmid);
 
 /* Plans how to stop the plan's holders. When all of them may be stopped, adds the steps for it at
  * the beginning of the plan. Otherwise adds one blocker, which names those that may not be stopped,

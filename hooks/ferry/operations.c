@@ -4,17 +4,15 @@
 
 #include "operations.h"
 
-#include "containers.h"
 #include "kmod-helper/operation/attribute.h"
 #include "kmod-helper/operation/binding.h"
 #include "kmod-helper/operation/console.h"
 #include "kmod-helper/operation/unload.h"
-#include "units.h"
+#include "stop_step.h"
 #include "windows.h"
 
 static const struct operation *const tables[] = {attribute_operations, binding_operations,
-	console_operations, container_operations, unit_operations, unload_operations,
-	windows_operations, NULL};
+	console_operations, stop_operations, unload_operations, windows_operations, NULL};
 
 struct executor operations_executor(const struct context *context)
 {

@@ -10,6 +10,7 @@
 #include "kmod-helper/base/list.h"
 #include "kmod-helper/plan/executor.h"
 #include "loan_life.h"
+#include "make_room.h"
 #include "return.h"
 #include "vm_state.h"
 #include <errno.h>
@@ -27,6 +28,7 @@ struct surroundings {
 	struct hardware hardware;
 	unsigned int vmid;
 	const struct loans *loans;
+	const struct settings *settings; /* NULL: no VM makes room */
 	struct reservations reservations;
 	struct mappings mappings;
 	char node[NODE_NAME_SIZE];
@@ -39,10 +41,18 @@ static int look_up(void *data, const char *address, struct mapping_device *ret)
 	return devices_look_up(&around->hardware, address, ret);
 }
 
+static bool will_yield(const struct surroundings *around, unsigned int vmid)
+{
+	return around->settings &&
+		make_room_of_vm(&around->hardware.context->kernel.root, around->settings, vmid);
+}
+
 static int check_free(void *data, const char *address, struct error *error)
 {
 	const struct surroundings *around = data;
 	struct context *context = around->hardware.context;
+	unsigned int vmid = reservation_owner(&around->reservations, &context->kernel.root, address,
+		around->vmid, time(NULL), NULL);
 
 	for (size_t i = 0; i < around->loans->count; i++) {
 		const struct loan *loan = &around->loans->items[i];
@@ -51,6 +61,8 @@ static int check_free(void *data, const char *address, struct error *error)
 		if (!function || function->use == LOAN_ALTERNATIVE ||
 			loan->owner.kind != LOAN_OWNER_VM || loan->owner.vmid == around->vmid)
 			continue;
+		if (will_yield(around, loan->owner.vmid))
+			return 0;
 		/* a device that is being returned will be free when Proxmox looks */
 		if (!loan_life_is_returning(context, loan) &&
 			(loan_is_busy(&context->kernel.root, loan) ||
@@ -58,8 +70,10 @@ static int check_free(void *data, const char *address, struct error *error)
 			return error_set(error, -EBUSY, "%s is lent (VM %u) since %s", address,
 				loan->owner.vmid, loan->since);
 	}
-	return reservation_check(&around->reservations, &context->kernel.root, address,
-		around->vmid, time(NULL), error);
+	return vmid && will_yield(around, vmid)
+		? 0
+		: reservation_check(&around->reservations, &context->kernel.root, address,
+			  around->vmid, time(NULL), error);
 }
 
 /* Reads the mappings and the node's name, but only when the config names a mapping. */
@@ -162,8 +176,8 @@ static void surroundings_done(struct surroundings *around)
 }
 
 int resolve_vm(struct context *context, unsigned int vmid, const char *migrated_from,
-	const struct pci_functions *host, const struct loans *loans, struct resolved *ret,
-	struct error *error)
+	const struct pci_functions *host, const struct loans *loans,
+	const struct settings *settings, struct resolved *ret, struct error *error)
 {
 	const struct vm_config_read_options options = {
 		.vmid = vmid,
@@ -171,7 +185,7 @@ int resolve_vm(struct context *context, unsigned int vmid, const char *migrated_
 		.deadline_ms = CLUSTER_DEADLINE_MS,
 	};
 	cleanup(surroundings_done) struct surroundings around = {
-		.hardware = {context, host}, .vmid = vmid, .loans = loans};
+		.hardware = {context, host}, .vmid = vmid, .loans = loans, .settings = settings};
 	cleanup(resolved_done) struct resolved resolved = {0};
 	int r = vm_config_read(&context->kernel.root, &options, &resolved.config, error);
 

@@ -13,6 +13,7 @@
 #include "kmod-helper/operation/binding.h"
 #include "kmod-helper/plan/plan.h"
 #include "operations.h"
+#include "stop_step.h"
 #include "vm_state.h"
 #include <errno.h>
 #include <string.h>
@@ -320,18 +321,40 @@ static int end_loan(struct context *context, const struct loan *loan, struct err
 		: 0;
 }
 
+/* Starts again what made room. What is home already is nobody's any more: a VM that made room takes
+ * it when it starts. */
+static int give_room_back(struct context *context, struct executor *executor, struct loan *loan,
+	int r, struct error *error)
+{
+	struct error later = {0};
+	int one;
+
+	if (r == 0) {
+		while (loan->function_count)
+			loan_drop_function(loan, loan->functions[0].address);
+		if (loan_write(&context->kernel.root, loan, &later) < 0)
+			log_write(&context->log, LOG_ERR, "%s", later.message);
+	}
+	executor->limit = 0;
+	one = stop_steps_undo(executor, loan, error);
+	return r < 0 ? r : one;
+}
+
 int return_steps(struct context *context, struct loan *loan, struct error *error)
 {
-	const struct executor executor = operations_executor(context);
+	struct executor executor = operations_executor(context);
 	struct error later = {0};
 	int r;
 
 	if (loan->state != LOAN_OVERDUE)
 		loan->state = LOAN_RETURNING;
+	executor.limit = stop_steps_count(&loan->steps);
 	r = executor_undo(&executor, loan, NULL, error);
 	loan_look(&context->kernel, loan);
 	tell_dead(context, loan);
 	tell_nodes(context, loan);
+	if (executor.limit)
+		r = give_room_back(context, &executor, loan, r, r < 0 ? NULL : error);
 	if (r == 0 && loan->steps.count == 0)
 		return end_loan(context, loan, error);
 	if (loan->state != LOAN_OVERDUE)

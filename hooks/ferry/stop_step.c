@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
-/* The time limits of the steps that stop a service or a container. */
+/* What all steps that make room have in common: names, time limits, their place in a loan. */
 
 #include "stop_step.h"
 
+#include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/base/parse.h"
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -16,11 +18,6 @@ unsigned int stop_step_ms(const struct step *step)
 	if (parse_unsigned(step->argument, 10, 3600, &seconds) < 0)
 		return STOP_STEP_GRACE_MS;
 	return (unsigned int)seconds * 1000;
-}
-
-unsigned int stop_step_deadline_ms(const struct step *step)
-{
-	return stop_step_ms(step) + STOP_STEP_GRACE_MS;
 }
 
 struct step stop_step_make(const char *operation, const char *subject, unsigned int seconds)
@@ -44,6 +41,34 @@ const char *stop_step_reason(char *output)
 
 bool stop_step_is(const struct step *step)
 {
-	return strcmp(step->operation, STOP_UNIT) == 0 ||
-		strcmp(step->operation, STOP_CONTAINER) == 0;
+	const struct operation *const tables[] = {stop_operations, NULL};
+
+	return operation_find(tables, step->operation) != NULL;
+}
+
+size_t stop_steps_count(const struct steps *steps)
+{
+	size_t count = 0;
+
+	while (count < steps->count && stop_step_is(&steps->items[count]))
+		count++;
+	return count;
+}
+
+int stop_steps_undo(const struct executor *executor, struct loan *loan, struct error *error)
+{
+	cleanup(names_done) struct names subjects = {0};
+	int r = 0;
+
+	/* the names first: the undo takes the steps out of the loan */
+	for (size_t i = stop_steps_count(&loan->steps); i-- > 0;) {
+		if (names_add(&subjects, loan->steps.items[i].subject) < 0)
+			return error_set_errno(error, -ENOMEM, "start again what was stopped");
+	}
+	for (size_t i = 0; i < subjects.count; i++) {
+		int one = executor_undo(executor, loan, subjects.names[i], r < 0 ? NULL : error);
+
+		r = r < 0 ? r : one;
+	}
+	return r;
 }

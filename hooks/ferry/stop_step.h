@@ -1,27 +1,38 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
-#include "kmod-helper/loan/step.h"
-#include <stdbool.h>
+#include "kmod-helper/operation/operation.h"
+#include "kmod-helper/plan/executor.h"
 
-/* What the steps that stop a service or a container have in common: their names and their time
- * limit. */
+/* The steps that make room on a card. Each stops something; its undo starts that again. They stand
+ * at the beginning of a loan's steps. Their argument is how many seconds either may take. */
 
-#define STOP_UNIT "stop-unit"
-#define STOP_CONTAINER "stop-container"
+#define STOP_UNIT "stop-unit"			  /* a service of the host */
+#define STOP_CONTAINER "stop-container"		  /* by pct */
+#define STOP_CONTAINER_UNIT "stop-container-unit" /* "105/ollama.service": in the container */
+#define STOP_VM "stop-vm"			  /* by qm */
+#define STOP_PROGRAM "stop-program"		  /* a program of root's makes room */
+
+extern const struct operation stop_operations[];
 
 /* The time that such a step has beyond its own limit: for pct, and for systemd to answer. */
 #define STOP_STEP_GRACE_MS 30000u
 
-/* The time limit in ms, from the argument of a `stop-` step: "60" means seconds. */
+/* The time limit in ms, from the argument: "60" means seconds. */
 unsigned int stop_step_ms(const struct step *step);
-/* How long the executor lets it run. */
-unsigned int stop_step_deadline_ms(const struct step *step);
 
-/* A step of @operation, one of the two, that may take @seconds. */
+/* A step of @operation, one of the above, that may take @seconds. */
 struct step stop_step_make(const char *operation, const char *subject, unsigned int seconds);
+
 /* Why pct or systemctl failed: the last line of its output, which is cut. systemctl adds where to
  * read more, in a line of its own; so do we, in ours. */
 const char *stop_step_reason(char *output);
 
 bool stop_step_is(const struct step *step);
+
+/* How many of them stand at the beginning. */
+size_t stop_steps_count(const struct steps *steps);
+
+/* Starts again what they have stopped, the last one first. Steps that fail stay in the loan, which
+ * the caller has to write. 0, or the first error. */
+int stop_steps_undo(const struct executor *executor, struct loan *loan, struct error *error);

@@ -5,6 +5,7 @@
 #include "take.h"
 
 #include "conf/pve/reservation.h"
+#include "conf/pve/vm_process.h"
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/base/process.h"
 #include "kmod-helper/device/vfio_variant.h"
@@ -92,6 +93,20 @@ static int block_open(struct context *context, const struct loan *from,
 		function->now.address, from->owner.vmid, text);
 }
 
+/* The VM that has lent the function and makes room: it is shut down first; 0: none. */
+static unsigned int find_yielding(struct context *context, const struct take_request *request,
+	const struct loans *loans, const struct reservations *reservations, const char *address)
+{
+	const struct loan *foreign = find_foreign(loans, &request->owner, address);
+	unsigned int own = request->owner.kind == LOAN_OWNER_VM ? request->owner.vmid : 0;
+	unsigned int vmid = foreign && foreign->owner.kind == LOAN_OWNER_VM
+		? foreign->owner.vmid
+		: reservation_owner(
+			  reservations, &context->kernel.root, address, own, time(NULL), NULL);
+
+	return vmid && make_room_of_vm(&context->kernel.root, request->settings, vmid) ? vmid : 0;
+}
+
 static int block_reserved(struct context *context, const struct take_request *request,
 	const struct loans *loans, const struct plan_function *function, const char **told,
 	struct plan *plan)
@@ -106,6 +121,9 @@ static int block_reserved(struct context *context, const struct take_request *re
 		return 0;
 	if (is_gone(context, foreign))
 		return block_open(context, foreign, function, plan);
+	if (foreign->owner.kind == LOAN_OWNER_VM &&
+		make_room_of_vm(&context->kernel.root, request->settings, foreign->owner.vmid))
+		return 0;
 	*told = address;
 	loan_owner_format(&foreign->owner, name, sizeof(name));
 	if (loan_life_is_returning(context, foreign)) {
@@ -114,10 +132,14 @@ static int block_reserved(struct context *context, const struct take_request *re
 			"%s was lent (%s) and is being returned: a start waits for that", address,
 			name);
 	}
-	return plan_block(plan, BLOCKER_RESERVED, "%s is lent (%s, on %s) since %s: %s", address,
-		name, function->now.driver, foreign->since,
-		foreign->owner.kind == LOAN_OWNER_VM ? "stop that VM first"
-						     : "`gpu-ferry unbind` it first");
+	if (foreign->owner.kind == LOAN_OWNER_HAND)
+		return plan_block(plan, BLOCKER_RESERVED,
+			"%s is lent (%s, on %s) since %s: `gpu-ferry unbind` it first", address,
+			name, function->now.driver, foreign->since);
+	return plan_block(plan, BLOCKER_RESERVED,
+		"%s is lent (%s, on %s) since %s: stop that VM first, or let a start stop it: "
+		"make_room = ( { vm = %u; } ); in /" SETTINGS_PATH,
+		address, name, function->now.driver, foreign->since, foreign->owner.vmid);
 }
 
 static int block_reservations(struct context *context, const struct take_request *request,
@@ -134,7 +156,7 @@ static int block_reservations(struct context *context, const struct take_request
 			continue;
 		vmid = reservation_owner(
 			reservations, &context->kernel.root, address, own, time(NULL), NULL);
-		if (!vmid)
+		if (!vmid || make_room_of_vm(&context->kernel.root, request->settings, vmid))
 			continue;
 		told = address;
 		if (plan_block(plan, BLOCKER_RESERVED,
@@ -204,16 +226,48 @@ static bool is_allowed(const void *data, const struct holder *holder)
 	return false;
 }
 
-static int add_held(struct context *context, const struct settings *settings,
-	const struct loans *loans, struct plan *plan, struct error *error)
+/* Counts a VM that has a card and makes room among the holders. */
+static int add_yielding(struct context *context, const struct take_request *request,
+	const struct loans *loans, const struct reservations *reservations, struct plan *plan)
+{
+	const char *told = NULL;
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < plan->function_count; i++) {
+		const char *address = plan->functions[i].now.address;
+		struct holder holder = {.kind = HOLDER_VM, .command = "kvm"};
+
+		if (plan->functions[i].loan.use == LOAN_ALTERNATIVE)
+			continue;
+		holder.guest = find_yielding(context, request, loans, reservations, address);
+		if (!holder.guest)
+			continue;
+		holder.pid = vm_process_find(&context->kernel.root, holder.guest);
+		snprintf(holder.address, sizeof(holder.address), "%s", address);
+		r = holders_add(&plan->holders, &holder);
+		if (r == 0 && !is_told(told, address))
+			r = plan_add_notice(plan, address,
+				"VM %u has %s and is shut down first; the steps that move the card "
+				"follow then",
+				holder.guest, address);
+		told = address;
+	}
+	return r;
+}
+
+static int add_held(struct context *context, const struct take_request *request,
+	const struct loans *loans, const struct reservations *reservations, struct plan *plan,
+	struct error *error)
 {
 	int r = find_held(context, loans, plan, error);
 
 	if (r < 0)
 		return r;
-	holders_drop(&plan->holders, is_allowed, settings);
+	holders_drop(&plan->holders, is_allowed, request->settings);
 	binding_accept_counts(&context->kernel, &plan->holders, &plan->steps);
-	r = make_room_plan(settings, plan);
+	r = add_yielding(context, request, loans, reservations, plan);
+	if (r == 0)
+		r = make_room_plan(request->settings, plan);
 	return r < 0 ? error_set_errno(error, r, "plan the handover") : 0;
 }
 
@@ -364,17 +418,14 @@ static int block_virtual(struct context *context, const struct take_request *req
 /* Blocks what Proxmox has reserved for other VMs, and physical functions whose virtual ones are in
  * use. */
 static int block_by_others(struct context *context, const struct take_request *request,
-	const struct loans *loans, struct plan *plan, struct error *error)
+	const struct loans *loans, const struct reservations *reservations, struct plan *plan,
+	struct error *error)
 {
-	cleanup(reservations_done) struct reservations reservations = {0};
-	int r = reservations_read(&context->kernel.root, &reservations, error);
+	int r = block_reservations(context, request, reservations, plan);
 
 	if (r < 0)
-		return r;
-	r = block_reservations(context, request, &reservations, plan);
-	if (r < 0)
 		return error_set_errno(error, r, "plan the handover");
-	r = block_virtual(context, request, loans, &reservations, plan);
+	r = block_virtual(context, request, loans, reservations, plan);
 	return r < 0 ? error_set_errno(error, r, "look for users of virtual functions") : 0;
 }
 
@@ -397,6 +448,7 @@ int take_plan(struct context *context, const struct take_request *request,
 		.host = request->host,
 		.loans = loans};
 	cleanup(wishes_done) struct wishes wishes = {0};
+	cleanup(reservations_done) struct reservations reservations = {0};
 	struct plan_request plan_request = {
 		.host = request->host,
 		.wants = request->wants,
@@ -412,6 +464,8 @@ int take_plan(struct context *context, const struct take_request *request,
 	const char *told = NULL;
 	int r = wishes_make(&context->kernel, &source, &wishes, error);
 
+	if (r == 0)
+		r = reservations_read(&context->kernel.root, &reservations, error);
 	if (r < 0)
 		return r;
 	plan_request.attributes = (struct attribute_wishes){
@@ -432,9 +486,9 @@ int take_plan(struct context *context, const struct take_request *request,
 			error_set_errno(error, r, "plan the handover");
 	}
 	if (r == 0)
-		r = block_by_others(context, request, loans, plan, error);
+		r = block_by_others(context, request, loans, &reservations, plan, error);
 	if (r == 0)
-		r = add_held(context, request->settings, loans, plan, error);
+		r = add_held(context, request, loans, &reservations, plan, error);
 	/* a VM that has it is told already */
 	if (r == 0 && !has_blocker(plan, BLOCKER_RESERVED))
 		r = block_borrowed(context, request, plan, error);

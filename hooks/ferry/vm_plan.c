@@ -58,6 +58,20 @@ static int block_identity(struct context *context, unsigned int vmid, struct vm_
 		     : block_strangers(&attachment, guest);
 }
 
+/* Another VM has a card: maybe it makes room. Settings that cannot be read are told later. */
+static int resolve_with_room(struct context *context, unsigned int vmid, const char *migrated_from,
+	struct vm_plan *guest, struct error *error)
+{
+	cleanup(settings_done) struct settings settings = {0};
+	struct error ignored = {0};
+
+	if (settings_read(&context->kernel.root, vmid, &settings, &ignored) < 0)
+		return 0;
+	resolved_done(&guest->resolved);
+	return resolve_vm(context, vmid, migrated_from, &guest->host, &guest->loans, &settings,
+		&guest->resolved, error);
+}
+
 int vm_plan_resolve(struct context *context, unsigned int vmid, const char *migrated_from,
 	struct vm_plan *ret, struct error *error)
 {
@@ -67,9 +81,11 @@ int vm_plan_resolve(struct context *context, unsigned int vmid, const char *migr
 		r = loans_read(&context->kernel.root, &ret->loans, error);
 	if (r == 0) {
 		loans_mark_boot_displays(&ret->loans, &ret->host);
-		r = resolve_vm(context, vmid, migrated_from, &ret->host, &ret->loans,
+		r = resolve_vm(context, vmid, migrated_from, &ret->host, &ret->loans, NULL,
 			&ret->resolved, error);
 	}
+	if (r == 0 && ret->resolved.choice.error.status == -EBUSY)
+		r = resolve_with_room(context, vmid, migrated_from, ret, error);
 	if (r < 0 || vm_config_is_template(&ret->resolved.config))
 		return r;
 	r = resolved_add_blockers(&context->kernel.root, &ret->resolved, &ret->plan);

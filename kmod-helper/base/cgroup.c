@@ -96,6 +96,16 @@ static void find_application(const char *path, struct cgroup *ret)
 	}
 }
 
+/* "/lxc/105/ns/system.slice/ollama.service": the service that the container's own systemd shows. */
+static void find_inner_unit(const char *path, char *ret, size_t size)
+{
+	const char *inner = strstr(path, "/ns/");
+
+	*ret = '\0';
+	if (inner)
+		find_unit(inner + strlen("/ns"), ret, size);
+}
+
 /* The path of "12:devices:/lxc/105"; "" when the line is none of those. */
 static const char *find_path(const char *line)
 {
@@ -113,19 +123,21 @@ void cgroup_parse(char *text, struct cgroup *ret)
 	while ((line = strsep(&text, "\n")) && !cgroup.guest) {
 		const char *path = find_path(line);
 
-		if ((cgroup.guest = find_number(path, "/lxc/", "")))
+		if ((cgroup.guest = find_number(path, "/lxc/", ""))) {
 			cgroup.kind = CGROUP_CONTAINER;
-		else if ((cgroup.guest = find_number(path, "/qemu.slice/", ".scope")))
+			find_inner_unit(path, cgroup.unit, sizeof(cgroup.unit));
+		} else if ((cgroup.guest = find_number(path, "/qemu.slice/", ".scope")))
 			cgroup.kind = CGROUP_VM;
 		else if (!*cgroup.unit)
 			find_unit(path, cgroup.unit, sizeof(cgroup.unit));
 		if (!cgroup.engine)
 			find_application(path, &cgroup);
 	}
-	if (cgroup.guest) {
-		cgroup.unit[0] = '\0';
+	if (cgroup.guest)
 		cgroup.engine = NULL;
-	} else if (*cgroup.unit)
+	if (cgroup.kind == CGROUP_VM)
+		cgroup.unit[0] = '\0';
+	else if (*cgroup.unit && !cgroup.guest)
 		cgroup.kind = CGROUP_SERVICE;
 	*ret = cgroup;
 }

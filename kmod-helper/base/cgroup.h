@@ -28,7 +28,7 @@ enum cgroup_kind {
 struct cgroup {
 	enum cgroup_kind kind;
 	unsigned int guest; /* the container's or VM's number */
-	char unit[256];	    /* the service: "nvidia-persistenced.service" */
+	char unit[256];	    /* the service; a container's is what the container says */
 	const char *engine; /* "Docker", "Podman": whose container it is; NULL none */
 	char container[CGROUP_CONTAINER_SIZE]; /* that container's id */
 };

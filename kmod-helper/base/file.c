@@ -131,6 +131,47 @@ static bool is_safe(const struct root *root, const struct stat *status)
 	return status->st_uid == root->owner && !(status->st_mode & (S_IWGRP | S_IWOTH));
 }
 
+/* Is the folder or file at @path, without a leading slash, root's alone? */
+static int check_safe(
+	const struct root *root, const char *path, struct stat *ret, struct error *error)
+{
+	auto_close int fd = file_open(root, path, O_PATH | O_NOFOLLOW);
+
+	if (fd < 0)
+		return error_set_errno(error, fd, "look at /%s", path);
+	if (fstat(fd, ret) < 0)
+		return error_set_errno(error, -errno, "look at /%s", path);
+	if (S_ISLNK(ret->st_mode))
+		return error_set(error, -EPERM, "/%s is a link: name the file itself", path);
+	return is_safe(root, ret) ? 0
+				  : error_set(error, -EPERM,
+					    "/%s must belong to root and be writable by nobody "
+					    "else (chown root:root, chmod go-w)",
+					    path);
+}
+
+int file_check_program(const struct root *root, const char *path, struct error *error)
+{
+	char above[PATH_MAX];
+	struct stat status;
+
+	for (const char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+		int r;
+
+		if (snprintf(above, sizeof(above), "%.*s", (int)(slash - path - 1), path + 1) >=
+			(int)sizeof(above))
+			return error_set_errno(error, -ENAMETOOLONG, "look at %s", path);
+		r = check_safe(root, above, &status, error);
+		if (r < 0)
+			return r;
+	}
+	if (check_safe(root, path + 1, &status, error) < 0)
+		return error->status;
+	return S_ISREG(status.st_mode) && (status.st_mode & S_IXUSR)
+		? 0
+		: error_set(error, -EACCES, "%s is no file that can be run (chmod u+x)", path);
+}
+
 static int check_file(const struct root *root, const char *path, const struct stat *status,
 	const struct file_read_options *options, struct error *error)
 {

@@ -53,6 +53,11 @@ struct file_read_options {
 int file_read(const struct root *root, const char *path, const struct file_read_options *options,
 	char **ret_text, size_t *ret_length, struct error *error);
 
+/* May root run the program @path (with its leading slash)? It must be a file that can be run, and
+ * with all folders above it root's, writable by nobody else, and no link. 0, -EPERM, -EACCES, or
+ * -errno. */
+int file_check_program(const struct root *root, const char *path, struct error *error);
+
 /* Replaces @path by a new file of mode @mode: temporary file beside it, fsync, rename, fsync of the
  * folder. Nothing is left behind on failure. */
 int file_replace(const struct root *root, const char *path, mode_t mode, const char *text,

@@ -387,7 +387,7 @@ static bool may_pass(const struct kernel *kernel, const struct holders *holders,
 	for (size_t i = 0; i < holders->count; i++) {
 		const struct holder *holder = &holders->items[i];
 
-		if (strcmp(holder->unit, UDEV_UNIT) == 0)
+		if (holder->kind == HOLDER_PROCESS && strcmp(holder->unit, UDEV_UNIT) == 0)
 			continue;
 		if (holder->kind != HOLDER_KERNEL || (look > 0 && !udev_is_busy(kernel)))
 			return false;

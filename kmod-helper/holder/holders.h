@@ -24,7 +24,7 @@ struct holder {
 	pid_t pid;	    /* 0: the kernel */
 	char command[32];   /* for the kernel: its module */
 	unsigned int guest; /* the container's or VM's number; 0 for a process of the host */
-	char unit[256];	    /* the systemd service of a host process; "" none */
+	char unit[256];	    /* the systemd service, of the host or in the container; "" none */
 	char application[CONTAINER_NAME_SIZE]; /* its container of Docker or Podman; "" none */
 	char node[64]; /* the first one found: "controlC1", "vfio/15"; "" for the kernel */
 	char address[PCI_ADDRESS_SIZE]; /* the function; a process with two is listed twice */

@@ -523,7 +523,7 @@ static int undo_all(const struct executor *executor, struct worker *worker, stru
 	cleanup(names_done) struct names failed = {0};
 	int first = 0;
 
-	for (size_t i = loan->steps.count; i-- > 0;) {
+	for (size_t i = loan->steps.count; i-- > executor->limit;) {
 		struct error why = {0};
 		const char *subject = loan->steps.items[i].subject;
 		const struct step *stuck = loan_find_stuck(loan, subject);

@@ -19,7 +19,8 @@ struct executor {
 	const struct log *log;
 	/* Set by a signal handler: finish the current step, then give up. NULL: never. */
 	const volatile sig_atomic_t *stop;
-	/* executor_apply looks only at this many of the loan's first steps. 0: at all. */
+	/* executor_apply looks only at this many of the loan's first steps (0: at all), and
+	 * executor_undo at those behind them. */
 	size_t limit;
 };
 

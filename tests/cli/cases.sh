@@ -481,6 +481,20 @@ case_plan_lent_to_a_running_vm() {
 	ferry plan 104 --output-format json-pretty
 }
 
+case_plan_lent_to_a_vm_that_makes_room() {
+	config 104 "hostpci0: 2b:00"
+	on_vfio 0000:2b:00
+	loan vm-105 "$vm_105" lent "$(card_functions 0000:2b:00 15 taken)"
+	running 105 4242
+	settings 'make_room = ( { vm = 105; }, { vm = 104; } );'
+	ferry plan 104
+	ferry plan 104 --output-format json-pretty
+	# the other way round it is not running
+	config 106 "hostpci0: 2b:00"
+	settings 'vms = ( { vmid = 104; make_room = ( { vm = 105; } ); } );'
+	ferry plan 106
+}
+
 case_plan_lent_to_a_gone_vm() {
 	config 104 "hostpci0: 2b:00"
 	on_vfio 0000:2b:00

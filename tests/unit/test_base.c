@@ -228,6 +228,33 @@ Test(file, links_stay_inside_the_root)
 	cr_assert_eq(file_read_attribute(&scratch.root, "outside", buffer, 64), -ENOENT);
 }
 
+static int check_program(const char *path, const char *says)
+{
+	struct error error = {0};
+	int r = file_check_program(&scratch.root, path, &error);
+
+	cr_expect(!says || strstr(error.message, says), "%s: %s", path, error.message);
+	return r;
+}
+
+Test(file, a_program_for_root_is_roots_from_the_start_of_its_path)
+{
+	scratch_write(&scratch, "etc/d/x", "#!/bin/sh\n");
+	cr_expect_eq(check_program("/etc/d/x", "no file that can be run"), -EACCES);
+	cr_assert_eq(fchmodat(scratch.root.fd, "etc/d/x", 0755, 0), 0);
+	cr_expect_eq(check_program("/etc/d/x", NULL), 0);
+	cr_expect_eq(check_program("/etc/d", "no file that can be run"), -EACCES);
+	cr_expect_eq(check_program("/etc/d/none", "look at /etc/d/none"), -ENOENT);
+	cr_assert_eq(fchmodat(scratch.root.fd, "etc/d/x", 0775, 0), 0);
+	cr_expect_eq(check_program("/etc/d/x", "/etc/d/x must belong to root"), -EPERM);
+	cr_assert_eq(fchmodat(scratch.root.fd, "etc/d/x", 0755, 0), 0);
+	cr_assert_eq(fchmodat(scratch.root.fd, "etc/d", 0777, 0), 0);
+	cr_expect_eq(check_program("/etc/d/x", "/etc/d must belong to root"), -EPERM);
+	cr_assert_eq(fchmodat(scratch.root.fd, "etc/d", 0755, 0), 0);
+	scratch_link(&scratch, "etc/link", "/etc/d");
+	cr_expect_eq(check_program("/etc/link/x", "/etc/link is a link"), -EPERM);
+}
+
 Test(file, read_refuses_what_is_no_regular_file)
 {
 	const struct file_read_options options = {.max = 100};

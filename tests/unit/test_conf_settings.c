@@ -20,10 +20,10 @@ static void expect_defaults(const struct settings *settings)
 	cr_expect_eq(settings->busy, BUSY_FAIL);
 	cr_expect_eq(settings->busy_wait_seconds, 60u);
 	cr_assert_eq(settings->stop_units.count, 2u);
-	cr_expect_str_eq(settings->stop_units.names[0], "nvidia-persistenced.service");
-	cr_expect_str_eq(settings->stop_units.names[1], "nvidia-powerd.service");
-	cr_expect_not(settings->containers.any);
-	cr_expect_eq(settings->containers.numbers.count, 0u);
+	cr_expect_str_eq(settings->stop_units.items[0].name, "nvidia-persistenced.service");
+	cr_expect_str_eq(settings->stop_units.items[1].name, "nvidia-powerd.service");
+	cr_expect_eq(settings->containers.count, 0u);
+	cr_expect_eq(settings->make_room.count, 2u);
 }
 
 static void expect_refused(const char *text, const char *message)
@@ -159,6 +159,31 @@ Test(conf_settings, words_and_addresses_are_checked)
 		"\"0000:2b:00.0\", not '?'");
 }
 
+static void expect_room(const struct settings *settings, const char *expected)
+{
+	static const char *const kinds[] = {
+		[ROOM_UNIT] = "unit",
+		[ROOM_CONTAINER_UNIT] = "container_unit",
+		[ROOM_CONTAINER] = "container",
+		[ROOM_VM] = "vm",
+		[ROOM_PROGRAM] = "program",
+	};
+	char text[1024] = "";
+
+	for (size_t i = 0; i < settings->make_room.count; i++) {
+		const struct room_entry *entry = &settings->make_room.items[i];
+		bool has_number = entry->kind != ROOM_UNIT && entry->kind != ROOM_PROGRAM;
+
+		char number[16] = "";
+
+		if (has_number)
+			snprintf(number, sizeof(number), "%u ", entry->guest);
+		snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s %s%s;",
+			kinds[entry->kind], number, entry->name);
+	}
+	cr_expect_str_eq(text, expected, "'%s' instead of '%s'", text, expected);
+}
+
 static const char busy_sample[] = "stop_units = [ \"a@b.service\" ]; containers = \"any\";\n"
 				  "vms = ( { vmid = 104; busy = \"stop\"; busy_wait_seconds = 5;\n"
 				  "containers = [ 105, 106 ]; stop_units = ( ); } );\n";
@@ -171,16 +196,58 @@ Test(conf_settings, what_may_be_stopped_for_a_vm)
 
 	cr_assert_eq(settings_parse(busy_sample, "f", 0, &nobody, &error), 0, "%s", error.message);
 	cr_expect_eq(nobody.busy, BUSY_FAIL);
-	cr_expect(nobody.containers.any);
-	cr_assert_eq(nobody.stop_units.count, 1u);
-	cr_expect_str_eq(nobody.stop_units.names[0], "a@b.service");
+	expect_room(&nobody, "unit a@b.service;");
 	cr_assert_eq(settings_parse(busy_sample, "f", 104, &vm, &error), 0, "%s", error.message);
 	cr_expect_eq(vm.busy, BUSY_STOP);
 	cr_expect_eq(vm.busy_wait_seconds, 5u);
-	cr_expect_eq(vm.stop_units.count, 0u);
-	cr_expect_not(vm.containers.any);
-	cr_assert_eq(vm.containers.numbers.count, 2u);
-	cr_expect_str_eq(vm.containers.numbers.names[1], "106");
+	expect_room(&vm, "container 105 ;container 106 ;");
+}
+
+static const char room_sample[] =
+	"stop_units = ( ); containers = \"any\"; busy = \"stop\";\n"
+	"make_room = ( { vm = 106; }, { container = 105; unit = \"a.service\"; },\n"
+	"{ container = 105; }, { unit = \"b.service\"; }, { program = \"/etc/x\"; } );\n"
+	"vms = ( { vmid = 104; make_room = ( { vm = 104; }, { vm = 107; } ); } );\n";
+
+/* One list, in its order; the older settings come behind it. A VM does not stop for itself. */
+Test(conf_settings, who_makes_room_is_one_list)
+{
+	cleanup(settings_done) struct settings other = {0};
+	cleanup(settings_done) struct settings vm = {0};
+	cleanup(settings_done) struct settings itself = {0};
+	struct error error = {0};
+
+	cr_assert_eq(settings_parse(room_sample, "f", 103, &other, &error), 0, "%s", error.message);
+	expect_room(&other,
+		"vm 106 ;container_unit 105 a.service;container 105 ;unit b.service;"
+		"program /etc/x;container 0 ;");
+	cr_assert_eq(settings_parse(room_sample, "f", 104, &vm, &error), 0);
+	expect_room(&vm, "vm 107 ;container 0 ;");
+	cr_assert_eq(settings_parse(room_sample, "f", 106, &itself, &error), 0);
+	expect_room(&itself,
+		"container_unit 105 a.service;container 105 ;unit b.service;"
+		"program /etc/x;container 0 ;");
+}
+
+Test(conf_settings, entries_of_make_room_are_checked)
+{
+#define FORMS                                                                                          \
+	"f:1: setting 'make_room': each entry must be one of { unit = \"…\"; }, { container = …; " \
+	"unit = \"…\"; }, { container = …; }, { vm = …; }, { program = \"…\"; }"
+	expect_refused("make_room = ( { } );", FORMS);
+	expect_refused("make_room = ( { vm = 105; unit = \"a.service\"; } );", FORMS);
+	expect_refused("make_room = ( \"a.service\" );", FORMS);
+	expect_refused("make_room = [ ];",
+		"f:1: setting 'make_room': must be a list, ( { unit = \"…\"; }, … )");
+	expect_refused("make_room = ( { vm = 99; } );",
+		"f:1: setting 'vm': 99 is out of range, 100 to 999999999 are allowed");
+	expect_refused("make_room = ( { container = 105; unit = \"a\"; } );",
+		"f:1: setting 'unit': each must be the name of a unit, like \"ollama.service\", not "
+		"'a'");
+	expect_refused("make_room = ( { program = \"x\"; } );",
+		"f:1: setting 'program': must be the path of a program, like "
+		"\"/etc/gpu-ferry/make-room.d/docker\"");
+#undef FORMS
 }
 
 Test(conf_settings, units_and_containers_are_checked)

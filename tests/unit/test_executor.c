@@ -251,6 +251,25 @@ Test(executor, undo_of_one_address_leaves_the_others_lent)
 	cr_expect_str_eq(driver_of("0000:01:00.2"), "vfio-pci");
 }
 
+/* What made room runs again only when all is home: its steps are the first ones. */
+Test(executor, undo_behind_a_limit_leaves_the_first_steps)
+{
+	struct error error = {0};
+	size_t all;
+
+	apply_all();
+	all = loan.steps.count;
+	handover.executor.limit = all;
+	cr_expect_eq(executor_undo(&handover.executor, &loan, NULL, &error), 0);
+	cr_expect_eq(loan.steps.count, all);
+	handover.executor.limit = 2;
+	cr_expect_eq(executor_undo(&handover.executor, &loan, NULL, &error), 0);
+	cr_expect_eq(loan.steps.count, 2u);
+	cr_expect_str_eq(driver_of("0000:01:00.0"), "nouveau");
+	handover.executor.limit = 0;
+	expect_undone("with the rest");
+}
+
 Test(executor, undo_does_not_tear_off_a_driver_that_is_not_ours)
 {
 	apply_all();

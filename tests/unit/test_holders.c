@@ -200,7 +200,9 @@ Test(holders, guests_and_services_are_told_by_the_cgroup)
 	expect_holders(
 		"container 105 (ollama, PID 300), container 106 (init, PID 301), VM 104 "
 		"(kvm, PID 302), pipewire (PID 303, controlC1) of user@0.service, x (PID 304, controlC1)");
-	cr_expect_str_eq(holders.items[0].unit, "");
+	cr_expect_str_eq(holders.items[0].unit, "ollama.service");
+	cr_expect_str_eq(holders.items[1].unit, "");
+	cr_expect_str_eq(holders.items[2].unit, "");
 	cr_expect_str_eq(holders.items[3].unit, "user@0.service");
 	cr_expect_str_eq(holders.items[4].unit, "");
 }

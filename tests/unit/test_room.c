@@ -107,7 +107,9 @@ Test(room, who_is_not_listed_is_named_and_nothing_is_stopped)
 	cr_expect(plan.is_held);
 	cr_expect_eq(plan.blockers[0].code, BLOCKER_HELD);
 	cr_expect_not_null(strstr(plan.blockers[0].message,
-		"by x (PID 302, card0) of ollama.service, container 106 (x, PID 303): end that first"));
+		"by x (PID 302, card0) of ollama.service, container 106 (x, PID 303): end that first, "
+		"or let a start stop it: make_room = ( { unit = \"ollama.service\"; }, { container = "
+		"106; } ); in /etc/gpu-ferry/gpu-ferry.conf"));
 	cr_expect_null(strstr(plan.blockers[0].message, "PID 300"));
 }
 
@@ -124,10 +126,55 @@ Test(room, containers_are_stopped_only_where_the_policy_says_stop)
 	add_holder(HOLDER_CONTAINER, 303, 1234, "");
 	cr_assert_eq(make_room_plan(&settings, &plan), 0);
 	expect_steps("stop-container 105 7;stop-container 1234 7;");
-	cr_expect_eq(stop_step_deadline_ms(&plan.steps.items[0]), 7000u + STOP_STEP_GRACE_MS);
 }
 
-Test(room, a_vm_or_the_kernel_is_never_stopped)
+/* Whoever holds the card, what is stopped goes in the order of the list. */
+Test(room, the_list_gives_the_order_and_the_first_entry_that_fits_counts)
+{
+	read_settings("stop_units = ( ); make_room = ( { unit = \"a.service\"; }, { vm = 106; }, "
+		      "{ container = 105; unit = \"o.service\"; }, { container = 105; } );");
+	add_holder(HOLDER_CONTAINER, 301, 105, "o.service");
+	add_holder(HOLDER_CONTAINER, 302, 105, "p.service");
+	add_holder(HOLDER_VM, 303, 106, "");
+	add_holder(HOLDER_PROCESS, 304, 0, "a.service");
+	cr_assert_eq(make_room_plan(&settings, &plan), 0);
+	cr_expect_eq(plan.blocker_count, 0u);
+	expect_steps("stop-unit a.service 60;stop-vm 106 60;stop-container-unit 105/o.service 60;"
+		     "stop-container 105 60;");
+}
+
+Test(room, a_service_of_another_container_does_not_count)
+{
+	read_settings("make_room = ( { container = 105; unit = \"o.service\"; } );");
+	add_holder(HOLDER_CONTAINER, 301, 106, "o.service");
+	add_holder(HOLDER_PROCESS, 302, 0, "o.service");
+	cr_assert_eq(make_room_plan(&settings, &plan), 0);
+	expect_steps("");
+	cr_expect_not_null(strstr(plan.blockers[0].message,
+		"make_room = ( { container = 106; unit = \"o.service\"; }, { unit = "
+		"\"o.service\"; } )"));
+}
+
+Test(room, a_program_is_asked_for_whom_no_other_entry_names)
+{
+	read_settings("make_room = ( { program = \"/etc/x\"; }, { container = 105; } );");
+	add_holder(HOLDER_PROCESS, 301, 0, "");
+	add_holder(HOLDER_CONTAINER, 302, 105, "");
+	cr_assert_eq(make_room_plan(&settings, &plan), 0);
+	cr_expect_eq(plan.blocker_count, 0u);
+	expect_steps("stop-program /etc/x 60;stop-container 105 60;");
+}
+
+/* Nobody can be told what to write for a shell. */
+Test(room, a_program_of_nobody_gets_no_line)
+{
+	add_holder(HOLDER_PROCESS, 301, 0, "user@1000.service");
+	cr_assert_eq(make_room_plan(&settings, &plan), 0);
+	cr_expect_not_null(strstr(
+		plan.blockers[0].message, "end that first, or see make_room in gpu-ferry.conf(5)"));
+}
+
+Test(room, a_vm_that_is_not_named_or_the_kernel_is_never_stopped)
 {
 	read_settings("busy = \"stop\"; containers = \"any\"; stop_units = [ \"a.service\" ];");
 	add_holder(HOLDER_VM, 300, 105, "a.service");

@@ -128,7 +128,7 @@ test_stand_in_pct_container_of_the_settings_is_stopped_and_started_again() {
 	vm_with_card 104 "$short1"
 	echo 'busy = "stop"; containers = [ 106 ];' >"$settings"
 	assert_exit 1 "$hook" 104 pre-start
-	assert_match "$err" 'in use by container 105 .*nothing was stopped'
+	assert_match "$err" 'in use by container 105 .*make_room = \( \{ container = 105; \} \)'
 	echo 'vms = ( { vmid = 104; busy = "stop"; containers = "any"; busy_wait_seconds = 30; } );' >"$settings"
 	start 104 --holder
 	assert_match "$(task_log 104)" 'stop container 105'
@@ -136,7 +136,7 @@ test_stand_in_pct_container_of_the_settings_is_stopped_and_started_again() {
 	stop 104
 	assert_card_home "$card1"
 	assert_eq "$(tr '\n' ',' </run/tests.pct)" \
-		'start 105,status 105,shutdown 105 --timeout 30,status 105,start 105,' "what pct was told"
+		'start 105,status 105,shutdown 105 --timeout 30,status 105,status 105,start 105,' "what pct was told"
 	assert_match "$(json list --all | jq -c '.[].holders[].guest')" 105
 	stand_in_pct_gone
 }

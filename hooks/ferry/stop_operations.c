@@ -1,0 +1,369 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* The steps that make room on a card: what each one runs to stop something, and to start it again.
+ */
+
+#include "kmod-helper/base/cleanup.h"
+#include "kmod-helper/base/parse.h"
+#include "kmod-helper/base/process.h"
+#include "stop_step.h"
+#include "vm_state.h"
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define SYSTEMCTL "/usr/bin/systemctl"
+#define PCT "/usr/sbin/pct"
+#define QM "/usr/sbin/qm"
+
+#define ARGUMENTS_MAX 7
+#define STATUS_MS 20000u
+#define STATUS_AGAIN_MS 500
+#define OUTPUT_MAX 4096
+
+/* systemctl(1), exit status: systemd has no such unit (its translate_bus_error_to_exit_status). */
+#define NO_SUCH_UNIT 5
+
+/* In front of pct, qm and programs where systemd runs. They mount storages and start programs that
+ * change users; the watch, which may start a guest again, is in a sandbox (gpu-ferry-watch.service)
+ * that allows neither. systemd(1) starts them outside; their output and exit code come back. */
+static const char *const by_systemd[] = {
+	"/usr/bin/systemd-run", "--quiet", "--collect", "--wait", "--pipe", "--"};
+
+#define BY_SYSTEMD_COUNT (sizeof(by_systemd) / sizeof(by_systemd[0]))
+
+/* What sd_booted(3) asks for. */
+static bool has_systemd(void)
+{
+	return access("/run/systemd/system", F_OK) == 0;
+}
+
+/* Runs @arguments (at most ARGUMENTS_MAX, NULL at the end) and reads the output. Returns the exit
+ * code; -ETIMEDOUT; or -errno. */
+static int run_outside(
+	const char *const *arguments, unsigned int deadline_ms, char *output, struct error *error)
+{
+	const struct process_options options = {
+		.output = PROCESS_TEXT,
+		.deadline_ms = deadline_ms,
+		.text = output,
+		.size = OUTPUT_MAX,
+	};
+	const char *command[BY_SYSTEMD_COUNT + ARGUMENTS_MAX + 1] = {NULL};
+	size_t count = 0;
+
+	*output = '\0';
+	if (access(arguments[0], X_OK) < 0)
+		return error_set_errno(error, -errno, "run %s", arguments[0]);
+	if (has_systemd()) {
+		memcpy(command, by_systemd, sizeof(by_systemd));
+		count = BY_SYSTEMD_COUNT;
+	}
+	for (size_t i = 0; i < ARGUMENTS_MAX && arguments[i]; i++)
+		command[count++] = arguments[i];
+	return process_run(command, &options, error);
+}
+
+/* The same; any exit code but 0 is -EIO with the last line of the output. */
+static int run_well(
+	const char *const *arguments, unsigned int deadline_ms, char *output, struct error *error)
+{
+	const char *slash = strrchr(arguments[0], '/');
+	char ending[32];
+	int r = run_outside(arguments, deadline_ms, output, error);
+
+	if (r <= 0)
+		return r;
+	return error_set(error, -EIO, "%s %s%s%s ended with %s: %.400s", slash ? slash + 1 : "",
+		arguments[1], arguments[2] ? " " : "", arguments[2] ? arguments[2] : "",
+		process_end_format(r, ending, sizeof(ending)), stop_step_reason(output));
+}
+
+/* --- guests: containers by pct, VMs by qm, which take the same words */
+
+struct guest {
+	const char *tool;
+	const char *noun;
+	const char *number;
+};
+
+static struct guest guest_of(const struct step *step)
+{
+	return strcmp(step->operation, STOP_VM) == 0
+		? (struct guest){QM, "VM", step->subject}
+		: (struct guest){PCT, "container", step->subject};
+}
+
+enum guest_status {
+	GUEST_ABSENT, /* it is not on this node any more: nothing runs, and nothing can be started
+		       */
+	GUEST_STOPPED,
+	GUEST_RUNNING,
+};
+
+/* "status: running" of `pct status` and `qm status` (PVE::CLI::pct and qm, status). For a guest
+ * that is not there: "Configuration file '…' does not exist". */
+static int read_status(const struct guest *guest, enum guest_status *ret, struct error *error)
+{
+	const char *const arguments[] = {guest->tool, "status", guest->number, NULL};
+	char output[OUTPUT_MAX];
+	int r = run_well(arguments, STATUS_MS, output, error);
+
+	if (r == -EIO && strstr(output, "does not exist")) {
+		*ret = GUEST_ABSENT;
+		return 0;
+	}
+	*ret = strstr(output, "status: running") ? GUEST_RUNNING : GUEST_STOPPED;
+	return r;
+}
+
+/* Waits for the guest to end. A shutdown that we began goes on in the guest, even when the step was
+ * stopped or gave up; and of a guest that HA manages qm only asks for it. */
+static int await_end(const struct guest *guest, unsigned int deadline_ms, enum guest_status *ret,
+	struct error *error)
+{
+	unsigned long long end = clock_milliseconds() + deadline_ms;
+	int r = read_status(guest, ret, error);
+
+	while (r == 0 && *ret == GUEST_RUNNING && clock_milliseconds() < end) {
+		poll(NULL, 0, STATUS_AGAIN_MS);
+		r = read_status(guest, ret, error);
+	}
+	return r;
+}
+
+static int shut_down(const struct guest *guest, unsigned int deadline_ms, struct error *error)
+{
+	char seconds[16], output[OUTPUT_MAX];
+	const char *const arguments[] = {
+		guest->tool, "shutdown", guest->number, "--timeout", seconds, NULL};
+	enum guest_status status;
+	int r;
+
+	snprintf(seconds, sizeof(seconds), "%u", deadline_ms / 1000);
+	r = run_well(arguments, deadline_ms + STOP_STEP_GRACE_MS / 2, output, error);
+	if (r == 0)
+		r = await_end(guest, deadline_ms, &status, error);
+	if (r == 0 && status == GUEST_RUNNING)
+		return error_set(error, -ETIMEDOUT, "it still runs after %u s", deadline_ms / 1000);
+	return r;
+}
+
+static int stop_guest(const struct kernel *kernel, const struct step *step, struct error *error)
+{
+	const struct guest guest = guest_of(step);
+	enum guest_status status;
+	struct error why = {0};
+	int r = read_status(&guest, &status, &why);
+
+	(void)kernel;
+	if (r == 0 && status == GUEST_RUNNING)
+		r = shut_down(&guest, stop_step_ms(step), &why);
+	return r < 0
+		? error_set(error, r, "stop the %s %s: %s", guest.noun, guest.number, why.message)
+		: 0;
+}
+
+/* True for a VM that another process is starting now: two VMs may make room for each other. */
+static bool is_starting(const struct kernel *kernel, const struct step *step)
+{
+	unsigned int vmid;
+
+	return strcmp(step->operation, STOP_VM) == 0 && parse_vmid(step->subject, &vmid) == 0 &&
+		!vm_is_gone(kernel, vmid);
+}
+
+static int start_guest(const struct kernel *kernel, const struct step *step, struct error *error)
+{
+	const struct guest guest = guest_of(step);
+	const char *const arguments[] = {guest.tool, "start", guest.number, NULL};
+	char output[OUTPUT_MAX];
+	enum guest_status status;
+	struct error why = {0};
+	int r = step->state == STEP_DONE ? read_status(&guest, &status, &why)
+					 : await_end(&guest, stop_step_ms(step), &status, &why);
+
+	if (r == 0 && status == GUEST_STOPPED && !is_starting(kernel, step))
+		r = run_well(arguments, stop_step_ms(step), output, &why);
+	return r < 0
+		? error_set(error, r, "start the %s %s: %s", guest.noun, guest.number, why.message)
+		: 0;
+}
+
+/* Leaves time for an undo, which may first have to wait until the guest has stopped. */
+static unsigned int guest_deadline_ms(const struct step *step)
+{
+	return 2 * stop_step_ms(step) + STOP_STEP_GRACE_MS;
+}
+
+/* --- services, of the host and in containers */
+
+static unsigned int unit_deadline_ms(const struct step *step)
+{
+	return stop_step_ms(step) + STOP_STEP_GRACE_MS;
+}
+
+/* What systemctl's exit code says. A unit that systemd does not know: nothing of it runs, and
+ * nothing can be started. */
+static int error_of_systemctl(int r, const char *verb, const struct step *step, char *output,
+	const struct error *why, struct error *error)
+{
+	if (r == 0 || r == NO_SUCH_UNIT)
+		return 0;
+	if (r == -ETIMEDOUT)
+		return error_set(error, r, "%s the unit %s: it did not finish within %u s", verb,
+			step->subject, stop_step_ms(step) / 1000);
+	if (r < 0)
+		return error_set(error, r, "%s the unit %s: %s", verb, step->subject, why->message);
+	return error_set(error, -EIO, "%s the unit %s: %.400s (systemctl status %s)", verb,
+		step->subject, stop_step_reason(output), step->subject);
+}
+
+static int run_systemctl(const char *verb, const struct step *step, struct error *error)
+{
+	const char *const arguments[] = {SYSTEMCTL, verb, "--", step->subject, NULL};
+	char output[OUTPUT_MAX];
+	const struct process_options options = {
+		.output = PROCESS_TEXT,
+		.deadline_ms = stop_step_ms(step),
+		.text = output,
+		.size = sizeof(output),
+	};
+	struct error why = {0};
+	int r = process_run(arguments, &options, &why);
+
+	return error_of_systemctl(r, verb, step, output, &why, error);
+}
+
+/* Before it is recorded as begun: what was never stopped is not to be started. */
+static int check_systemd(const struct kernel *kernel, const struct step *step, struct error *error)
+{
+	(void)kernel;
+	return has_systemd()
+		? 0
+		: error_set(error, -ENOENT, "stop the unit %s: systemd does not run here",
+			  step->subject);
+}
+
+static int stop_unit(const struct kernel *kernel, const struct step *step, struct error *error)
+{
+	(void)kernel;
+	return run_systemctl("stop", step, error);
+}
+
+static int start_unit(const struct kernel *kernel, const struct step *step, struct error *error)
+{
+	(void)kernel;
+	return run_systemctl("start", step, error);
+}
+
+/* In a container that does not run there is nothing to stop; and what it starts itself when it
+ * starts is its own business. */
+static int run_in_container(const char *verb, const struct step *step, struct error *error)
+{
+	char number[16], output[OUTPUT_MAX];
+	const char *unit = strchr(step->subject, '/');
+	const struct guest guest = {PCT, "container", number};
+	const char *const arguments[] = {
+		PCT, "exec", number, "--", "systemctl", verb, unit ? unit + 1 : "", NULL};
+	enum guest_status status = GUEST_STOPPED;
+	struct error why = {0};
+	int r;
+
+	snprintf(number, sizeof(number), "%.*s", (int)strcspn(step->subject, "/"), step->subject);
+	r = read_status(&guest, &status, &why);
+	if (r == 0 && status == GUEST_RUNNING)
+		r = run_outside(arguments, stop_step_ms(step), output, &why);
+	return error_of_systemctl(r, verb, step, output, &why, error);
+}
+
+static int stop_container_unit(
+	const struct kernel *kernel, const struct step *step, struct error *error)
+{
+	(void)kernel;
+	return run_in_container("stop", step, error);
+}
+
+static int start_container_unit(
+	const struct kernel *kernel, const struct step *step, struct error *error)
+{
+	(void)kernel;
+	return run_in_container("start", step, error);
+}
+
+/* --- programs */
+
+static int check_program(const struct kernel *kernel, const struct step *step, struct error *error)
+{
+	struct error why = {0};
+	int r = file_check_program(&kernel->root, step->subject, &why);
+
+	return r < 0 ? error_set(error, r, "make room by %s: %s", step->subject, why.message) : 0;
+}
+
+/* The last line of what it says goes to the person. */
+static int run_program(
+	const struct kernel *kernel, const char *verb, const struct step *step, struct error *error)
+{
+	const char *const arguments[] = {step->subject, verb, NULL};
+	char output[OUTPUT_MAX];
+	struct error why = {0};
+	int r = check_program(kernel, step, error);
+
+	if (r < 0)
+		return r;
+	r = run_well(arguments, stop_step_ms(step), output, &why);
+	if (r < 0)
+		return error_set(error, r, "make room by %s: %s", step->subject, why.message);
+	if (*output)
+		error_set(error, 0, "%s %s: %.400s", step->subject, verb, text_last_line(output));
+	return 0;
+}
+
+static int stop_program(const struct kernel *kernel, const struct step *step, struct error *error)
+{
+	return run_program(kernel, "stop", step, error);
+}
+
+static int start_program(const struct kernel *kernel, const struct step *step, struct error *error)
+{
+	return run_program(kernel, "start", step, error);
+}
+
+const struct operation stop_operations[] = {
+	{.name = STOP_UNIT,
+		.apply_text = "stop unit {subject}",
+		.undo_text = "start unit {subject}",
+		.check = check_systemd,
+		.apply = stop_unit,
+		.undo = start_unit,
+		.deadline_ms = unit_deadline_ms},
+	{.name = STOP_CONTAINER_UNIT,
+		.apply_text = "stop unit {subject} in its container",
+		.undo_text = "start unit {subject} in its container",
+		.apply = stop_container_unit,
+		.undo = start_container_unit,
+		.deadline_ms = unit_deadline_ms},
+	{.name = STOP_CONTAINER,
+		.apply_text = "stop container {subject}",
+		.undo_text = "start container {subject}",
+		.apply = stop_guest,
+		.undo = start_guest,
+		.deadline_ms = guest_deadline_ms},
+	{.name = STOP_VM,
+		.apply_text = "stop VM {subject}",
+		.undo_text = "start VM {subject}",
+		.apply = stop_guest,
+		.undo = start_guest,
+		.deadline_ms = guest_deadline_ms},
+	{.name = STOP_PROGRAM,
+		.apply_text = "make room by {subject}",
+		.undo_text = "take room back by {subject}",
+		.check = check_program,
+		.apply = stop_program,
+		.undo = start_program,
+		.deadline_ms = unit_deadline_ms},
+	{.name = NULL},
+};
