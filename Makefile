@@ -65,7 +65,7 @@ HOOKSCRIPT := hooks/hookscript.c hooks/base/sibling.c $(BASE) conf/property.c co
 
 # what moves cards, and of attach/ what a start reads: the record of a VM, and its own hookscript
 FERRY := hooks/gpu-ferry.c hooks/base/sibling.c $(COMMANDS) $(BASE) \
-	$(patsubst %,hooks/commands/%.c,hook watch reconcile bind unbind list status plan) \
+	$(patsubst %,hooks/commands/%.c,hook watch reconcile bind unbind list status plan redraw) \
 	$(wildcard hooks/ferry/*.c) $(addprefix hooks/attach/,attachment.c chain.c snippet.c) \
 	$(addprefix hooks/host/,obstacles.c gpu_drivers.c) \
 	$(addprefix conf/,config_text.c quirks.c settings.c property.c text.c) \

@@ -12,12 +12,14 @@
 #include "kmod-helper/device/pci.h"
 #include "kmod-helper/device/pci_names.h"
 #include "kmod-helper/holder/host_use.h"
+#include "redraw.h"
 #include <errno.h>
 #include <string.h>
 
 struct list_options {
 	bool all;
 	bool tree;
+	bool watch;
 };
 
 struct listing;
@@ -392,8 +394,7 @@ static int find_holders(struct listing *listing, struct error *error)
 		NULL, &listing->holders, error);
 }
 
-static int run_list(
-	struct context *context, const void *data, char **arguments, struct error *error)
+static int show_list(struct context *context, const void *data, struct error *error)
 {
 	const struct list_options *options = data;
 	cleanup(vm_names_done) struct vm_names vm_names = {0};
@@ -402,11 +403,8 @@ static int run_list(
 		.is_tree = options->tree,
 		.vm_names = &vm_names,
 		.short_names = context->output == OUTPUT_TEXT && screen_columns()};
-	int r;
+	int r = pci_scan(&context->kernel, &listing.host, error);
 
-	if (arguments[0])
-		return error_set(error, USAGE, "list takes no argument '%s'", arguments[0]);
-	r = pci_scan(&context->kernel, &listing.host, error);
 	if (r == 0)
 		r = loans_read(&context->kernel.root, &listing.loans, error);
 	if (r == 0) {
@@ -426,6 +424,17 @@ static int run_list(
 	return options->tree ? print_tree(&listing, error) : print_table(&listing, error);
 }
 
+static int run_list(
+	struct context *context, const void *data, char **arguments, struct error *error)
+{
+	const struct list_options *options = data;
+
+	if (arguments[0])
+		return error_set(error, USAGE, "list takes no argument '%s'", arguments[0]);
+	return options->watch ? redraw(context, show_list, options, error)
+			      : show_list(context, options, error);
+}
+
 #define AT(field) offsetof(struct list_options, field)
 
 static const struct command_option options_of_list[] = {
@@ -433,6 +442,7 @@ static const struct command_option options_of_list[] = {
 	{"tree", 0, NULL,
 		"each card with its functions, its IOMMU group, its users, and who has it",
 		AT(tree)},
+	{"watch", 0, NULL, "show it again when something changes, until Ctrl-C", AT(watch)},
 	{0},
 };
 

@@ -12,6 +12,7 @@
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/base/parse.h"
 #include "kmod-helper/loan/loan.h"
+#include "redraw.h"
 #include <errno.h>
 #include <string.h>
 
@@ -360,40 +361,59 @@ static void explain_strangers(const struct overview *overview)
 	}
 }
 
-static int run_status(
-	struct context *context, const void *data, char **arguments, struct error *error)
+static int show_status(struct context *context, const void *filter, struct error *error)
 {
 	cleanup(overview_done) struct overview overview = {.context = context};
-	char device[PCI_ADDRESS_SIZE];
-	unsigned int vmid;
-	int r;
+	int r = loans_read(&context->kernel.root, &overview.loans, error);
 
-	(void)data;
-	if (arguments[0] && arguments[1])
-		return error_set(error, USAGE, "status takes one DEVICE or VMID");
-	if (arguments[0] && parse_vmid(arguments[0], &vmid) < 0 &&
-		pci_device_parse(arguments[0], device, sizeof(device)) < 0)
-		return error_set(
-			error, USAGE, "'%s' is neither a VMID nor a PCI address", arguments[0]);
-	r = loans_read(&context->kernel.root, &overview.loans, error);
 	if (r == 0)
 		r = pci_scan(&context->kernel, &overview.host, error);
 	if (r == 0)
 		r = find_holders(&overview, error);
 	if (r < 0)
 		return r;
-	r = context->output == OUTPUT_TEXT ? print_table(&overview, arguments[0], error)
-					   : print_json(&overview, arguments[0], error);
+	r = context->output == OUTPUT_TEXT ? print_table(&overview, filter, error)
+					   : print_json(&overview, filter, error);
 	explain_stuck(&overview);
 	explain_strangers(&overview);
 	if (*overview.found.unknown)
 		log_write(&context->log, LOG_WARNING, "%s", overview.found.unknown);
-	return r < 0 ? r : error_of_owed(context, &overview.loans, arguments[0], error);
+	return r < 0 ? r : error_of_owed(context, &overview.loans, filter, error);
 }
+
+struct status_options {
+	bool watch;
+};
+
+static int run_status(
+	struct context *context, const void *data, char **arguments, struct error *error)
+{
+	const struct status_options *options = data;
+	char device[PCI_ADDRESS_SIZE];
+	unsigned int vmid;
+
+	if (arguments[0] && arguments[1])
+		return error_set(error, USAGE, "status takes one DEVICE or VMID");
+	if (arguments[0] && parse_vmid(arguments[0], &vmid) < 0 &&
+		pci_device_parse(arguments[0], device, sizeof(device)) < 0)
+		return error_set(
+			error, USAGE, "'%s' is neither a VMID nor a PCI address", arguments[0]);
+	return options->watch ? redraw(context, show_status, arguments[0], error)
+			      : show_status(context, arguments[0], error);
+}
+
+#define AT(field) offsetof(struct status_options, field)
+
+static const struct command_option options_of_status[] = {
+	{"watch", 0, NULL, "show it again when something changes, until Ctrl-C", AT(watch)},
+	{0},
+};
 
 const struct command command_status = {
 	.name = "status",
 	.arguments = "[DEVICE|VMID]",
+	.options = options_of_status,
+	.options_size = sizeof(struct status_options),
 	.example = "gpu-ferry status 104",
 	.run = run_status,
 };

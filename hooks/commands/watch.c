@@ -138,14 +138,6 @@ static int shorter(int left, int right)
 	return left < right ? left : right;
 }
 
-static void drain(int notify)
-{
-	char events[4096];
-
-	while (read(notify, events, sizeof(events)) > 0)
-		;
-}
-
 /* Looks at every loan once, then sleeps. 1 while there are loans, else 0, or -errno. */
 static int watch_once(struct watch *watch, struct error *error)
 {
@@ -180,7 +172,7 @@ static int watch_once(struct watch *watch, struct error *error)
 	forget_unseen(watch);
 	if (!stop_requested)
 		poll(polled, loans.count + 1, sleep_ms);
-	drain(watch->notify);
+	file_drain(watch->notify);
 	for (size_t i = 0; i < loans.count; i++)
 		cleanup_close(&polled[i].fd);
 	return 1;
@@ -211,8 +203,9 @@ static int run_watch(
 	r = folder_make(&context->kernel.root, LOAN_FOLDER, 0755, error);
 	if (r < 0)
 		return r;
-	if (notify < 0 || inotify_add_watch(notify, "/" LOAN_FOLDER, IN_MOVED_TO | IN_DELETE) < 0)
-		return error_set_errno(error, -errno, "watch /" LOAN_FOLDER);
+	r = notify < 0 ? -errno : loans_notify(&context->kernel.root, notify);
+	if (r < 0)
+		return error_set_errno(error, r, "watch /" LOAN_FOLDER);
 	watch.notify = notify;
 	do {
 		r = watch_once(&watch, error);

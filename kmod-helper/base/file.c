@@ -422,6 +422,14 @@ static int make_parents(const struct root *root, const char *path, mode_t mode)
 	return make_one(root, path, mode);
 }
 
+void file_drain(int fd)
+{
+	char data[4096];
+
+	while (read(fd, data, sizeof(data)) > 0)
+		;
+}
+
 int folder_make(const struct root *root, const char *path, mode_t mode, struct error *error)
 {
 	auto_close int fd = -1;

@@ -81,6 +81,9 @@ int file_remove(const struct root *root, const char *path, struct error *error);
  * back. */
 long long file_age_seconds(const struct root *root, const char *path);
 
+/* Reads what waits in a descriptor that does not block, and forgets it. */
+void file_drain(int fd);
+
 /* Makes the folder and its parents with @mode, owned by root. An existing folder is accepted when
  * it is root's and writable by nobody else, otherwise -EPERM. */
 int folder_make(const struct root *root, const char *path, mode_t mode, struct error *error);

@@ -14,6 +14,7 @@
 #include <limits.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/syscall.h>
 #include <time.h>
 
@@ -582,6 +583,14 @@ int loans_read(const struct root *root, struct loans *ret, struct error *error)
 	}
 	*ret = loans;
 	return 0;
+}
+
+int loans_notify(const struct root *root, int notify)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d/" LOAN_FOLDER, root->fd);
+	return inotify_add_watch(notify, path, IN_MOVED_TO | IN_DELETE) < 0 ? -errno : 0;
 }
 
 void loans_done(struct loans *loans)

@@ -158,6 +158,10 @@ int loan_await(const struct root *root, const struct loan *loan, unsigned int de
 int loans_read(const struct root *root, struct loans *ret, struct error *error);
 void loans_done(struct loans *loans);
 
+/* Makes @notify, which is inotify's, readable when a loan is written or removed. 0, also when that
+ * was so already, or -errno (-ENOENT: there is no folder yet). */
+int loans_notify(const struct root *root, int notify);
+
 /* Marks lent boot displays among @functions: some kernels show that only on the home driver. */
 void loans_mark_boot_displays(const struct loans *loans, struct pci_functions *functions);
 

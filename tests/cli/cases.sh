@@ -751,6 +751,38 @@ case_status() {
 	ferry status --output-format json-pretty
 }
 
+appears() { # COUNT PATTERN: so many lines of what is watched, within ten seconds
+	local tries=100
+	while [ "$(grep -c -- "$2" "$work/watched")" -lt "$1" ] && ((tries--)); do sleep 0.1; done
+}
+
+# Printed again when a loan comes and when its driver changes, not before; ended by Ctrl-C, with 0.
+case_status_and_list_watch() {
+	local command pid
+	for command in status list; do
+		: >"$work/watched"
+		timeout -s KILL 30 "$work/bin/gpu-ferry" "$command" --watch --root "$tree" >"$work/watched" 2>&1 &
+		pid=$!
+		appears 1 .
+		mkdir -p "$tree/run/gpu-ferry/loans"
+		(tree=$work/other && loan vm-104 "$vm_104" lent "$(loan_function 0000:2b:00.0 15 nouveau taken)")
+		mv "$work/other/run/gpu-ferry/loans/vm-104.json" "$tree/run/gpu-ferry/loans/"
+		appears 1 'VM 104'
+		rm "$tree/run/gpu-ferry/loans/vm-104.json"
+		appears 2 '^$'
+		kill -INT "$(pgrep -P "$pid")"
+		wait "$pid"
+		echo "$command [$?]"
+		cat "$work/watched"
+	done
+}
+
+# A terminal is cleared each time; what fails is shown and does not end it.
+case_status_watch_on_a_terminal() {
+	write run/gpu-ferry/loans/vm-104.json "no loan"
+	TYPED='\003' terminal 80 status --watch
+}
+
 case_status_owed_and_overdue() {
 	loan vm-104 "$vm_104" owed "$(loan_function 0000:2b:00.0 15 nouveau taken)"
 	loan hand-16 '{"kind":"hand","iommu_group":16}' overdue "$(card_functions 0000:2c:00 16 taken)" \

@@ -8,8 +8,10 @@
 #include <fcntl.h>
 #include <json-c/json.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/stat.h>
 #include <time.h>
 
@@ -115,6 +117,25 @@ static void expect_unreadable(int status)
 }
 
 /* ---- what is written and read */
+
+Test(loan, one_that_comes_or_goes_is_told_to_who_waits)
+{
+	auto_close int notify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	struct pollfd polled = {.fd = notify, .events = POLLIN};
+	cleanup(loan_done) struct loan loan = {0};
+
+	cr_expect_eq(loans_notify(&scratch.root, notify), -ENOENT);
+	parse(good, &loan);
+	cr_assert_eq(loan_write(&scratch.root, &loan, NULL), 0);
+	cr_assert_eq(loans_notify(&scratch.root, notify), 0);
+	cr_expect_eq(poll(&polled, 1, 0), 0);
+	cr_assert_eq(loan_write(&scratch.root, &loan, NULL), 0);
+	cr_expect_eq(poll(&polled, 1, 0), 1);
+	file_drain(notify);
+	cr_expect_eq(poll(&polled, 1, 0), 0);
+	cr_assert_eq(loan_remove(&scratch.root, &loan.owner, NULL), 0);
+	cr_expect_eq(poll(&polled, 1, 0), 1);
+}
 
 Test(loan, all_fields_come_back)
 {
