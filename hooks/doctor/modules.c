@@ -7,6 +7,7 @@
 #include "conf/host/kernel_arguments.h"
 #include "conf/text.h"
 #include "hooks/host/gpu_drivers.h"
+#include "hooks/host/own_files.h"
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/base/parse.h"
 #include "kmod-helper/operation/binding.h"
@@ -462,6 +463,45 @@ static void check_driver_kept(struct doctor *doctor, const struct obstacle *obst
 	fix_obstacle(doctor, obstacle);
 }
 
+static bool is_dedicated(const struct doctor *doctor, const struct pci_function *function)
+{
+	for (size_t i = 0; i < doctor->obstacles.count; i++) {
+		const struct obstacle *obstacle = &doctor->obstacles.items[i];
+
+		if (obstacle->kind == OBSTACLE_IDS && ids_have(obstacle->ids, function))
+			return true;
+	}
+	return false;
+}
+
+/* What setup --windows warned about before it did it. */
+static void check_dark(struct doctor *doctor)
+{
+	cleanup(names_done) struct names modules = {0};
+	const struct obstacle *ours = NULL;
+	char text[GPU_DARK_SIZE];
+
+	for (size_t i = 0; i < doctor->obstacles.count; i++) {
+		const struct obstacle *obstacle = &doctor->obstacles.items[i];
+
+		if (obstacle->kind != OBSTACLE_BLACKLIST || !obstacle->is_ours || !obstacle->line ||
+			strcmp(obstacle->line->path, SETUP_BLACKLIST_PATH) != 0)
+			continue;
+		ours = obstacle;
+		if (names_add_once(&modules, obstacle->module) < 0)
+			doctor->list.out_of_memory = true;
+	}
+	for (size_t i = 0; ours && i < doctor->host.count; i++) {
+		const struct pci_function *function = &doctor->host.items[i];
+
+		if (is_dedicated(doctor, function) ||
+			!gpu_goes_dark(doctor->context, function, &modules, doctor->names, text))
+			continue;
+		check_add(&doctor->list, CHECK_WARN, "driver_blacklist", "%s", text);
+		fix_obstacle(doctor, ours);
+	}
+}
+
 static void check_companion(struct doctor *doctor, const struct obstacle *obstacle)
 {
 	if (!obstacle->line) {
@@ -515,6 +555,7 @@ static void check_blacklists(struct doctor *doctor)
 			break;
 		}
 	}
+	check_dark(doctor);
 	if (doctor->list.count == before)
 		check_add(&doctor->list, CHECK_PASS, "driver_blacklist",
 			"no blacklist keeps a GPU's drivers from the host");

@@ -90,6 +90,28 @@ int driver_modules(
 	return r < 0 ? r : add_current(context, function, ret);
 }
 
+bool gpu_goes_dark(const struct context *context, const struct pci_function *function,
+	const struct names *modules, struct device_names *names, char ret[static GPU_DARK_SIZE])
+{
+	cleanup(names_done) struct names needed = {0};
+	char name[128];
+
+	if (!pci_is_display(function) || driver_modules(context, function, &needed) < 0 ||
+		!needed.count)
+		return false;
+	for (size_t i = 0; i < needed.count; i++) {
+		if (!names_have(modules, needed.names[i]))
+			return false;
+	}
+	device_name_short(names, function->vendor_id, function->device_id, name, sizeof(name));
+	snprintf(ret, GPU_DARK_SIZE,
+		"%s (%s) loses its driver too: %s is blacklisted for all cards%s",
+		function->address, name, needed.names[0],
+		function->boot_display ? "; it is the boot display: the host's console goes dark"
+				       : "");
+	return true;
+}
+
 bool gpu_driver_file(const struct module_files *files, const struct gpu_driver *driver,
 	char ret[static GPU_DRIVER_FILE_SIZE])
 {

@@ -6,6 +6,7 @@
 
 #include "hooks/base/context.h"
 #include "kmod-helper/device/pci.h"
+#include "kmod-helper/device/pci_names.h"
 #include "kmod-helper/kernel/module_files.h"
 
 /* A module that a host drives GPUs with. Of one maker's, those come first that are tried first. */
@@ -44,6 +45,13 @@ int gpu_driver_modules(const struct context *context, const struct pci_function 
 	struct gpu_driver_files *files, struct names *ret);
 
 #define GPU_DRIVER_FILE_SIZE 64
+
+#define GPU_DARK_SIZE 512
+
+/* True when a GPU has no driver left once @modules are blacklisted; @ret says so, with the GPU's
+ * name. */
+bool gpu_goes_dark(const struct context *context, const struct pci_function *function,
+	const struct names *modules, struct device_names *names, char ret[static GPU_DARK_SIZE]);
 
 /* The name of the module file of @driver that a kernel has, with _: NVIDIA's driver is loaded as
  * nvidia, but its file may have another name (Debian: nvidia-current, nvidia-current-open,

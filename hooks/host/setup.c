@@ -102,13 +102,14 @@ static int own_check(
 static int own_set(const struct planning *planning, const char *path, const char *text)
 {
 	struct file_edit *edit = NULL;
-	int r = file_edits_open(&planning->context->kernel.root, path, &planning->setup->edits,
-		&edit, planning->error);
+	int r;
 
 	/* a file with our name that we do not want, and that the manifest does not know, is
 	 * somebody's: leave it */
-	if (r == 0 && !text && !manifest_find(&planning->setup->manifest, path))
+	if (!text && !manifest_find(&planning->setup->manifest, path))
 		return 0;
+	r = file_edits_open(&planning->context->kernel.root, path, &planning->setup->edits, &edit,
+		planning->error);
 	if (r == 0)
 		r = own_check(planning, edit, text);
 	if (r < 0)
@@ -408,16 +409,41 @@ static int put_options(const struct planning *planning)
 		planning, SETUP_OPTIONS_PATH, HEAD "options vfio-pci ids=", &ids, ",", softdeps);
 }
 
+/* A blacklist is for all cards: says which others have no driver then. */
+static int note_dark(const struct planning *planning, const struct names *modules)
+{
+	struct device_names *names = NULL;
+	char text[GPU_DARK_SIZE];
+	int r = 0;
+
+	if (!modules->count)
+		return 0;
+	if (device_names_open(&names, NULL) < 0)
+		return no_memory(planning);
+	for (size_t i = 0; r == 0 && i < planning->host->count; i++) {
+		const struct pci_function *function = &planning->host->items[i];
+
+		if (!setup_devices_have(planning->wish, function) &&
+			gpu_goes_dark(planning->context, function, modules, names, text))
+			r = notice(planning, "%s", text);
+	}
+	device_names_close(names);
+	return r;
+}
+
 static int put_blacklist(const struct planning *planning)
 {
 	cleanup(names_done) struct names modules = {0};
+	int r;
 
 	if (planning->wish->windows &&
 		setup_devices_blacklist(planning->context, planning->wish,
 			&planning->setup->obstacles.files, &modules) < 0)
 		return no_memory(planning);
-	return own_list(
-		planning, SETUP_BLACKLIST_PATH, HEAD "blacklist ", &modules, "\nblacklist ", "\n");
+	r = note_dark(planning, &modules);
+	return r < 0 ? r
+		     : own_list(planning, SETUP_BLACKLIST_PATH, HEAD "blacklist ", &modules,
+			       "\nblacklist ", "\n");
 }
 
 static int plan_modprobe(const struct planning *planning)
@@ -433,6 +459,15 @@ static int plan_modprobe(const struct planning *planning)
 	if (r == 0)
 		r = put_options(planning);
 	return r < 0 ? r : put_blacklist(planning);
+}
+
+/* ids= takes the card when vfio-pci is loaded. The softdep lines do that before the card's driver,
+ * but where no driver of it is loaded (--windows blacklists them), nothing else would. */
+static int plan_modules(const struct planning *planning)
+{
+	bool dedicated = planning->wish->mode == SETUP_DEDICATED;
+
+	return own_set(planning, SETUP_MODULES_PATH, dedicated ? HEAD "vfio-pci\n" : NULL);
 }
 
 static int note_devices(const struct planning *planning)
@@ -500,8 +535,7 @@ static int plan_all(struct planning *planning)
 	if (r == 0)
 		r = note_devices(planning);
 	if (r == 0)
-		r = own_set(
-			planning, SETUP_MODULES_PATH, HEAD "vfio\nvfio_iommu_type1\nvfio_pci\n");
+		r = plan_modules(planning);
 	if (r == 0)
 		r = plan_modprobe(planning);
 	if (r == 0)

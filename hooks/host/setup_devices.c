@@ -63,7 +63,7 @@ int setup_devices_ids(const struct setup_wish *wish, struct names *ret)
 	return r;
 }
 
-static bool is_wished(const struct setup_wish *wish, const struct pci_function *function)
+bool setup_devices_have(const struct setup_wish *wish, const struct pci_function *function)
 {
 	for (size_t i = 0; i < wish->function_count; i++) {
 		if (strcmp(wish->functions[i]->address, function->address) == 0)
@@ -93,7 +93,7 @@ static int check_twins(const struct setup_wish *wish, const struct pci_function 
 		const struct pci_function *twin = &host->items[i];
 
 		if (twin->vendor_id != function->vendor_id ||
-			twin->device_id != function->device_id || is_wished(wish, twin))
+			twin->device_id != function->device_id || setup_devices_have(wish, twin))
 			continue;
 		return error_set(error, -EEXIST,
 			"dedicate %s: %s has the same ids (%04x:%04x) and would go to vfio-pci too: "

@@ -20,6 +20,9 @@ struct setup_wish {
 	const char *vfs; /* vfs_rules_change's wish; NULL: these rules stay as they are */
 };
 
+/* True when the function is one of the wish. */
+bool setup_devices_have(const struct setup_wish *wish, const struct pci_function *function);
+
 /* Checks that vfio-pci can have the functions of the wish from boot on. 0, -EBUSY (the host itself
  * uses one, for network or storage), -EEXIST (a device that is not named has the same ids and would
  * go too), or -EINVAL (one is a bridge). */

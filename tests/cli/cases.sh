@@ -1132,9 +1132,10 @@ case_setup_links_and_foreign_files() {
 	write etc/modules-load.d/mine vfio
 	link etc/modules-load.d/gpu-ferry.conf mine
 	ferry setup
+	ferry setup --mode dedicated 2b:00 2c:00
 	rm "$tree/etc/modules-load.d/gpu-ferry.conf"
 	write etc/modules-load.d/gpu-ferry.conf something
-	ferry setup
+	ferry setup --mode dedicated 2b:00 2c:00
 	manifest etc/modules-load.d/gpu-ferry.conf null '"vfio\n"'
 	ferry setup
 	chmod 666 "$tree/var/lib/gpu-ferry/manifest.json"
@@ -1144,7 +1145,7 @@ case_setup_links_and_foreign_files() {
 case_setup_nothing_to_do() {
 	grub_host 'GRUB_CMDLINE_LINUX_DEFAULT="quiet"'
 	write etc/modules-load.d/gpu-ferry.conf '# Written by `gpu-ferry setup`; `gpu-ferry undo` takes it back.' \
-		vfio vfio_iommu_type1 vfio_pci
+		vfio-pci
 	ferry setup
 	manifest etc/modprobe.d/vfio.conf '"options vfio-pci ids=10de:1e07\n"' null
 	write proc/sys/kernel/random/boot_id 1-2-3
@@ -1155,7 +1156,7 @@ case_setup_nothing_to_do() {
 case_setup_without_an_end() {
 	grub_host
 	write etc/modules-load.d/gpu-ferry.conf '# Written by `gpu-ferry setup`; `gpu-ferry undo` takes it back.' \
-		vfio vfio_iommu_type1 vfio_pci
+		vfio-pci
 	manifest etc/modprobe.d/vfio.conf '"options vfio-pci ids=10de:1e07\n"' null
 	sed -i 's/"pending":0/"pending":3/' "$tree/var/lib/gpu-ferry/manifest.json"
 	ferry setup
@@ -1416,7 +1417,7 @@ setup_with_bad() {
 		'list() { find . ! -name filler -type f | sort | xargs -r md5sum; }' 'list >/before' \
 		"mount -t tmpfs -o size=64k,mode=755 tmpfs /$1 && cd /$1 && cp -a /kept/. . || exit" \
 		"case \$1 in full) head -c 65536 /usr/bin/bash >filler 2>/dev/null ;; *) mount -o remount,ro /$1 ;; esac" \
-		'gpu-ferry setup --apply >/out 2>/err; echo "exit code $?"; cat /err' 'list | cmp /before - && echo unchanged'
+		'gpu-ferry setup --mode dedicated 2b:00 2c:00 --apply >/out 2>/err; echo "exit code $?"; cat /err' 'list | cmp /before - && echo unchanged'
 	chmod +x "$tree/usr/sbin/with-bad"
 	for kind in read-only full; do
 		rm -rf "$tree/kept"
@@ -1462,7 +1463,7 @@ case_setup_of_own_files() {
 	ferry setup
 	manifest etc/modules-load.d/gpu-ferry.conf null '"vfio\n","previous":"kvm\n"'
 	write etc/modules-load.d/gpu-ferry.conf kvm
-	ferry setup | grep -c vfio_pci
+	ferry setup --mode dedicated 2b:00 2c:00 | grep -c +vfio-pci
 	echo "-- somebody's by that name, which is not wanted"
 	write etc/modprobe.d/gpu-ferry.conf 'softdep nouveau pre: mine'
 	ferry setup | grep -c mine
@@ -1499,6 +1500,11 @@ case_setup_dedicated_of_another_maker() {
 	device 0000:07:00.0 1002:744d 1458:40bc 0380 37 amdgpu
 	driver amdgpu amdgpu
 	ferry setup --mode dedicated 05:00 --windows
+	write "$(function_path 0000:07:00.0)/boot_vga" 1
+	modprobe_file gpu-ferry-blacklist.conf "blacklist amdgpu"
+	modprobe_file gpu-ferry.conf "options vfio-pci ids=1002:744c"
+	ferry doctor | grep -A1 '^[A-Z].*loses'
+	rm "$tree"/etc/modprobe.d/gpu-ferry*
 	device 0000:08:00.0 1002:744c 1458:40bc 0380 38 amdgpu
 	ferry setup --mode dedicated 05:00
 }

@@ -38,14 +38,16 @@ limit_setup_can_be_undone_after_a_purge=120
 test_setup_can_be_undone_after_a_purge() {
 	# the image has no /boot: without this the maker of the processor would decide
 	printf '\nCONFIG_INTEL_IOMMU_DEFAULT_ON=y\n' >"/boot/config-$(uname -r)"
-	assert_exit 0 gpu-ferry setup --apply
-	grep -qx vfio_pci /etc/modules-load.d/gpu-ferry.conf || fail "no module is loaded at boot"
+	local physical rules=/etc/udev/rules.d/90-gpu-ferry-vfs.rules
+	physical=$(basename "$(dirname "$(compgen -G "$pci/*/sriov_totalvfs")")")
+	assert_exit 0 gpu-ferry setup --vfs "$physical=1" --apply
+	grep -q "$physical" $rules || fail "no rule was written"
 	assert_exit 0 gpu-ferry setup --apply
 	assert_match "$out" 'Nothing to do'
 	assert_exit 0 dpkg -P gpu-ferry
 	assert_match "$err" 'kept the originals'
 	dpkg -i /tests/gpu-ferry.deb || fail "not installed again"
 	assert_exit 0 gpu-ferry undo --apply
-	[ ! -e /etc/modules-load.d/gpu-ferry.conf ] && [ ! -e /var/lib/gpu-ferry ] || fail "not undone"
+	[ ! -e $rules ] && [ ! -e /var/lib/gpu-ferry ] || fail "not undone"
 	rm "/boot/config-$(uname -r)"
 }
