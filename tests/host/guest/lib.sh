@@ -239,8 +239,60 @@ unit_release() {
 	systemctl stop 'test-*.service'
 }
 
+# container_with_card CTID NODE...: the config of a container with these nodes (pct).
+container_with_card() {
+	local ctid=$1 node number=0
+	shift
+	ln -sf /tests/pct /usr/sbin/pct
+	for node; do
+		echo "dev$((number++)): $node,gid=44,mode=0660"
+	done >"/etc/pve/nodes/pve/lxc/$ctid.conf"
+}
+
+# The process of its ollama.service, or nothing.
+container_service() {
+	head -n 1 "/sys/fs/cgroup/lxc/$1/ns/system.slice/ollama.service/cgroup.procs" 2>/dev/null || true
+}
+
+# Until that service has the first node open. The container is up seconds before.
+await_container() {
+	local pid n
+	for n in {1..300}; do
+		pid=$(container_service "$1")
+		[ -z "$pid" ] || [ ! -e "/proc/$pid/fd/3" ] || return 0
+		sleep 0.1
+	done
+	fail "the service of container $1 does not get its node"
+}
+
+container_start() {
+	pct start "$1" || fail "container $1 does not start"
+	await_container "$1"
+}
+
+# Without its config no hook is called.
+container_gone() {
+	[ -e "/etc/pve/lxc/$1.conf" ] || return 0
+	rm "/etc/pve/lxc/$1.conf"
+	lxc-stop -n "$1" --kill 2>/dev/null || true
+	until ! systemctl -q is-active "pve-container@$1"; do
+		sleep 0.1
+	done
+	systemctl -q reset-failed "pve-container@$1" 2>/dev/null || true
+	rm -rf "/var/lib/lxc/$1" "/run/lxc-disks/$1" /run/tests.pct*
+}
+
+containers_gone() {
+	local config
+	for config in /etc/pve/lxc/*.conf; do
+		[ ! -e "$config" ] || container_gone "$(basename "$config" .conf)"
+	done
+	rm -f /usr/sbin/pct
+}
+
 # Nothing of a test's files is left to the next one.
 host_clean() {
+	containers_gone
 	release
 	unit_release
 	nvidia_gone

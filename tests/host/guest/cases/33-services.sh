@@ -88,47 +88,13 @@ test_services_are_started_again_in_reverse_order() {
 	unit_release
 }
 
-# pct as pct(1) and PVE::CLI::pct have it, as far as it is called: status, shutdown, start.
-stand_in_pct() {
-	control=$(control_of "$card1")
-	cat >/usr/sbin/pct <<-END
-		#!/bin/bash
-		group=/sys/fs/cgroup/lxc/\$2
-		echo "\$*" >>/run/tests.pct
-		grep NoNewPrivs /proc/self/status >/run/tests.pct-privileges
-		case \$1 in
-		status)
-			[ "\$2" != 107 ] || { echo "Configuration file 'nodes/pve/lxc/107.conf' does not exist" >&2; exit 2; }
-			[ -n "\$(cat \$group/cgroup.procs 2>/dev/null)" ] && echo 'status: running' || echo 'status: stopped' ;;
-		shutdown)
-			[ "\$3" = --timeout ] || exit 255
-			# the container does the rest by itself
-			setsid sh -c "sleep \$(cat /run/tests.pct-seconds || echo 0); kill \$(cat \$group/cgroup.procs)" </dev/null >/dev/null 2>&1 &
-			while [ -n "\$(cat \$group/cgroup.procs)" ]; do sleep 0.1; done ;;
-		start)
-			mkdir -p \$group
-			(echo \$BASHPID >\$group/cgroup.procs; until [ -c $control ]; do sleep 0.1; done; exec setsid sleep 1000 3<$control >/dev/null 2>&1 </dev/null) &
-			until [ -e /proc/\$!/fd/3 ]; do sleep 0.1; done ;;
-		esac
-	END
-	chmod +x /usr/sbin/pct
-	rm -f /run/tests.pct
-}
-
-stand_in_pct_gone() {
-	pct shutdown 105 --timeout 5 || true
-	until rmdir /sys/fs/cgroup/lxc/105 2>/dev/null; do sleep 0.1; done
-	rmdir /sys/fs/cgroup/lxc
-	rm /usr/sbin/pct /run/tests.pct /run/tests.pct-privileges
-}
-
-test_stand_in_pct_container_of_the_settings_is_stopped_and_started_again() {
-	stand_in_pct
-	pct start 105
+test_container_of_the_settings_is_stopped_and_started_again() {
+	container_with_card 105 "$(control_of "$card1")"
+	container_start 105
 	vm_with_card 104 "$short1"
 	echo 'busy = "stop"; containers = [ 106 ];' >"$settings"
 	assert_exit 1 "$hook" 104 pre-start
-	assert_match "$err" 'in use by container 105 .*make_room = \( \{ container = 105; \} \)'
+	assert_match "$err" 'in use by container 105 .*make_room = \( \{ container = 105; unit = "ollama.service"; \} \)'
 	echo 'vms = ( { vmid = 104; busy = "stop"; containers = "any"; busy_wait_seconds = 30; } );' >"$settings"
 	start 104 --holder
 	assert_match "$(task_log 104)" 'stop container 105'
@@ -137,16 +103,17 @@ test_stand_in_pct_container_of_the_settings_is_stopped_and_started_again() {
 	assert_card_home "$card1"
 	assert_eq "$(tr '\n' ',' </run/tests.pct)" \
 		'start 105,status 105,shutdown 105 --timeout 30,status 105,status 105,start 105,' "what pct was told"
+	await_container 105
 	assert_match "$(json list --all | jq -c '.[].holders[].guest')" 105
-	stand_in_pct_gone
+	container_gone 105
 }
 
 # Proxmox's Stop, while the container takes its time: it goes down all the same, and is owed its start.
-test_stand_in_pct_container_is_started_again_after_stop() {
+test_container_is_started_again_after_stop() {
 	local pre_start
-	stand_in_pct
-	pct start 105
-	echo 4 >/run/tests.pct-seconds
+	container_with_card 105 "$(control_of "$card1")"
+	container_start 105
+	pct exec 105 -- sh -c 'echo 4 >/etc/stop-seconds'
 	vm_with_card 104 "$short1"
 	echo 'vms = ( { vmid = 104; busy = "stop"; containers = "any"; busy_wait_seconds = 30; } );' >"$settings"
 	"$hook" 104 pre-start >"$scratch/pre-start" 2>&1 &
@@ -154,7 +121,6 @@ test_stand_in_pct_container_is_started_again_after_stop() {
 	until grep -q shutdown /run/tests.pct; do sleep 0.1; done
 	kill -TERM -- $pre_start
 	! wait $pre_start || fail "it starts all the same"
-	rm /run/tests.pct-seconds
 	for _ in {1..40}; do
 		[ -n "$(loans)" ] || break
 		sleep 0.5
@@ -163,13 +129,13 @@ test_stand_in_pct_container_is_started_again_after_stop() {
 	assert_eq "$(tail -n 1 /run/tests.pct)" 'start 105' "what pct was told last"
 	assert_eq "$(pct status 105)" 'status: running'
 	assert_card_home "$card1"
-	stand_in_pct_gone
+	container_gone 105
 }
 
 # pct mounts storages, for the whole host, and runs programs that change users.
-test_stand_in_pct_is_started_by_the_watch_outside_its_sandbox() {
-	stand_in_pct
-	pct start 105
+test_container_is_started_by_the_watch_outside_its_sandbox() {
+	container_with_card 105 "$(control_of "$card1")"
+	container_start 105
 	vm_with_card 104 "$short1"
 	echo 'busy = "stop"; containers = [ 105 ]; busy_wait_seconds = 30;' >"$settings"
 	start 104 --holder
@@ -184,7 +150,7 @@ test_stand_in_pct_is_started_by_the_watch_outside_its_sandbox() {
 	assert_eq "$(tail -n 1 /run/tests.pct)" 'start 105' "what pct was told last"
 	assert_match "$(cat /run/tests.pct-privileges)" '0$'
 	assert_card_home "$card1"
-	stand_in_pct_gone
+	container_gone 105
 }
 
 test_the_watch_has_a_sandbox() {
