@@ -8,6 +8,7 @@
 #include "conf/pve/vm_keys.h"
 #include "hooks/base/output.h"
 #include "hooks/base/program.h"
+#include "hooks/base/screen.h"
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/base/list.h"
 #include "kmod-helper/base/parse.h"
@@ -377,8 +378,19 @@ static int print_json(const struct context *context, const struct changes *chang
 	return output_json(context, object, error);
 }
 
-static int print_text(const struct changes *changes, const struct words *words, struct error *error)
+/* "- KEY: VALUE" */
+static void print_line(bool coloured, char sign, const char *key, const char *value)
 {
+	screen_paint(coloured, sign == '+' ? COLOUR_GREEN : COLOUR_RED);
+	output_print("%c %s: %s", sign, key, value);
+	screen_paint(coloured, NULL);
+	putchar('\n');
+}
+
+static int print_text(const struct context *context, const struct changes *changes,
+	const struct words *words, struct error *error)
+{
+	bool coloured = screen_has_colours(context);
 	auto_free char *command = program_format(words->list);
 
 	if (!command)
@@ -391,9 +403,9 @@ static int print_text(const struct changes *changes, const struct words *words, 
 		const struct change *change = &changes->items[i];
 
 		if (change->before)
-			output_print("- %s: %s\n", change->key, change->before);
+			print_line(coloured, '-', change->key, change->before);
 		if (change->after)
-			output_print("+ %s: %s\n", change->key, change->after);
+			print_line(coloured, '+', change->key, change->after);
 		if (change->why)
 			output_print("    %s\n", change->why);
 	}
@@ -411,6 +423,6 @@ int changes_print(struct context *context, const struct changes *changes, struct
 
 	if (r < 0)
 		return r;
-	return context->output == OUTPUT_TEXT ? print_text(changes, &words, error)
+	return context->output == OUTPUT_TEXT ? print_text(context, changes, &words, error)
 					      : print_json(context, changes, &words, error);
 }

@@ -6,6 +6,7 @@
 
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/base/parse.h"
+#include "screen.h"
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -50,10 +51,64 @@ void output_print(const char *format, ...)
 		putchar('\n');
 }
 
-void output_lines(char *text)
+static const char *diff_colour(const char *line)
 {
-	text_make_lines(text);
-	fputs(text, stdout);
+	if (strncmp(line, "---", 3) == 0 || strncmp(line, "+++", 3) == 0)
+		return COLOUR_BOLD;
+	return *line == '+' ? COLOUR_GREEN : *line == '-' ? COLOUR_RED : NULL;
+}
+
+void output_diff(const struct context *context, char *diff)
+{
+	bool coloured = screen_has_colours(context);
+
+	text_make_lines(diff);
+	for (const char *line = diff; *line;) {
+		size_t length = strcspn(line, "\n");
+		const char *colour = coloured ? diff_colour(line) : NULL;
+
+		screen_paint(colour, colour);
+		fwrite(line, 1, length, stdout);
+		screen_paint(colour, NULL);
+		line += length;
+		if (*line)
+			putchar(*line++);
+	}
+}
+
+const char *output_state_colour(const char *state)
+{
+	if (strcmp(state, "lent") == 0)
+		return COLOUR_GREEN;
+	if (strcmp(state, "owed") == 0)
+		return COLOUR_YELLOW;
+	return strcmp(state, "overdue") == 0 ? COLOUR_ALARM : NULL;
+}
+
+void output_explain_holders(const struct context *context, const char *place)
+{
+	if (!context->kernel.root.live)
+		output_print(
+			"%s: a captured tree (--root) does not show who uses a device\n", place);
+	else if (!holders_can_be_known(context))
+		output_print("%s: only root sees who uses a device\n", place);
+}
+
+void output_next(const struct context *context, const char *format, ...)
+{
+	auto_free char *text = NULL;
+	va_list arguments;
+	int printed;
+
+	if (context->output != OUTPUT_TEXT || context->log_level < LOG_INFO || !screen_columns())
+		return;
+	va_start(arguments, format);
+	printed = vasprintf(&text, format, arguments);
+	va_end(arguments);
+	if (printed < 0)
+		text = NULL;
+	else
+		output_print("next: %s\n", text);
 }
 
 int output_json(const struct context *context, struct json_object *object, struct error *error)

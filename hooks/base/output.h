@@ -13,8 +13,19 @@
  * new line: those in the arguments become "?". Out of memory, it prints nothing. */
 void output_print(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* Prints a text of several lines, such as a diff; cleans it in place. */
-void output_lines(char *text);
+/* Prints a diff, with colours on a terminal; cleans it in place. */
+void output_diff(const struct context *context, char *diff);
+
+/* Says below a table with a "?", or what @place calls it, why holders are not known; nothing when
+ * they can be. */
+void output_explain_holders(const struct context *context, const char *place);
+
+/* The colour of a loan's state by its name; NULL: none. */
+const char *output_state_colour(const char *state);
+
+/* On a terminal, and not with -q: "next: COMMAND". */
+void output_next(const struct context *context, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
 
 /* Prints @object in the context's JSON format and frees it. 0 or -EIO (stdout). */
 int output_json(const struct context *context, struct json_object *object, struct error *error);

@@ -166,7 +166,11 @@ static int run_bind(
 	if (!options->dry_run && return_gone(context, NULL, NULL, &later) < 0)
 		log_write(&context->log, LOG_WARNING, "%s", later.message);
 	r = bind_all(context, options, &devices, &files, error);
-	return r < 0 ? error_wrap(error, r, "bind") : 0;
+	if (r < 0)
+		return error_wrap(error, r, "bind");
+	if (!options->dry_run)
+		output_next(context, "gpu-ferry unbind %s", arguments[0]);
+	return 0;
 }
 
 #define AT(field) offsetof(struct bind_options, field)

@@ -4,6 +4,7 @@
 
 #include "commands.h"
 
+#include "hooks/base/output.h"
 #include "hooks/doctor/doctor.h"
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/base/parse.h"
@@ -49,6 +50,8 @@ static int run_doctor(
 		return error_wrap(error, r, "check the host");
 	check_all(&doctor, vmid);
 	r = checklist_print(&doctor.list, context, error);
+	if (r == 0 && vmid && !checklist_count(&doctor.list, CHECK_FAIL))
+		output_next(context, "gpu-ferry plan %u", vmid);
 	return r < 0 ? r : error_of_failures(&doctor.list, error);
 }
 

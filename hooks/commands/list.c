@@ -169,6 +169,15 @@ static void format_remarks(const struct row *row, char *buffer, size_t size)
 		row->host_use, *row->host_use ? ")" : "");
 }
 
+static int add_owner_cell(struct table *table, const struct row *row, const char *owner)
+{
+	int r = table_add(table, "%s", owner);
+
+	if (row->loan)
+		table_paint(table, output_state_colour(loan_state_name(row->loan->state)));
+	return r;
+}
+
 static int add_row(struct table *table, const struct row *row)
 {
 	const struct pci_function *function = row->function;
@@ -187,7 +196,7 @@ static int add_row(struct table *table, const struct row *row)
 		table_add(table, "%s", group) < 0 ||
 		table_add(table, "%s", or_dash(function->driver)) < 0 ||
 		table_add(table, "%s", or_dash(row->home_driver)) < 0 ||
-		table_add(table, "%s", owner) < 0 || table_add(table, "%s", holders) < 0 ||
+		add_owner_cell(table, row, owner) < 0 || table_add(table, "%s", holders) < 0 ||
 		table_add(table, "%s", or_dash(row->power_state)) < 0 ||
 		table_add(table, "%s%s", row->name, remarks) < 0)
 		return -ENOMEM;
@@ -223,7 +232,9 @@ static int print_table(const struct listing *listing, struct error *error)
 		return error_set_errno(error, r, "format the list");
 	if (!table_has_rows(&table))
 		return tell_nothing(listing, error);
-	return table_print(&table, listing->context, error);
+	r = table_print(&table, listing->context, error);
+	output_explain_holders(listing->context, "HOLDERS ?");
+	return r;
 }
 
 /* ---- the tree */
@@ -358,7 +369,11 @@ static int print_tree(const struct listing *listing, struct error *error)
 	}
 	if (r < 0)
 		return error_set_errno(error, r, "format the list");
-	return tree.count ? tree_print(&tree, error) : tell_nothing(listing, error);
+	if (!tree.count)
+		return tell_nothing(listing, error);
+	r = tree_print(&tree, error);
+	output_explain_holders(listing->context, "users are not shown");
+	return r;
 }
 
 static int print_json(const struct listing *listing, struct error *error)

@@ -73,11 +73,18 @@ static void print_devices(const struct choice *choice)
 	}
 }
 
+static const struct loan *find_loan(const struct vm_plan *guest, unsigned int vmid)
+{
+	return loans_find_owner(
+		&guest->loans, &(const struct loan_owner){.kind = LOAN_OWNER_VM, .vmid = vmid});
+}
+
 static int print_text(const struct context *context, unsigned int vmid, const struct vm_plan *guest,
 	struct error *error)
 {
 	const struct vm_config *config = &guest->resolved.config;
 	const char *name = vm_config_get(config, "name");
+	int r;
 
 	output_print("VM %u (%s%sostype %s%s)\n", vmid, name ? name : "", name ? ", " : "",
 		vm_config_ostype(config),
@@ -88,7 +95,11 @@ static int print_text(const struct context *context, unsigned int vmid, const st
 	for (size_t i = 0; i < config->warnings.count; i++)
 		output_print("  Proxmox VE ignores a line of the config: %s\n",
 			config->warnings.names[i]);
-	return plan_output_text(context, &guest->plan, error);
+	r = plan_output_text(context, &guest->plan, error);
+	if (r == 0 && guest->plan.steps.count && !guest->plan.blocker_count &&
+		!find_loan(guest, vmid))
+		output_next(context, "qm start %u", vmid);
+	return r;
 }
 
 /* ---- the way back */
@@ -126,8 +137,7 @@ static bool tell_undoing(const struct vm_plan *guest, const struct loan *loan,
 static int print_return(const struct context *context, unsigned int vmid,
 	const struct vm_plan *guest, struct error *error)
 {
-	const struct loan *loan = loans_find_owner(
-		&guest->loans, &(const struct loan_owner){.kind = LOAN_OWNER_VM, .vmid = vmid});
+	const struct loan *loan = find_loan(guest, vmid);
 	const struct steps *steps = loan ? &loan->steps : &guest->plan.steps;
 	struct json_object *object = json_object_new_object();
 	struct json_object *array = json_object_new_array();

@@ -88,7 +88,7 @@ static int print_plan(
 	print_loader(&setup->loader);
 	for (size_t i = 0; i < setup->notices.count; i++)
 		output_print("Note: %s\n", setup->notices.names[i]);
-	output_lines(diff);
+	output_diff(change->context, diff);
 	if (setup->manifest.pending)
 		puts("An earlier run was interrupted: this one finishes its work.");
 	r = host_change_print_programs(change, error);

@@ -209,6 +209,14 @@ static int print_json(const struct overview *overview, const char *filter, struc
 	return output_json(overview->context, object, error);
 }
 
+static int add_state(struct table *table, const char *state)
+{
+	int r = table_add(table, "%s", state);
+
+	table_paint(table, output_state_colour(state));
+	return r;
+}
+
 static int add_loan_rows(struct table *table, const struct overview *overview,
 	struct vm_names *names, const struct loan *loan)
 {
@@ -226,7 +234,7 @@ static int add_loan_rows(struct table *table, const struct overview *overview,
 			continue;
 		holders_format_short(holders, function->address, held, sizeof(held));
 		if (table_add(table, "%s", owner) < 0 ||
-			table_add(table, "%s", function_state(kernel, loan, function, state)) < 0 ||
+			add_state(table, function_state(kernel, loan, function, state)) < 0 ||
 			table_add(table, "%s", screen_address(function->address)) < 0 ||
 			table_add(table, "%s",
 				*function->home_driver ? function->home_driver : "-") < 0 ||
@@ -295,6 +303,7 @@ static int print_table(const struct overview *overview, const char *filter, stru
 		return 0;
 	}
 	r = table_print(&table, overview->context, error);
+	output_explain_holders(overview->context, "HOLDERS ?");
 	if (r == 0)
 		print_orphans(overview, filter);
 	return r;

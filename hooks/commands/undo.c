@@ -34,7 +34,7 @@ static int print_plan(const struct host_change *change, struct error *error)
 
 	if (r < 0)
 		return r;
-	output_lines(diff);
+	output_diff(change->context, diff);
 	r = host_change_print_programs(change, error);
 	if (r == 0 && host_change_is_nothing(change))
 		puts(change->manifest->count ? "No change to the host's set-up can be undone now."

@@ -227,8 +227,17 @@ static int print_summary(
 	return r;
 }
 
+static void print_remark(const char *colour, const char *kind, const char *text)
+{
+	screen_paint(colour, colour);
+	output_print("  %s%s%s", kind, *kind ? ": " : "", text);
+	screen_paint(colour, NULL);
+	putchar('\n');
+}
+
 int plan_output_text(const struct context *context, const struct plan *plan, struct error *error)
 {
+	bool coloured = screen_has_colours(context);
 	int r;
 
 	if (plan->function_count || plan->steps.count)
@@ -241,12 +250,12 @@ int plan_output_text(const struct context *context, const struct plan *plan, str
 	if (plan->notice_count)
 		puts("notes:");
 	for (size_t i = 0; i < plan->notice_count; i++)
-		output_print("  %s%s\n", plan->notices[i].is_warning ? "WARNING: " : "",
-			plan->notices[i].message);
+		print_remark(plan->notices[i].is_warning && coloured ? COLOUR_YELLOW : NULL,
+			plan->notices[i].is_warning ? "WARNING" : "", plan->notices[i].message);
 	if (plan->blocker_count)
 		puts("blockers:");
 	for (size_t i = 0; i < plan->blocker_count; i++)
-		output_print("  %s: %s\n", blocker_name(plan->blockers[i].code),
+		print_remark(coloured ? COLOUR_ALARM : NULL, blocker_name(plan->blockers[i].code),
 			plan->blockers[i].message);
 	/* print this before the refusal on stderr */
 	return fflush(stdout) == EOF ? error_set_errno(error, -EIO, "write the plan") : r;

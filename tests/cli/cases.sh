@@ -751,6 +751,48 @@ case_status() {
 	ferry status --output-format json-pretty
 }
 
+# States, blockers and diffs have colours, on a terminal and for who wants them.
+case_colours_on_a_terminal() {
+	loan vm-104 "$vm_104" owed "$(loan_function 0000:2b:00.0 15 nouveau taken)"
+	loan hand-16 '{"kind":"hand","iommu_group":16}' overdue "$(card_functions 0000:2c:00 16 taken)" \
+		"$(stuck_step 0000:2c:00.1 snd_hda_intel)"
+	loan vm-105 '{"kind":"vm","vmid":105}' lent "$(loan_function 0000:00:02.0 0 i915 taken)"
+	terminal 80 status
+	terminal 80 status --no-color
+	NO_COLOR=1 terminal 80 status
+	terminal 80 list
+	config 106 "hostpci0: 2c:00"
+	terminal 80 plan 106 | cut -c1-80
+	terminal 80 plan 106 --no-color | grep 'overdue:' | cut -c1-40
+	rm -r "$tree/run/gpu-ferry"
+	installed
+	config 107 "machine: q35"
+	terminal 80 attach 107 2b:00 --dry-run | grep -e '[+-] '
+	host_of amd nouveau
+	modprobe_file pve-blacklist.conf "blacklist nvidiafb" "blacklist nouveau"
+	terminal 80 setup | grep -A8 '^<1>---'
+	ferry setup | grep -c $'\e'
+}
+
+# The next command, on a terminal and where there is an obvious one.
+case_next_command_on_a_terminal() {
+	host_of amd nouveau
+	bridge_here 0000:00:01.1 1022:1483 13 2b
+	geforce_here 0000:2b:00 15
+	linux_vm 104 "hostpci0: 0000:2b:00,pcie=1"
+	terminal 80 plan 104
+	terminal 80 plan 104 -q | grep next
+	terminal 80 doctor 104 | tail -n 3
+	ferry plan 104
+	linux_vm 104 "hostpci0: 0000:2d:00,pcie=1"
+	terminal 80 plan 104 | grep next
+	terminal 80 doctor 104 | grep next
+	on_vfio 0000:2b:00
+	loan vm-104 "$vm_104" lent "$(loan_function 0000:2b:00.0 15 nouveau taken)"
+	linux_vm 104 "hostpci0: 0000:2b:00,pcie=1"
+	terminal 80 plan 104 | grep next
+}
+
 appears() { # COUNT PATTERN: so many lines of what is watched, within ten seconds
 	local tries=100
 	while [ "$(grep -c -- "$2" "$work/watched")" -lt "$1" ] && ((tries--)); do sleep 0.1; done
@@ -764,6 +806,7 @@ case_status_and_list_watch() {
 		timeout -s KILL 30 "$work/bin/gpu-ferry" "$command" --watch --root "$tree" >"$work/watched" 2>&1 &
 		pid=$!
 		appears 1 .
+		sleep 1.5 # a look that finds nothing new
 		mkdir -p "$tree/run/gpu-ferry/loans"
 		(tree=$work/other && loan vm-104 "$vm_104" lent "$(loan_function 0000:2b:00.0 15 nouveau taken)")
 		mv "$work/other/run/gpu-ferry/loans/vm-104.json" "$tree/run/gpu-ferry/loans/"

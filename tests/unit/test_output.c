@@ -166,7 +166,7 @@ Test(output, a_diff_keeps_its_lines)
 {
 	char diff[] = "-\ta\r\n+\tm\xc3\xbcller \xfc\033[2J\n";
 
-	output_lines(diff);
+	output_diff(&(const struct context){0}, diff);
 	cr_expect_str_eq(output(), "-\ta?\n+\tm\xc3\xbcller ??[2J\n");
 }
 
