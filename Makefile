@@ -70,8 +70,8 @@ FERRY := hooks/gpu-ferry.c hooks/base/sibling.c $(COMMANDS) $(BASE) \
 	$(addprefix hooks/host/,obstacles.c gpu_drivers.c) \
 	$(addprefix conf/,config_text.c quirks.c settings.c property.c text.c) \
 	$(addprefix conf/host/,modprobe_files.c kernel_arguments.c) \
-	$(addprefix conf/pve/,choice.c cluster.c hostpci.c mapping.c node_name.c reservation.c \
-		section_config.c storage.c vm_config.c vm_entries.c vm_keys.c vm_process.c) \
+	$(addprefix conf/pve/,choice.c cluster.c container.c hostpci.c mapping.c node_name.c \
+		reservation.c section_config.c storage.c vm_config.c vm_entries.c vm_keys.c vm_process.c) \
 	$(addprefix kmod-helper/device/,device_nodes.c driver_use.c pci.c pci_names.c \
 		vfio_variant.c) \
 	$(wildcard $(addprefix kmod-helper/,holder/*.c loan/*.c operation/*.c plan/*.c record/*.c)) \

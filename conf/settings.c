@@ -64,6 +64,13 @@ static const char *const busy_words[] = {
 	NULL,
 };
 
+static const char *const container_start_words[] = {
+	[CONTAINER_START_REFUSE] = "refuse",
+	[CONTAINER_START_WAIT] = "wait",
+	[CONTAINER_START_LATER] = "later",
+	NULL,
+};
+
 static const struct setting table[] = {
 	{.name = "write_deadline_seconds",
 		.type = SETTING_NUMBER,
@@ -109,6 +116,10 @@ static const struct setting table[] = {
 	{.name = "containers",
 		.type = SETTING_CONTAINERS,
 		.offset = offsetof(struct settings, containers)},
+	{.name = "container_start",
+		.type = SETTING_WORD,
+		.offset = offsetof(struct settings, container_start),
+		.words = container_start_words},
 	{.name = "make_room", .type = SETTING_ROOM, .offset = offsetof(struct settings, make_room)},
 };
 

@@ -46,6 +46,13 @@ enum busy_policy {
 	BUSY_STOP,
 };
 
+/* What happens to a container that starts while a VM has a card whose nodes it is given. */
+enum container_start_policy {
+	CONTAINER_START_REFUSE,
+	CONTAINER_START_WAIT,
+	CONTAINER_START_LATER,
+};
+
 /* What may be stopped to make room on a card. */
 enum room_kind {
 	ROOM_UNIT,	     /* a service of the host */
@@ -75,6 +82,7 @@ struct settings {
 	enum windows_blacklist windows_blacklist;
 	struct names allow; /* addresses with their domain, "0000:2b:00.0" */
 	struct device_settings devices;
+	enum container_start_policy container_start;
 	enum busy_policy busy;
 	unsigned int busy_wait_seconds;
 	/* In the order in which they are stopped: `make_room` without the VM itself, then the units

@@ -144,10 +144,12 @@ int main(int count, char **arguments)
 	if (is_chained(arguments[0]))
 		option = chain;
 	r = is_needed(vmid, phase, &error);
+	/* a container has no loan: it is only asked whether its cards are at home when it starts */
+	if (r == -EISNAM)
+		r = phase == PRE_START;
 	if (r < 0) {
 		error_wrap(&error, r, "%s of VM %u", phase_names[phase], vmid);
-		/* a container uses the host's GPU as it is: nothing to ferry */
-		return fail(r == -EISNAM ? EXIT_SUCCESS : EXIT_FAILURE, &error);
+		return fail(EXIT_FAILURE, &error);
 	}
 	if (r == 0 && !option)
 		return EXIT_SUCCESS;

@@ -29,13 +29,6 @@ static const char *const grub_variables[] = {"GRUB_CMDLINE_LINUX", "GRUB_CMDLINE
 
 #define GRUB_VARIABLE_COUNT (sizeof(grub_variables) / sizeof(grub_variables[0]))
 
-static bool file_exists(const struct root *root, const char *path)
-{
-	auto_close int fd = file_open(root, path, O_PATH);
-
-	return fd >= 0;
-}
-
 void boot_loader_info_parse(const char *variable, size_t length, char *ret, size_t size)
 {
 	size_t used = 0;

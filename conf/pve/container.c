@@ -43,6 +43,22 @@ static int add_device(const char *value, struct names *ret)
 	return 0;
 }
 
+/* "c 226:128 rwm"; a number with a * is no certain device. */
+static int add_number(const char *value, struct names *ret)
+{
+	char number[32];
+	size_t length;
+
+	if (strncmp(value, "c ", 2) != 0)
+		return 0;
+	value += 2 + strspn(value + 2, TEXT_WHITE);
+	length = strspn(value, "0123456789:");
+	if (length == 0 || length >= sizeof(number) || !strchr(TEXT_WHITE, value[length]))
+		return 0;
+	snprintf(number, sizeof(number), "%.*s", (int)length, value);
+	return names_add(ret, number);
+}
+
 /* The value of the line `KEY[N]: VALUE` or `KEY = VALUE`; NULL for any other line. */
 static const char *value_of(const char *line, const char *key, const char *digits)
 {
@@ -60,13 +76,18 @@ static const char *value_of(const char *line, const char *key, const char *digit
 
 static int take_line(char *line, struct names *ret)
 {
-	const char *device, *mount;
+	const char *device, *mount, *allowed;
 
 	line = text_trim(line);
 	device = value_of(line, "dev", "0123456789");
 	mount = value_of(line, "lxc.mount.entry", "");
+	allowed = value_of(line, "lxc.cgroup2.devices.allow", "");
+	if (!allowed)
+		allowed = value_of(line, "lxc.cgroup.devices.allow", "");
 	if (device)
 		return add_device(device, ret);
+	if (allowed)
+		return add_number(allowed, ret);
 	return mount ? add_node(mount, strcspn(mount, TEXT_WHITE), ret) : 0;
 }
 

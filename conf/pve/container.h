@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
-/* Reads which device nodes this node's containers are given: /etc/pve/lxc/CTID.conf. Source:
+/* Reads which device nodes the containers of this host are given: /etc/pve/lxc/CTID.conf. Source:
  * PVE/LXC/Config.pm (parse_pct_config) of pve-container 6.0.9; lxc.container.conf(5). */
 
 #include "kmod-helper/base/error.h"
@@ -10,7 +10,9 @@
 
 struct container {
 	unsigned int ctid;
-	struct names nodes; /* "dev/nvidia0", "dev/dri": from devN and from lxc.mount.entry */
+	/* "dev/nvidia0", "dev/dri": from devN and lxc.mount.entry; "226:128": a device's number
+	 * from lxc.cgroup2.devices.allow */
+	struct names nodes;
 };
 
 struct containers {

@@ -330,13 +330,6 @@ struct vm_file {
 	char path[512];
 };
 
-static bool file_is_there(const struct root *root, const char *path)
-{
-	auto_close int fd = file_open(root, path, O_PATH);
-
-	return fd >= 0;
-}
-
 /* Finds the node that has NODE/@folder/VMID.conf; true when there is one. */
 static bool node_that_has(
 	const struct root *root, const char *folder, unsigned int vmid, char *ret_node, size_t size)
@@ -349,7 +342,7 @@ static bool node_that_has(
 	for (size_t i = 0; i < nodes.count; i++) {
 		snprintf(path, sizeof(path), "etc/pve/nodes/%s/%s/%u.conf", nodes.names[i], folder,
 			vmid);
-		if (node_name_is_valid(nodes.names[i]) && file_is_there(root, path)) {
+		if (node_name_is_valid(nodes.names[i]) && file_exists(root, path)) {
 			snprintf(ret_node, size, "%s", nodes.names[i]);
 			return true;
 		}
@@ -364,7 +357,7 @@ static int say_missing(const struct root *root, const struct vm_file *file, stru
 	char node[NODE_NAME_SIZE];
 
 	snprintf(path, sizeof(path), "etc/pve/lxc/%u.conf", vmid);
-	if (file_is_there(root, path))
+	if (file_exists(root, path))
 		return error_set(error, -EISNAM, "%u is a container, not a VM (/%s)", vmid, path);
 	if (node_that_has(root, "lxc", vmid, node, sizeof(node)))
 		return error_set(
@@ -372,7 +365,7 @@ static int say_missing(const struct root *root, const struct vm_file *file, stru
 	if (node_that_has(root, "qemu-server", vmid, node, sizeof(node)))
 		return error_set(error, -EREMOTE, "VM %u is not on this node but on %s (no /%s)",
 			vmid, node, file->path);
-	if (!file_is_there(root, "etc/pve/local"))
+	if (!file_exists(root, "etc/pve/local"))
 		return error_set(error, -ENOTCONN,
 			"there is no VM %u, and no /etc/pve/local: is pve-cluster running?", vmid);
 	return error_set(
@@ -385,7 +378,7 @@ static int path_of_own(const struct root *root, struct vm_file *file, struct err
 	int r;
 
 	snprintf(file->path, sizeof(file->path), "etc/pve/qemu-server/%u.conf", file->options.vmid);
-	if (file_is_there(root, file->path))
+	if (file_exists(root, file->path))
 		return 0;
 	r = node_find(root, node, sizeof(node), error);
 	if (r < 0)

@@ -5,6 +5,7 @@
 #include "commands.h"
 
 #include "hooks/attach/chain.h"
+#include "hooks/ferry/container_start.h"
 #include "hooks/ferry/exchange.h"
 #include "hooks/ferry/loan_life.h"
 #include "hooks/ferry/orphan.h"
@@ -199,6 +200,17 @@ static int run_chained(struct context *context, const struct hook_options *optio
 	return options->chain ? chain_run(context, context->vmid, phase->name, error) : 0;
 }
 
+/* A container has no devices of its own: it is only asked for when it starts. */
+static int run_own(struct context *context, const struct phase *phase, struct error *error)
+{
+	int r = phase->run(context, context->vmid, error);
+
+	if (r != -EISNAM)
+		return r;
+	*error = (struct error){0};
+	return phase->run == pre_start ? container_start(context, context->vmid, error) : 0;
+}
+
 /* Runs both hookscripts, even when the first one fails. pre-start is different: when the VM's own
  * hookscript refuses the start, the VM gets no card either. */
 static int run_phase(struct context *context, const struct hook_options *options,
@@ -206,12 +218,12 @@ static int run_phase(struct context *context, const struct hook_options *options
 {
 	struct error second = {0};
 	int r = phase->chained_first ? run_chained(context, options, phase, error)
-				     : phase->run(context, context->vmid, error);
+				     : run_own(context, phase, error);
 	int later;
 
 	if (r < 0 && phase->run == pre_start)
 		return r;
-	later = phase->chained_first ? phase->run(context, context->vmid, &second)
+	later = phase->chained_first ? run_own(context, phase, &second)
 				     : run_chained(context, options, phase, &second);
 	if (later == 0)
 		return r;
@@ -229,6 +241,14 @@ static const struct phase *find_phase(const char *name)
 			return &phases[i];
 	}
 	return NULL;
+}
+
+static const char *noun_of(const struct context *context)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "etc/pve/lxc/%u.conf", context->vmid);
+	return file_exists(&context->kernel.root, path) ? "container" : "VM";
 }
 
 static int run_hook(
@@ -251,7 +271,9 @@ static int run_hook(
 		return r;
 	context_catch_signals();
 	r = run_phase(context, options, phase, error);
-	return r < 0 ? error_wrap(error, r, "%s of VM %u", phase->name, context->vmid) : 0;
+	return r < 0
+		? error_wrap(error, r, "%s of %s %u", phase->name, noun_of(context), context->vmid)
+		: 0;
 }
 
 #define AT(field) offsetof(struct hook_options, field)

@@ -8,6 +8,7 @@
 #include "hooks/base/table.h"
 #include "hooks/base/vm_names.h"
 #include "hooks/ferry/orphan.h"
+#include "hooks/ferry/stop_step.h"
 #include "hooks/ferry/vm_state.h"
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/base/parse.h"
@@ -118,6 +119,21 @@ static struct json_object *format_function(
 	return object;
 }
 
+/* What made room, and is started again. */
+static struct json_object *format_stopped(const struct loan *loan)
+{
+	struct json_object *array = json_object_new_array();
+
+	for (size_t i = 0; i < stop_steps_count(&loan->steps); i++) {
+		struct json_object *object = json_object_new_object();
+
+		json_add_text(object, "operation", loan->steps.items[i].operation);
+		json_add_text(object, "subject", loan->steps.items[i].subject);
+		json_object_array_add(array, object);
+	}
+	return array;
+}
+
 static struct json_object *format_loan(
 	const struct loan *loan, enum loan_state state, const struct holders *holders)
 {
@@ -132,6 +148,7 @@ static struct json_object *format_loan(
 				functions, format_function(&loan->functions[i], holders));
 	}
 	json_object_object_add(object, "functions", functions);
+	json_object_object_add(object, "stopped", format_stopped(loan));
 	json_add_text(object, "since", loan->since);
 	return object;
 }
@@ -244,6 +261,41 @@ static int add_loan_rows(struct table *table, const struct overview *overview,
 	return r;
 }
 
+/* What is started again, in the order in which that is done. */
+static void print_stopped(const struct overview *overview, const char *filter)
+{
+	const struct operation *const tables[] = {stop_operations, NULL};
+
+	for (size_t i = 0; i < overview->loans.count; i++) {
+		const struct loan *loan = &overview->loans.items[i];
+		size_t count = stop_steps_count(&loan->steps);
+		char owner[32], what[STEP_TEXT_SIZE + 64];
+
+		if (!count || !is_asked_for(loan, filter))
+			continue;
+		loan_owner_format(&loan->owner, owner, sizeof(owner));
+		output_print("%s: when its devices are home:", owner);
+		while (count-- > 0) {
+			const struct step *step = &loan->steps.items[count];
+
+			operation_describe(operation_find(tables, step->operation), step, UNDO,
+				what, sizeof(what));
+			output_print(" %s%s", what, count ? "," : "");
+		}
+		puts("");
+	}
+}
+
+static bool has_stopped(const struct overview *overview, const char *filter)
+{
+	for (size_t i = 0; i < overview->loans.count; i++) {
+		if (stop_steps_count(&overview->loans.items[i].steps) &&
+			is_asked_for(&overview->loans.items[i], filter))
+			return true;
+	}
+	return false;
+}
+
 static void tell_nothing(const char *filter)
 {
 	unsigned int vmid;
@@ -297,16 +349,17 @@ static int print_table(const struct overview *overview, const char *filter, stru
 	}
 	if (r < 0)
 		return error_set_errno(error, r, "format the status");
-	if (!table_has_rows(&table)) {
+	if (table_has_rows(&table)) {
+		r = table_print(&table, overview->context, error);
+		output_explain_holders(overview->context, "HOLDERS ?");
+	} else if (!has_stopped(overview, filter)) {
 		tell_nothing(filter);
-		print_orphans(overview, filter);
-		return 0;
 	}
-	r = table_print(&table, overview->context, error);
-	output_explain_holders(overview->context, "HOLDERS ?");
-	if (r == 0)
-		print_orphans(overview, filter);
-	return r;
+	if (r < 0)
+		return r;
+	print_stopped(overview, filter);
+	print_orphans(overview, filter);
+	return 0;
 }
 
 static int error_of_owed(const struct context *context, const struct loans *loans,

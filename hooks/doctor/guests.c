@@ -139,6 +139,8 @@ static bool has_drm_node(
 static bool may_be_node_of(
 	const struct doctor *doctor, const struct pci_function *function, const char *node)
 {
+	if (strncmp(node, "dev/", strlen("dev/")) != 0)
+		return false;
 	if (strncmp(node, "dev/nvidia", strlen("dev/nvidia")) == 0)
 		return function->vendor_id == PCI_VENDOR_NVIDIA;
 	if (strcmp(node, "dev/kfd") == 0)

@@ -87,27 +87,6 @@ static struct step make_step(const struct settings *settings, const struct room_
 	return stop_step_make(operations[entry->kind], subject, settings->busy_wait_seconds);
 }
 
-static bool is_same(const struct step *left, const struct step *right)
-{
-	return strcmp(left->operation, right->operation) == 0 &&
-		strcmp(left->subject, right->subject) == 0;
-}
-
-/* Adds the step after the stop steps that are there, and each step only once. */
-static int insert_step(struct steps *steps, const struct step *step)
-{
-	size_t count = stop_steps_count(steps);
-
-	for (size_t i = 0; i < count; i++) {
-		if (is_same(&steps->items[i], step)) {
-			/* it was stopped before, and runs again */
-			steps->items[i].state = STEP_PLANNED;
-			return 0;
-		}
-	}
-	return steps_insert(steps, count, step) ? 0 : -ENOMEM;
-}
-
 /* The entry of make_room that would let the holder yield; "" none would. */
 static void format_entry(const struct holder *holder, char *buffer, size_t size)
 {
@@ -177,7 +156,7 @@ static int add_steps(const struct settings *settings, struct plan *plan)
 			if (find_entry(settings, holder) != entry)
 				continue;
 			step = make_step(settings, entry, holder);
-			r = insert_step(&plan->steps, &step);
+			r = stop_steps_add(&plan->steps, &step);
 		}
 	}
 	return r;
@@ -261,7 +240,7 @@ int make_room_run(struct context *context, const struct loan_owner *owner,
 	int r = loan_life_begin(context, owner, settings, &loan, error);
 
 	for (size_t i = 0; r == 0 && i < stop_steps_count(&plan->steps); i++) {
-		if (insert_step(&loan.steps, &plan->steps.items[i]) < 0)
+		if (stop_steps_add(&loan.steps, &plan->steps.items[i]) < 0)
 			r = error_set_errno(error, -ENOMEM, "record what is stopped");
 	}
 	if (r < 0)

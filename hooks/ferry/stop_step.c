@@ -55,6 +55,26 @@ size_t stop_steps_count(const struct steps *steps)
 	return count;
 }
 
+static bool is_same(const struct step *left, const struct step *right)
+{
+	return strcmp(left->operation, right->operation) == 0 &&
+		strcmp(left->subject, right->subject) == 0;
+}
+
+int stop_steps_add(struct steps *steps, const struct step *step)
+{
+	size_t count = stop_steps_count(steps);
+
+	for (size_t i = 0; i < count; i++) {
+		if (is_same(&steps->items[i], step)) {
+			/* it was stopped before, and runs again */
+			steps->items[i].state = step->state;
+			return 0;
+		}
+	}
+	return steps_insert(steps, count, step) ? 0 : -ENOMEM;
+}
+
 int stop_steps_undo(const struct executor *executor, struct loan *loan, struct error *error)
 {
 	cleanup(names_done) struct names subjects = {0};

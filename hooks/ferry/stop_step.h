@@ -33,6 +33,10 @@ bool stop_step_is(const struct step *step);
 /* How many of them stand at the beginning. */
 size_t stop_steps_count(const struct steps *steps);
 
+/* Adds a step behind them, and each only once: one that is there gets the state of @step. 0 or
+ * -ENOMEM. */
+int stop_steps_add(struct steps *steps, const struct step *step);
+
 /* Starts again what they have stopped, the last one first. Steps that fail stay in the loan, which
  * the caller has to write. 0, or the first error. */
 int stop_steps_undo(const struct executor *executor, struct loan *loan, struct error *error);

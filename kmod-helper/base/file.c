@@ -483,6 +483,13 @@ int link_read(const struct root *root, const char *path, char *buffer, size_t si
 	return 0;
 }
 
+bool file_exists(const struct root *root, const char *path)
+{
+	auto_close int fd = file_open(root, path, O_PATH);
+
+	return fd >= 0;
+}
+
 bool path_is_link(const struct root *root, const char *path)
 {
 	char target[PATH_MAX];

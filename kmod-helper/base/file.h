@@ -98,6 +98,8 @@ int link_read(const struct root *root, const char *path, char *buffer, size_t si
 /* The last component of the link @path points to. Returns 0 or -errno; sets no message. */
 int link_read_name(const struct root *root, const char *path, char *buffer, size_t size);
 
+/* Is there anything at @path? */
+bool file_exists(const struct root *root, const char *path);
 bool path_is_link(const struct root *root, const char *path);
 
 /* The entries of a folder except "." and "..", sorted. Returns 0 or -errno; sets no message. */

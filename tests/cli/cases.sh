@@ -826,6 +826,19 @@ case_status_watch_on_a_terminal() {
 	TYPED='\003' terminal 80 status --watch
 }
 
+# A stop of VM 104 starts them again; the second loan owes a start alone.
+case_status_of_what_made_room() {
+	local stopped='{"operation":"stop-unit","subject":"jellyfin.service","argument":"60","original":"","state":"done"}'
+	stopped+=',{"operation":"stop-container-unit","subject":"105/ollama.service","argument":"60","original":"","state":"done"}'
+	loan vm-104 "$vm_104" lent "$(loan_function 0000:2b:00.0 15 nouveau taken)" "$stopped"
+	loan vm-105 "$vm_105" owed "" \
+		'{"operation":"stop-vm","subject":"106","argument":"60","original":"","state":"done"}'
+	ferry status
+	ferry status 105
+	ferry status 107
+	ferry status --output-format json-pretty
+}
+
 case_status_owed_and_overdue() {
 	loan vm-104 "$vm_104" owed "$(loan_function 0000:2b:00.0 15 nouveau taken)"
 	loan hand-16 '{"kind":"hand","iommu_group":16}' overdue "$(card_functions 0000:2c:00 16 taken)" \
@@ -2601,6 +2614,38 @@ case_plan_identity() {
 }
 
 # Ours has a card to take at pre-start, and a loan to give back at post-stop: who is first?
+container() { # CTID LINE…
+	write "etc/pve/lxc/$1.conf" "arch: amd64" "hookscript: local:snippets/gpu-ferry" "${@:2}"
+}
+
+case_container_starts_when_its_card_is_home() {
+	local lent phase
+	cannot_enter && return
+	installed
+	lent=$(loan_function 0000:2b:00.0 15 nouveau taken |
+		sed 's/}$/,"nodes":"card0=226:0 renderD128=226:128"}/')
+	loan vm-104 "$vm_104" lent "$lent" \
+		'{"operation":"override","subject":"0000:2b:00.0","argument":"vfio-pci","original":"","state":"done"}'
+	container 105 "dev0: /dev/dri/renderD128,gid=104"
+	live /var/lib/vz/snippets/gpu-ferry 105 pre-start
+	for phase in post-start pre-stop post-stop; do
+		live /var/lib/vz/snippets/gpu-ferry 105 $phase
+	done
+	container 106 "dev0: /dev/dri/card1" "lxc.cgroup2.devices.allow: c 226:1 rwm" "[before]" "dev1: /dev/dri/card0"
+	live /var/lib/vz/snippets/gpu-ferry 106 pre-start
+	container 107 "lxc.cgroup2.devices.allow: c 226:128 rwm"
+	settings 'container_start = "wait"; busy_wait_seconds = 1;'
+	live /var/lib/vz/snippets/gpu-ferry 107 pre-start
+	container 108 "lxc.mount.entry: /dev/dri dev/dri none bind,optional,create=dir"
+	settings 'vms = ( { vmid = 108; container_start = "later"; } );'
+	live /var/lib/vz/snippets/gpu-ferry 108 pre-start
+	live /var/lib/vz/snippets/gpu-ferry 108 pre-start
+	ferry status --output-format json-pretty | grep -A 5 stopped
+	ferry status
+	settings 'container_start = "never";'
+	live /var/lib/vz/snippets/gpu-ferry 105 pre-start
+}
+
 case_chained_hookscript_goes_first_at_start_and_last_at_stop() {
 	cannot_enter && return
 	installed

@@ -30,6 +30,14 @@ Test(container, devices_and_bind_mounts_are_found)
 		"dev/dri dev/kfd ");
 }
 
+Test(container, numbers_of_devices_are_found)
+{
+	expect("lxc.cgroup2.devices.allow: c 226:128 rwm\nlxc.cgroup.devices.allow = c 195:0 rw\n"
+	       "lxc.cgroup2.devices.allow: c 195:* rwm\nlxc.cgroup2.devices.allow: b 8:0 r\n"
+	       "lxc.cgroup2.devices.allow: a\nlxc.cgroup2.devices.deny: c 1:1 rwm\n",
+		"226:128 195:0 ");
+}
+
 Test(container, what_is_no_node_does_not_count)
 {
 	expect("dev0:\ndev1: gid=5\ndevice: /dev/x\nmp0: /dev/dri,mp=/x\ndev2: /etc/passwd\n"

@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* The start of a container that is given a card's device nodes. */
+
+#include "container_start.h"
+
+#include "conf/pve/container.h"
+#include "conf/settings.h"
+#include "kmod-helper/base/cleanup.h"
+#include "kmod-helper/base/process.h"
+#include "kmod-helper/device/device_nodes.h"
+#include "kmod-helper/loan/loan.h"
+#include "loan_life.h"
+#include "stop_step.h"
+#include <errno.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/sysmacros.h>
+
+#define NVIDIA_MODPROBE "usr/bin/nvidia-modprobe"
+#define NVIDIA_MODPROBE_MS 30000
+#define AGAIN_MS 500
+
+/* A card that is not at home, and what of it a container is given. */
+struct need {
+	struct loan_owner owner;
+	char address[PCI_ADDRESS_SIZE];
+	char node[128]; /* "dev/nvidia0", or a number: "226:128" */
+	char since[32];
+	bool is_returning; /* it will be at home in a moment */
+};
+
+static const char *last_part(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? slash + 1 : path;
+}
+
+/* Does @given, from a container's config, give it @node? */
+static bool is_node(const char *given, const struct node *node)
+{
+	char number[32];
+
+	if (strcmp(given, "dev/dri") == 0)
+		return major(node->device) == 226;
+	if (strncmp(given, "dev/", strlen("dev/")) == 0)
+		return strcmp(last_part(given), last_part(node->name)) == 0;
+	snprintf(number, sizeof(number), "%u:%u", major(node->device), minor(node->device));
+	return strcmp(given, number) == 0;
+}
+
+/* NVIDIA's driver has nodes of all its cards too. With the last card they go away. */
+static bool is_missing_of_nvidia(
+	const struct root *root, const struct loan_function *function, const char *given)
+{
+	return strncmp(function->home_driver, "nvidia", strlen("nvidia")) == 0 &&
+		strncmp(given, "dev/nvidia", strlen("dev/nvidia")) == 0 &&
+		!file_exists(root, given);
+}
+
+/* What of the container's nodes belongs to a lent function; NULL: nothing. */
+static const char *find_node(const struct root *root, const struct loan_function *function,
+	const struct container *container)
+{
+	cleanup(nodes_done) struct nodes nodes = {0};
+
+	if (function->use != LOAN_TAKEN ||
+		nodes_parse(function->nodes, function->address, &nodes) < 0)
+		return NULL;
+	for (size_t i = 0; i < container->nodes.count; i++) {
+		const char *given = container->nodes.names[i];
+
+		if (is_missing_of_nvidia(root, function, given))
+			return given;
+		for (size_t k = 0; k < nodes.count; k++) {
+			if (is_node(given, &nodes.items[k]))
+				return given;
+		}
+	}
+	return NULL;
+}
+
+/* Finds the first card that the container needs and that is lent. 1 found, 0 none, or -errno. */
+static int find_need(struct context *context, const struct container *container, struct need *ret,
+	struct error *error)
+{
+	const struct root *root = &context->kernel.root;
+	cleanup(loans_done) struct loans loans = {0};
+	int r = loans_read(root, &loans, error);
+
+	for (size_t i = 0; r == 0 && i < loans.count; i++) {
+		const struct loan *loan = &loans.items[i];
+
+		for (size_t k = 0; k < loan->function_count; k++) {
+			const char *node = find_node(root, &loan->functions[k], container);
+
+			if (!node)
+				continue;
+			*ret = (struct need){.owner = loan->owner,
+				.is_returning = loan_life_is_returning(context, loan)};
+			strcpy(ret->address, loan->functions[k].address);
+			snprintf(ret->node, sizeof(ret->node), "%s", node);
+			snprintf(ret->since, sizeof(ret->since), "%s", loan->since);
+			return 1;
+		}
+	}
+	return r;
+}
+
+static int refuse(const struct need *need, struct error *error, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+static int refuse(const struct need *need, struct error *error, const char *format, ...)
+{
+	bool is_path = strncmp(need->node, "dev/", strlen("dev/")) == 0;
+	char owner[32], advice[256];
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(advice, sizeof(advice), format, arguments);
+	va_end(arguments);
+	loan_owner_format(&need->owner, owner, sizeof(owner));
+	return error_set(error, -EBUSY, "it needs %s%s of %s, which is lent (%s) since %s: %s",
+		is_path ? "/" : "the device ", need->node, need->address, owner, need->since,
+		advice);
+}
+
+/* Records in the loan that the container is started when the card is home. -EAGAIN when the loan
+ * is gone by now. */
+static int remember(struct context *context, unsigned int ctid, const struct need *need,
+	const struct settings *settings, struct error *error)
+{
+	cleanup(loan_done) struct loan loan = {0};
+	auto_close int lock = loan_life_lock(context, &need->owner, error);
+	struct step step;
+	char number[16];
+	int r = lock < 0 ? lock : loan_read(&context->kernel.root, &need->owner, &loan, error);
+
+	if (r < 0)
+		return r == -ENOENT ? -EAGAIN : r;
+	snprintf(number, sizeof(number), "%u", ctid);
+	step = stop_step_make(STOP_CONTAINER, number, settings->busy_wait_seconds);
+	step.state = STEP_DONE;
+	if (stop_steps_add(&loan.steps, &step) < 0)
+		return error_set_errno(error, -ENOMEM, "record the start of container %u", ctid);
+	return loan_write(&context->kernel.root, &loan, error);
+}
+
+static int start_later(struct context *context, unsigned int ctid, const struct need *need,
+	const struct settings *settings, struct error *error)
+{
+	int r = remember(context, ctid, need, settings, error);
+
+	if (r < 0)
+		return r == -EAGAIN ? 0 : r;
+	return refuse(need, error, "it is started when the card is home");
+}
+
+/* One more look (0), or the refusal. */
+static int wait_or_refuse(struct context *context, unsigned int ctid, const struct need *need,
+	const struct settings *settings, unsigned long long end, struct error *error)
+{
+	if (stop_requested)
+		return error_set(error, -EINTR, "stopped by a signal");
+	if (need->is_returning || settings->container_start == CONTAINER_START_WAIT) {
+		if (clock_milliseconds() >= end)
+			return refuse(need, error, "it is not at home after %u s",
+				settings->busy_wait_seconds);
+		poll(NULL, 0, AGAIN_MS);
+		return 0;
+	}
+	if (settings->container_start == CONTAINER_START_LATER)
+		return start_later(context, ctid, need, settings, error);
+	if (need->owner.kind == LOAN_OWNER_HAND)
+		return refuse(need, error, "`gpu-ferry unbind` it first");
+	return refuse(need, error,
+		"stop that VM first, or set container_start = \"later\" in /" SETTINGS_PATH);
+}
+
+/* Makes what is missing of NVIDIA's nodes, by its own program. Proxmox says it when one is still
+ * missing. */
+static void make_nvidia_nodes(struct context *context, const struct container *container)
+{
+	const struct root *root = &context->kernel.root;
+	const char *arguments[] = {"/" NVIDIA_MODPROBE, "-c", "0", "-u", "-m", NULL};
+	const struct process_options options = {
+		.output = PROCESS_QUIET, .deadline_ms = NVIDIA_MODPROBE_MS};
+	struct error why = {0};
+
+	for (size_t i = 0; i < container->nodes.count; i++) {
+		const char *node = container->nodes.names[i];
+		const char *number = node + strlen("dev/nvidia");
+
+		if (strncmp(node, "dev/nvidia", strlen("dev/nvidia")) != 0 ||
+			file_exists(root, node) || !file_exists(root, NVIDIA_MODPROBE))
+			continue;
+		arguments[2] = *number >= '0' && *number <= '9' ? number : "0";
+		if (process_run(arguments, &options, &why) < 0)
+			log_write(&context->log, LOG_WARNING, "make /%s: %s", node, why.message);
+	}
+}
+
+static const struct container *find_container(
+	const struct containers *containers, unsigned int ctid)
+{
+	for (size_t i = 0; i < containers->count; i++) {
+		if (containers->items[i].ctid == ctid)
+			return &containers->items[i];
+	}
+	return NULL;
+}
+
+int container_start(struct context *context, unsigned int ctid, struct error *error)
+{
+	cleanup(containers_done) struct containers containers = {0};
+	cleanup(settings_done) struct settings settings = {0};
+	const struct container *container;
+	unsigned long long end;
+	struct need need = {0};
+	int r = containers_read(&context->kernel.root, &containers, error);
+
+	container = r == 0 ? find_container(&containers, ctid) : NULL;
+	if (!container)
+		return r;
+	r = settings_read(&context->kernel.root, ctid, &settings, error);
+	end = clock_milliseconds() + settings.busy_wait_seconds * 1000ull;
+	while (r == 0) {
+		r = find_need(context, container, &need, error);
+		if (r <= 0)
+			break;
+		r = wait_or_refuse(context, ctid, &need, &settings, end, error);
+	}
+	if (r == 0)
+		make_nvidia_nodes(context, container);
+	return r;
+}
