@@ -83,6 +83,37 @@ void check_fix(struct checklist *list, const char *format, ...)
 	list->out_of_memory = list->out_of_memory || !fix;
 }
 
+/* "0000:2b:00.0" is about the card of a message that names 0000:2b:00.1. */
+static bool names_card(const char *message, const char *subject)
+{
+	char card[32];
+
+	snprintf(card, sizeof(card), "%.*s.", (int)strcspn(subject, "."), subject);
+	return strstr(message, card);
+}
+
+bool check_raise(struct checklist *list, const char *id, const char *format, ...)
+{
+	auto_free char *message = NULL;
+	struct check_result *check = list->items, *end = list->items + list->count;
+	va_list arguments;
+
+	va_start(arguments, format);
+	message = format_line(format, arguments);
+	va_end(arguments);
+	list->out_of_memory = list->out_of_memory || !message;
+	while (message && check < end &&
+		(check->level != CHECK_WARN || strcmp(check->id, id) != 0 || !check->subject ||
+			!names_card(message, check->subject)))
+		check++;
+	if (!message || check == end)
+		return false;
+	check->level = CHECK_FAIL;
+	free(check->message);
+	check->message = TAKE_PTR(message);
+	return true;
+}
+
 size_t checklist_count(const struct checklist *list, enum check_level level)
 {
 	size_t count = 0;
@@ -198,14 +229,15 @@ static void print_check(
 	putchar('\n');
 }
 
-/* Of a subject that is well, the first check stands for all; only -v shows the others. */
+/* Of a subject that is well, the first check stands for all; only -v shows the others. Of a VM,
+ * which is what was asked for, more than a PASS is shown. */
 static bool is_shown(const struct checklist *list, const struct check_result *check, bool verbose)
 {
 	const struct check_result *other = list->items;
 
 	if (check->level >= CHECK_NOTICE)
 		return is_first_of_cause(list, check);
-	if (verbose || !has_own_subject(check))
+	if (verbose || !check->subject || (check->level != CHECK_PASS && !has_own_subject(check)))
 		return true;
 	while (other < check && !equal(other->subject, check->subject))
 		other++;
@@ -266,8 +298,7 @@ static void print_totals(const struct checklist *list, bool verbose)
 		hidden += list->items[i].level < CHECK_NOTICE &&
 			!is_shown(list, &list->items[i], verbose);
 	if (hidden)
-		output_print(
-			"%zu more checks of the cards need no attention: -v shows them.\n", hidden);
+		output_print("%zu more checks need no attention: -v shows them.\n", hidden);
 }
 
 static void print_todo(const struct checklist *list, const struct check_result *place,

@@ -42,8 +42,8 @@ void checklist_section(struct checklist *list, const char *title);
 
 /* The checks that follow are about @subject, which must live as long as the list. Of those that
  * need nobody's attention, only the first is shown without -v; the same NOTICE, WARN or FAIL about
- * several subjects of a section is shown as one. A subject that is the section's title is all
- * shown. */
+ * several subjects of a section is shown as one. Of a subject that is the section's title only
+ * PASSes are left out. */
 void checklist_subject(struct checklist *list, const char *subject);
 
 /* Adds a check. When memory runs out, the list says so at its end. @id must be a constant. */
@@ -53,6 +53,11 @@ void check_add(struct checklist *list, enum check_level level, const char *id, c
 /* Adds the command that fixes the check added last: "COMMAND  # remark". */
 void check_fix(struct checklist *list, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
+
+/* Makes the WARN @id about a card that the message names a FAIL with that message: the same cause
+ * is told once. False when there is none. */
+bool check_raise(struct checklist *list, const char *id, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
 
 size_t checklist_count(const struct checklist *list, enum check_level level);
 

@@ -32,6 +32,7 @@ static void explain_unread(struct patient *patient, int status, const struct err
 static void check_warnings(struct patient *patient)
 {
 	const struct names *warnings = &patient->config->warnings;
+	const char *bios = vm_config_get(patient->config, "bios");
 
 	for (size_t i = 0; i < warnings->count; i++) {
 		check_add(patient->list, CHECK_WARN, "vm_config",
@@ -43,7 +44,10 @@ static void check_warnings(struct patient *patient)
 			"it is a template, which never gets a card: look at the VMs that are made "
 			"of it");
 	else if (!warnings->count && !patient->config->ignored_count)
-		check_add(patient->list, CHECK_PASS, "vm_config", "its config can be read");
+		check_add(patient->list, CHECK_PASS, "vm_config",
+			"its config can be read: %s, %s, ostype %s",
+			vm_config_is_q35(patient->config) ? "q35" : "i440fx",
+			bios ? bios : "seabios", vm_config_ostype(patient->config));
 }
 
 /* ---- hostpci */
@@ -428,7 +432,11 @@ static void check_blocker(struct patient *patient, const struct blocker *blocker
 		check_add(patient->list, CHECK_NOTICE, "vm_plan",
 			"a start now would be refused: %s", blocker->message);
 	for (size_t i = 0; i < sizeof(lasting_blockers) / sizeof(lasting_blockers[0]); i++) {
-		if (lasting_blockers[i].code != blocker->code)
+		if (lasting_blockers[i].code != blocker->code ||
+			(blocker->code == BLOCKER_FOREIGN_MEMBER &&
+				check_raise(patient->list, "card_group",
+					"VM %u would not start: %s", patient->vmid,
+					blocker->message)))
 			continue;
 		check_add(patient->list, CHECK_FAIL, "vm_plan", "it would not start: %s",
 			blocker->message);

@@ -768,9 +768,9 @@ case_colours_on_a_terminal() {
 	installed
 	config 107 "machine: q35"
 	terminal 80 attach 107 2b:00 --dry-run | grep -e '[+-] '
-	host_of amd nouveau
-	modprobe_file pve-blacklist.conf "blacklist nvidiafb" "blacklist nouveau"
-	terminal 80 setup | grep -A8 '^<1>---'
+	amd_workstation
+	by_the_guide
+	terminal 80 setup | grep -A6 '^<1>---'
 	ferry setup | grep -c $'\e'
 }
 

@@ -338,7 +338,7 @@ allow = [ "06:00.0" ]; } );'; do
 	done
 	linux_vm 104 "hostpci0: 0000:01:00,pcie=1"
 	settings 'allow = [ "05:00.0" ];' 'vms = ( { vmid = 104; allow = [ "06:00.0" ]; } );'
-	ferry doctor 104 | grep -A1 'other devices, which go'
+	ferry doctor 104 | grep -A1 'IOMMU group 15'
 	settings 'allow = [ "0000:05:00.0", "06:00.0" ];'
 	bash -c "$(ferry doctor | sed -n "s|^ *fix: \\(sed .*allow.*\\) /etc/|\\1 $tree/etc/|p")"
 	cat "$tree/etc/gpu-ferry/gpu-ferry.conf"
@@ -563,6 +563,7 @@ case_doctor_reads_like_a_letter() {
 	letter
 	ferry doctor -q
 	letter 104
+	ferry doctor 104 -v | sed -n '/^= VM/,/^= SUMMARY/p'
 	ferry doctor -q 104
 	ferry doctor 110 -q
 	ferry doctor --output-format json | sed 's/.*"totals"/"totals"/'
