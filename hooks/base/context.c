@@ -18,7 +18,7 @@ void context_journal(struct context *context, const struct log_entry *entry)
 {
 	char vmid[32] = "", priority[16];
 
-	if (!context->kernel.root.live || entry->priority > LOG_INFO)
+	if (!context->kernel.root.live || (entry->priority > LOG_INFO && !entry->step))
 		return;
 	if (context->vmid)
 		snprintf(vmid, sizeof(vmid), "%u", context->vmid);

@@ -243,12 +243,23 @@ static const struct phase *find_phase(const char *name)
 	return NULL;
 }
 
-static const char *noun_of(const struct context *context)
+static bool is_container(const struct context *context)
 {
 	char path[64];
 
 	snprintf(path, sizeof(path), "etc/pve/lxc/%u.conf", context->vmid);
-	return file_exists(&context->kernel.root, path) ? "container" : "VM";
+	return file_exists(&context->kernel.root, path);
+}
+
+/* What, why, and what to do next: a line for each. */
+static int tell_refusal(struct context *context, struct error *error)
+{
+	log_write(&context->log, LOG_ERR, "VM %u does not start: it cannot have its devices now",
+		context->vmid);
+	log_write(&context->log, LOG_ERR, "why: %s", error->message);
+	return error_set(error, -EBUSY,
+		"next: gpu-ferry plan %u shows all that is in the way, and changes nothing",
+		context->vmid);
 }
 
 static int run_hook(
@@ -271,9 +282,13 @@ static int run_hook(
 		return r;
 	context_catch_signals();
 	r = run_phase(context, options, phase, error);
-	return r < 0
-		? error_wrap(error, r, "%s of %s %u", phase->name, noun_of(context), context->vmid)
-		: 0;
+	if (r == 0)
+		return 0;
+	if (is_container(context))
+		return error_wrap(error, r, "%s of container %u", phase->name, context->vmid);
+	if (r == -EBUSY && phase->run == pre_start)
+		return tell_refusal(context, error);
+	return error_wrap(error, r, "%s of VM %u", phase->name, context->vmid);
 }
 
 #define AT(field) offsetof(struct hook_options, field)

@@ -14,6 +14,7 @@
 #include "kmod-helper/plan/plan.h"
 #include "operations.h"
 #include "stop_step.h"
+#include "story.h"
 #include "vm_state.h"
 #include <errno.h>
 #include <string.h>
@@ -343,6 +344,7 @@ static int give_room_back(struct context *context, struct executor *executor, st
 int return_steps(struct context *context, struct loan *loan, struct error *error)
 {
 	struct executor executor = operations_executor(context);
+	unsigned long long begin = clock_milliseconds();
 	struct error later = {0};
 	int r;
 
@@ -355,6 +357,8 @@ int return_steps(struct context *context, struct loan *loan, struct error *error
 	tell_nodes(context, loan);
 	if (executor.limit)
 		r = give_room_back(context, &executor, loan, r, r < 0 ? NULL : error);
+	if (r == 0)
+		story_tell_home(context, loan, begin);
 	if (r == 0 && loan->steps.count == 0)
 		return end_loan(context, loan, error);
 	if (loan->state != LOAN_OVERDUE)

@@ -16,6 +16,7 @@
 #include "make_room.h"
 #include "operations.h"
 #include "return.h"
+#include "story.h"
 #include "vm_state.h"
 #include "windows.h"
 #include "wishes.h"
@@ -933,6 +934,7 @@ int take_run(struct context *context, const struct take_request *request, struct
 			now + find_longest_ms(request) + settings->write_deadline_seconds * 1000ull,
 	};
 	auto_close int lock = loan_life_lock(context, &request->owner, error);
+	cleanup(loan_done) struct loan loan = {0};
 	struct error later = {0};
 	int r;
 
@@ -940,6 +942,8 @@ int take_run(struct context *context, const struct take_request *request, struct
 	r = lock < 0 ? lock : take_patiently(context, request, &patience, error);
 	if (r == 0)
 		lock_unmark(lock);
+	if (r == 0 && loan_read(&context->kernel.root, &request->owner, &loan, NULL) == 0)
+		story_tell_lent(context, &loan, now);
 	if (r < 0 && patience.room_count && make_room_undo(context, &request->owner, &later) < 0)
 		log_write(&context->log, LOG_ERR, "still owed: %s", later.message);
 	return r;

@@ -16,6 +16,9 @@
 
 #define STOP_LOOK_MS 200u
 
+/* From here on a person begins to wonder. */
+#define SLOW_STEP_MS 1000u
+
 /* Proxmox's Stop sends KILL 5 s after TERM. A write that is not back after this time is left to its
  * child, and the other functions go home in the time that remains. */
 #define STOP_WRITE_MS 3000u
@@ -263,6 +266,19 @@ static int record(const struct executor *executor, struct worker *worker, const 
 	return 0;
 }
 
+/* A function has a handful of steps, and a card up to eight functions: only the slow ones are told
+ * at once. */
+static void tell_step(const struct executor *executor, const struct step *step,
+	enum direction direction, const char *what, unsigned long long took_ms)
+{
+	const struct operation *operation = operation_find(executor->tables, step->operation);
+	bool is_minor = operation_is_minor(operation, direction) ||
+		(operation->is_of_function && took_ms < SLOW_STEP_MS);
+
+	log_step(executor->log, is_minor ? LOG_DEBUG : LOG_INFO, step->subject, step->operation,
+		"%s (%llu ms)", what, took_ms);
+}
+
 /* @was: the step's state before it was begun. */
 static int run_step(const struct executor *executor, struct worker *worker, struct loan *loan,
 	struct step *step, enum step_state was, enum direction direction, struct error *error)
@@ -308,8 +324,7 @@ static int run_step(const struct executor *executor, struct worker *worker, stru
 			*error = reply;
 		return reply.status;
 	}
-	log_step(executor->log, operation_is_minor(operation, direction) ? LOG_DEBUG : LOG_INFO,
-		step->subject, step->operation, "%s (%llu ms)", what, clock_milliseconds() - begin);
+	tell_step(executor, step, direction, what, clock_milliseconds() - begin);
 	if (*reply.message)
 		log_step(executor->log, LOG_NOTICE, step->subject, step->operation, "%s",
 			reply.message);

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "hooks/ferry/loan_life.h"
 #include "hooks/ferry/return.h"
+#include "hooks/ferry/story.h"
 #include "hooks/ferry/take.h"
 #include "kmod-helper/base/cleanup.h"
+#include "kmod-helper/base/process.h"
 #include "kmod-helper/loan/lock.h"
 #include "tests/support/handover.h"
 
@@ -337,4 +339,59 @@ Test(take, with_driver_keep_the_driver_made_for_the_device_is_loaded_and_takes_i
 	expect_driver("0000:01:00.2", "vfio-pci");
 	cr_assert_eq(return_loan(&context, &keeping.owner, &error), 0, "%s", error.message);
 	handover_expect_home(&handover, "after the return");
+}
+
+/* ---- what the task log says */
+
+static char story[4096];
+
+static void tell_story(void *data, const struct log_entry *entry)
+{
+	size_t used = strlen(story);
+
+	(void)data;
+	if (entry->priority <= LOG_INFO)
+		snprintf(story + used, sizeof(story) - used, "%s\n", entry->text);
+}
+
+static size_t count_lines(const char *text)
+{
+	size_t count = 0;
+
+	for (; *text; text++)
+		count += *text == '\n';
+	return count;
+}
+
+Test(take, start_and_return_end_with_one_sentence)
+{
+	struct error error = {0};
+
+	context.log = (struct log){.write = tell_story};
+	scan();
+	cr_assert_eq(take_run(&context, &request, &error), 0, "%s", error.message);
+	cr_expect_null(strstr(story, "bind"), "%s", story);
+	cr_expect(strstr(story, "VM 105 has 0000:01:00, 3 functions, 0."), "%s", story);
+	story[0] = '\0';
+	cr_assert_eq(return_loan(&context, &request.owner, &error), 0, "%s", error.message);
+	cr_expect_eq(count_lines(story), 1u, "%s", story);
+	cr_expect(strstr(story, "0000:01:00 is home, 3 functions, 0."), "%s", story);
+}
+
+Test(take, many_cards_are_told_in_few_lines)
+{
+	struct loan_function functions[10] = {0};
+	struct loan loan = {
+		.owner = request.owner, .functions = functions, .function_count = COUNT(functions)};
+
+	for (unsigned int i = 0; i < COUNT(functions); i++) {
+		functions[i].use = LOAN_TAKEN;
+		snprintf(functions[i].address, sizeof(functions[i].address), "0000:%02x:00.0",
+			0x81 + i);
+	}
+	context.log = (struct log){.write = tell_story};
+	story_tell_lent(&context, &loan, clock_milliseconds() - 1234);
+	cr_expect_eq(count_lines(story), 9u, "%s", story);
+	cr_expect(strstr(story, "VM 105 has 0000:81:00.0, 1.2 s\n"), "%s", story);
+	cr_expect(strstr(story, "VM 105 has 2 more cards\n"), "%s", story);
 }

@@ -54,8 +54,12 @@ assert_exit() {
 	assert_eq "$status" "$expected" "exit code of '$*'"
 }
 
-# One line, no more and no less.
+# One line, no more and no less; of a refused start three: what, why, and what to do next.
 assert_one_line() {
+	if [[ $1 =~ ^gpu-ferry:\ VM\ [0-9]+\ does\ not\ start ]]; then
+		assert_eq "$(cut -d ' ' -f 2 <<<"$1" | tr '\n' ' ')" 'VM why: next: ' "the lines of '$1'"
+		return
+	fi
 	assert_eq "$(printf '%s\n' "$1" | grep -c .)" 1 "lines in '$1'"
 }
 
@@ -383,6 +387,7 @@ mapping() {
 # The task log is shown, and kept for task_log.
 task() {
 	local status=0
+	date +%s.%N >"$scratch/since.$2"
 	pve-vm "$@" >"$scratch/task.$2" 2>&1 || status=$?
 	sed "s/^/$2: /" "$scratch/task.$2"
 	return $status
@@ -390,6 +395,12 @@ task() {
 
 task_log() {
 	cat "$scratch/task.$1"
+}
+
+# The steps of that task as the journal has them; the task log itself has only the slow ones.
+steps_of() { # VMID
+	journalctl --sync
+	journalctl -q -o cat -t gpu-ferry VMID="$1" --since "@$(cat "$scratch/since.$1")" | grep ' ms)$'
 }
 
 # start VMID [OPTIONS]: must succeed, and our preparation must leave Proxmox nothing to bind.

@@ -25,7 +25,7 @@ test_probe_that_fails_on_the_way_home() {
 	[[ ! $out =~ owed\ +$card1.1 ]] || fail "the audio function is home, and owed"
 	say "the VM starts again"
 	start 104 --holder
-	! task_log 104 | grep "unbind $card1.0 from nvidia" || fail "it was not on nvidia"
+	! steps_of 104 | grep "unbind $card1.0 from nvidia" || fail "it was not on nvidia"
 	assert_card_lent "$card1"
 	chip 1
 	stop 104

@@ -82,7 +82,7 @@ test_services_are_started_again_in_reverse_order() {
 	assert_match "$(task_log 104)" "stop the unit ${stopped[1]}: .*[Oo]peration refused.*\(systemctl status ${stopped[1]}\)"
 	assert_eq "$(units_in_log stop)" "${stopped[0]} "
 	assert_eq "$(units_in_log start)" "${stopped[1]} ${stopped[0]} "
-	! task_log 104 | grep 'bind 0000' || fail "something was moved"
+	! steps_of 104 | grep 'bind 0000' || fail "something was moved"
 	assert_eq "$(systemctl is-active "${stopped[@]}" | uniq)" active "both"
 	assert_eq "$(loans)" '' loans
 	unit_release
