@@ -79,7 +79,8 @@ FERRY := hooks/gpu-ferry.c hooks/base/sibling.c $(COMMANDS) $(BASE) \
 
 # what a person calls: it plans as the ferry does, and so has ferry/ too
 ASSISTANT := hooks/assistant.c $(COMMANDS) hooks/base/program.c \
-	$(patsubst %,hooks/commands/%.c,doctor setup undo attach detach guest) \
+	$(patsubst %,hooks/commands/%.c,doctor setup undo attach detach guest \
+		report report_files report_filter) \
 	$(wildcard $(addprefix hooks/,attach/*.c doctor/*.c ferry/*.c guest/*.c host/*.c)) \
 	$(wildcard conf/*.c conf/*/*.c kmod-helper/*/*.c)
 

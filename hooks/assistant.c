@@ -11,6 +11,7 @@ static const struct command *const commands[] = {
 	&command_detach,
 	&command_doctor,
 	&command_guest,
+	&command_report,
 	&command_setup,
 	&command_undo,
 	NULL,

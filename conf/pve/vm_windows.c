@@ -20,13 +20,25 @@ static const struct disc {
 	{"virtio-win", "win10"},
 };
 
+static bool is_disc(const struct disc *disc, const char *value)
+{
+	return strstr(value, "media=cdrom") && strcasestr(value, disc->name);
+}
+
+const char *vm_windows_disc(const char *value)
+{
+	for (size_t i = 0; i < sizeof(discs) / sizeof(discs[0]); i++) {
+		if (is_disc(&discs[i], value))
+			return discs[i].name;
+	}
+	return NULL;
+}
+
 static const struct disc *find_disc(const struct vm_config *config)
 {
 	for (size_t i = 0; i < sizeof(discs) / sizeof(discs[0]); i++) {
 		for (size_t k = 0; k < config->count; k++) {
-			const char *value = config->entries[k].value;
-
-			if (strstr(value, "media=cdrom") && strcasestr(value, discs[i].name))
+			if (is_disc(&discs[i], config->entries[k].value))
 				return &discs[i];
 		}
 	}

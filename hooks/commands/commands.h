@@ -14,6 +14,7 @@ extern const struct command command_hook;
 extern const struct command command_list;
 extern const struct command command_plan;
 extern const struct command command_reconcile;
+extern const struct command command_report;
 extern const struct command command_setup;
 extern const struct command command_status;
 extern const struct command command_unbind;

@@ -19,6 +19,7 @@ const struct command_summary command_summaries[] = {
 	{"unbind", "Returns devices that were lent by hand", NULL},
 	{"reconcile", "Returns at once the cards of VMs that are no longer running", "Repair"},
 	{"watch", "Returns the cards of VMs that are gone, while any are lent", NULL},
+	{"report", "Writes an archive for a fault report, without what is private", NULL},
 	{"hook", "Does the work of one phase, for the hookscript", COMMAND_HIDDEN},
 	{0},
 };
