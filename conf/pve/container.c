@@ -204,3 +204,16 @@ void containers_done(struct containers *containers)
 	free(containers->items);
 	*containers = (struct containers){0};
 }
+
+bool container_exists(const struct root *root, unsigned int ctid)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), FOLDER "/%u" SUFFIX, ctid);
+	return file_exists(root, path);
+}
+
+const char *guest_noun(const struct root *root, unsigned int vmid)
+{
+	return container_exists(root, vmid) ? "container" : "VM";
+}

@@ -6,6 +6,7 @@
 
 #include "kmod-helper/base/error.h"
 #include "kmod-helper/base/file.h"
+#include <stdbool.h>
 #include <stddef.h>
 
 struct container {
@@ -30,3 +31,9 @@ int container_nodes_parse(char *text, struct names *ret);
  * containers_done. */
 int containers_read(const struct root *root, struct containers *ret, struct error *error);
 void containers_done(struct containers *containers);
+
+/* Does this node have a container of that number? */
+bool container_exists(const struct root *root, unsigned int ctid);
+
+/* "container" when it has, else "VM". */
+const char *guest_noun(const struct root *root, unsigned int vmid);

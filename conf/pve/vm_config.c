@@ -350,26 +350,38 @@ static bool node_that_has(
 	return false;
 }
 
+static const char *noun_of(const struct vm_config_read_options *options)
+{
+	return options->container ? "container" : "VM";
+}
+
+static const char *folder_of(const struct vm_config_read_options *options)
+{
+	return options->container ? "lxc" : "qemu-server";
+}
+
 static int say_missing(const struct root *root, const struct vm_file *file, struct error *error)
 {
-	unsigned int vmid = file->options.vmid;
+	const struct vm_config_read_options *options = &file->options;
+	unsigned int vmid = options->vmid;
 	char path[64];
 	char node[NODE_NAME_SIZE];
 
 	snprintf(path, sizeof(path), "etc/pve/lxc/%u.conf", vmid);
-	if (file_exists(root, path))
+	if (!options->container && file_exists(root, path))
 		return error_set(error, -EISNAM, "%u is a container, not a VM (/%s)", vmid, path);
-	if (node_that_has(root, "lxc", vmid, node, sizeof(node)))
+	if (!options->container && node_that_has(root, "lxc", vmid, node, sizeof(node)))
 		return error_set(
 			error, -EISNAM, "%u is a container (on node %s), not a VM", vmid, node);
-	if (node_that_has(root, "qemu-server", vmid, node, sizeof(node)))
-		return error_set(error, -EREMOTE, "VM %u is not on this node but on %s (no /%s)",
-			vmid, node, file->path);
+	if (node_that_has(root, folder_of(options), vmid, node, sizeof(node)))
+		return error_set(error, -EREMOTE, "%s %u is not on this node but on %s (no /%s)",
+			noun_of(options), vmid, node, file->path);
 	if (!file_exists(root, "etc/pve/local"))
 		return error_set(error, -ENOTCONN,
-			"there is no VM %u, and no /etc/pve/local: is pve-cluster running?", vmid);
-	return error_set(
-		error, -ENOENT, "there is no VM %u (no /%s); see `qm list`", vmid, file->path);
+			"there is no %s %u, and no /etc/pve/local: is pve-cluster running?",
+			noun_of(options), vmid);
+	return error_set(error, -ENOENT, "there is no %s %u (no /%s); see `%s list`",
+		noun_of(options), vmid, file->path, options->container ? "pct" : "qm");
 }
 
 static int path_of_own(const struct root *root, struct vm_file *file, struct error *error)
@@ -377,14 +389,15 @@ static int path_of_own(const struct root *root, struct vm_file *file, struct err
 	char node[NODE_NAME_SIZE];
 	int r;
 
-	snprintf(file->path, sizeof(file->path), "etc/pve/qemu-server/%u.conf", file->options.vmid);
+	snprintf(file->path, sizeof(file->path), "etc/pve/%s/%u.conf", folder_of(&file->options),
+		file->options.vmid);
 	if (file_exists(root, file->path))
 		return 0;
 	r = node_find(root, node, sizeof(node), error);
 	if (r < 0)
 		return r;
-	snprintf(file->path, sizeof(file->path), "etc/pve/nodes/%s/qemu-server/%u.conf", node,
-		file->options.vmid);
+	snprintf(file->path, sizeof(file->path), "etc/pve/nodes/%s/%s/%u.conf", node,
+		folder_of(&file->options), file->options.vmid);
 	return 0;
 }
 
@@ -432,7 +445,9 @@ int vm_config_read_text(const struct root *root, const struct vm_config_read_opt
 	};
 	int r = cluster_read(root, &request, ret_text, ret_length, error);
 
-	return r < 0 ? error_wrap(error, r, "read the config of VM %u", options->vmid) : 0;
+	return r < 0
+		? error_wrap(error, r, "read the config of %s %u", noun_of(options), options->vmid)
+		: 0;
 }
 
 int vm_config_read(const struct root *root, const struct vm_config_read_options *options,

@@ -34,6 +34,7 @@ void vm_config_done(struct vm_config *config);
 
 struct vm_config_read_options {
 	unsigned int vmid;
+	bool container;		   /* it is a container's number; for vm_config_read_text */
 	const char *migrated_from; /* PVE_MIGRATED_FROM; NULL or "": the VM is this node's */
 	unsigned int deadline_ms;  /* for /etc/pve to answer; used with the live root only */
 };

@@ -105,8 +105,10 @@ bool vm_section_is_snapshot(const struct vm_section *section)
 
 static const struct vm_section *pending_find(const struct vm_sections *sections)
 {
+	const char *name = sections->container ? "pve:pending" : PENDING;
+
 	for (size_t i = 0; i < sections->count; i++) {
-		if (strcasecmp(sections->items[i].name, PENDING) == 0)
+		if (strcasecmp(sections->items[i].name, name) == 0)
 			return &sections->items[i];
 	}
 	return NULL;

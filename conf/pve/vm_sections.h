@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
-/* Reads what stands below a VM's config: [PENDING], the changes that wait for the VM to stop, and
- * snapshots. Source: PVE/QemuServer.pm (parse_vm_config) of qemu-server 9.2.6. */
+/* Reads what stands below a guest's config: [PENDING], the changes that wait for it to stop, and
+ * snapshots. Source: PVE/QemuServer.pm (parse_vm_config) of qemu-server 9.2.6,
+ * PVE/LXC/Config.pm (parse_pct_config) of pve-container 6.1.10. */
 
 #include "kmod-helper/base/error.h"
 #include "vm_config.h"
@@ -19,6 +20,7 @@ struct vm_sections {
 	struct vm_section *items;
 	size_t count;
 	struct vm_section own; /* what stands above them all, even what Proxmox would drop */
+	bool container; /* to be set after reading: pending changes are in [pve:pending] then */
 };
 
 /* Reads the sections of the @length bytes @text. Returns 0 or -ENOMEM. @ret is untouched on

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
-/* Puts devices and the hookscript into a VM's config. */
+/* Puts devices and the hookscript into a VM's config, or a card's device nodes into a container's.
+ */
 
 #include "attach.h"
 
 #include "attach_device.h"
+#include "attach_nodes.h"
 #include "conf/pve/hostpci.h"
+#include "conf/settings.h"
 #include "hooks/base/output.h"
 #include "hooks/base/program.h"
 #include "kmod-helper/base/cleanup.h"
@@ -21,7 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define WHY_CHAIN "the VM's own hookscript also runs, in every phase"
+#define WHY_CHAIN "the earlier hookscript also runs, in every phase"
 
 struct attach_plan {
 	const struct attach_options *options;
@@ -41,6 +44,28 @@ static void attach_plan_done(struct attach_plan *plan)
 
 /* ---- planning */
 
+static bool is_container(const struct attach_plan *plan)
+{
+	return plan->config.kind == &guest_is_container;
+}
+
+static int check_guest(const struct attach_plan *plan, struct error *error)
+{
+	const struct attach_options *options = plan->options;
+	unsigned int vmid = plan->config.vmid;
+
+	if (vm_config_is_template(&plan->config.now))
+		return error_set(error, -EINVAL, "%s %u is a template: it never starts",
+			plan->config.kind->noun, vmid);
+	if (is_container(plan) &&
+		(options->tune || options->primary_gpu || options->machine || options->bios))
+		return error_set(error, USAGE,
+			"--tune, --primary-gpu, --machine and --bios are for VMs, and %u is a "
+			"container",
+			vmid);
+	return 0;
+}
+
 static int plan_hookscript(struct context *context, struct attach_plan *plan, struct error *error)
 {
 	const char *before = guest_config_get(&plan->config, "hookscript");
@@ -51,7 +76,7 @@ static int plan_hookscript(struct context *context, struct attach_plan *plan, st
 	if (snippet_is_ours(before))
 		return snippet_check_ours(context, &plan->storages, before, error);
 	r = snippet_check_ours(context, &plan->storages, after, error);
-	/* refuse to chain a hookscript that Proxmox cannot run: the VM would not start */
+	/* refuse to chain a hookscript that Proxmox cannot run: the guest would not start */
 	if (r == 0 && before)
 		r = storages_find_snippet(&plan->storages, before, path, sizeof(path), error);
 	if (r == 0 && before)
@@ -63,30 +88,13 @@ static int plan_hookscript(struct context *context, struct attach_plan *plan, st
 	return r < 0 ? error_set_errno(error, r, "plan the changes") : 0;
 }
 
-/* True when the running VM does not use the key either: a pending deletion is not done yet. */
-static bool is_free(const struct attach_plan *plan, const char *key)
-{
-	return !changes_get(&plan->changes, &plan->config, key) &&
-		!guest_config_now(&plan->config, key);
-}
-
-static int free_key(const struct attach_plan *plan, char *ret, size_t size, struct error *error)
-{
-	for (unsigned int i = 0; i < HOSTPCI_MAX; i++) {
-		snprintf(ret, size, "hostpci%u", i);
-		if (is_free(plan, ret))
-			return 0;
-	}
-	return error_set(error, -ENOSPC, "all %d hostpci entries of VM %u are in use", HOSTPCI_MAX,
-		plan->config.vmid);
-}
-
 static int plan_new_entry(struct attach_plan *plan, const struct attach_device *device,
 	bool primary, struct error *error)
 {
 	const char *machine = changes_get(&plan->changes, &plan->config, "machine");
 	char key[32], value[320];
-	int r = free_key(plan, key, sizeof(key), error);
+	int r = changes_free_key(
+		&plan->changes, &plan->config, "hostpci", HOSTPCI_MAX, key, sizeof(key), error);
 
 	if (r < 0)
 		return r;
@@ -236,14 +244,10 @@ static int note_devices(struct attach_plan *plan)
 	return r;
 }
 
-static int plan_notes(struct context *context, struct attach_plan *plan, struct error *error)
+static int note_vm(struct attach_plan *plan)
 {
-	const struct storage *local = storages_find(&plan->storages, "local");
-	int r = attach_devices_note_others(context, &plan->devices, &plan->changes, error);
+	int r = note_unknown(plan);
 
-	if (r < 0)
-		return r;
-	r = note_unknown(plan);
 	if (r == 0)
 		r = note_devices(plan);
 	if (r == 0)
@@ -252,6 +256,43 @@ static int plan_notes(struct context *context, struct attach_plan *plan, struct 
 		vm_config_is_windows(&plan->config.now))
 		r = changes_note(
 			&plan->changes, "--tune shows what else NVIDIA's Windows driver may need");
+	return r;
+}
+
+/* Notes the setting that lets a VM's start stop the container, unless it is there already. */
+static int note_make_room(struct context *context, struct attach_plan *plan)
+{
+	cleanup(settings_done) struct settings settings = {0};
+	unsigned int ctid = plan->config.vmid;
+	bool stops = false;
+
+	if (settings_read(&context->kernel.root, 0, &settings, NULL) < 0)
+		return 0;
+	for (size_t i = 0; i < settings.make_room.count && !stops; i++) {
+		const struct room_entry *entry = &settings.make_room.items[i];
+
+		stops = (entry->kind == ROOM_CONTAINER && !entry->guest) ||
+			((entry->kind == ROOM_CONTAINER || entry->kind == ROOM_CONTAINER_UNIT) &&
+				entry->guest == ctid);
+	}
+	return stops ? 0
+		     : changes_note(&plan->changes,
+			       "a VM that needs the card does not start while the container uses "
+			       "it, unless /" SETTINGS_PATH
+			       " lets it stop the container: make_room = ( { container = %u; } ); "
+			       "or only a service in it: make_room = ( { container = %u; unit = "
+			       "\"NAME.service\"; } );",
+			       ctid, ctid);
+}
+
+static int plan_notes(struct context *context, struct attach_plan *plan, struct error *error)
+{
+	const struct storage *local = storages_find(&plan->storages, "local");
+	int r = attach_devices_note_others(context, &plan->devices, &plan->changes, error);
+
+	if (r < 0)
+		return r;
+	r = is_container(plan) ? note_make_room(context, plan) : note_vm(plan);
 	if (r == 0 && !plan->options->enable_snippets && local && !storage_holds(local, "snippets"))
 		r = changes_note(&plan->changes,
 			"the web page does not list the hookscript, because the storage `local` "
@@ -265,18 +306,22 @@ static int plan_make(struct context *context, unsigned int vmid, char **argument
 {
 	int r = attach_devices_find(context, arguments, &plan->devices, error);
 
-	plan->changes.vmid = vmid;
 	if (r == 0)
 		r = guest_config_read(context, vmid, &plan->config, error);
-	if (r == 0 && vm_config_is_template(&plan->config.now))
-		r = error_set(error, -EINVAL, "VM %u is a template: it never starts", vmid);
+	plan->changes.kind = plan->config.kind;
+	plan->changes.vmid = vmid;
+	if (r == 0)
+		r = check_guest(plan, error);
 	if (r == 0)
 		r = storages_read(&context->kernel.root, &plan->storages, error);
 	if (r == 0)
 		r = plan_hookscript(context, plan, error);
-	if (r == 0)
+	if (r == 0 && is_container(plan))
+		r = attach_nodes_plan(
+			context, &plan->config, &plan->devices, &plan->changes, error);
+	else if (r == 0)
 		r = plan_options(plan, error);
-	if (r == 0)
+	if (r == 0 && !is_container(plan))
 		r = plan_devices(context, plan, error);
 	return r < 0 ? r : plan_notes(context, plan, error);
 }
@@ -301,7 +346,8 @@ static int record_devices(const struct attach_devices *devices, struct attachmen
 static int record(struct context *context, const struct attach_plan *plan,
 	struct attachment *attachment, struct error *error)
 {
-	int r = record_devices(&plan->devices, attachment);
+	/* pre-start compares the functions of VMs alone */
+	int r = is_container(plan) ? 0 : record_devices(&plan->devices, attachment);
 
 	for (size_t i = 0; r == 0 && i < plan->changes.count; i++) {
 		const struct change *change = &plan->changes.items[i];
@@ -313,7 +359,7 @@ static int record(struct context *context, const struct attach_plan *plan,
 	return attachment_write(&context->kernel.root, attachment, error);
 }
 
-/* Updates the record where qm wrote a value in a different form from what we asked for. */
+/* Updates the record where qm or pct wrote a value in a different form from what we asked for. */
 static int record_result(struct context *context, const struct changes *changes,
 	struct attachment *attachment, struct error *error)
 {
@@ -363,7 +409,7 @@ static int apply(struct context *context, struct attach_plan *plan, struct error
 	cleanup(attachment_done) struct attachment old = {0}, new = {0};
 	struct changes *changes = &plan->changes;
 	bool stood, left = false;
-	int r = program_check(context, QM_PATH, error);
+	int r = program_check(context, changes->kind->path, error);
 
 	if (r == 0)
 		r = read_record(context, changes->vmid, &old, &stood, error);
@@ -396,6 +442,9 @@ static void say_next(const struct context *context, const struct changes *change
 	if (!changes->applied && changes->count)
 		puts("Nothing has been changed yet: to do it, run the same command without "
 		     "--dry-run.");
+	else if (changes->kind == &guest_is_container)
+		output_print("%s. Next: pct start %u; gpu-ferry detach %u takes it back.\n",
+			changes->count ? "Done" : "Nothing to do", changes->vmid, changes->vmid);
 	else
 		output_print("%s. Next: gpu-ferry plan %u, then qm start %u; gpu-ferry detach %u "
 			     "takes it back.\n",
@@ -425,6 +474,7 @@ int attach_guest(struct context *context, const struct attach_options *options, 
 	if (r == 0)
 		say_next(context, &plan.changes);
 	if (r == 0 && enabled < 0)
-		return error_set(error, enabled, "VM %u is attached, but: %s", vmid, later.message);
+		return error_set(error, enabled, "%s %u is attached, but: %s",
+			plan.config.kind->noun, vmid, later.message);
 	return r;
 }

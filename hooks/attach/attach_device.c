@@ -345,7 +345,7 @@ static int note_other(struct context *context, const struct attach_devices *devi
 
 		if (!shared_name(&meaning.functions, &device->addresses))
 			continue;
-		if (has_cards(device))
+		if (has_cards(device) && changes->kind == &guest_is_vm)
 			r = changes_note(changes,
 				"%s is also attached to VM %u: each of them takes a card of it that "
 				"is free when it starts",

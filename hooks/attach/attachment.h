@@ -9,9 +9,9 @@
 #include <stdint.h>
 
 /* The record of what `attach` did on this node: `detach` takes it back, and the hook compares the
- * cards with it. JSON files in /var/lib/gpu-ferry/attachments (root, 0700): "vm-104.json" for a VM,
- * and "storage.json" for the content list of the storage that has the snippet. A file is always
- * replaced as a whole; fields that this version does not know are kept. */
+ * cards with it. JSON files in /var/lib/gpu-ferry/attachments (root, 0700): "vm-104.json" for a VM
+ * or container, and "storage.json" for the content list of the storage that has the snippet. A file
+ * is always replaced as a whole; fields that this version does not know are kept. */
 
 #define ATTACHMENT_FOLDER "var/lib/gpu-ferry/attachments"
 #define ATTACHMENT_SCHEMA 1
@@ -19,7 +19,7 @@
 
 struct json_object;
 
-/* A changed key of the VM's config; for the storage it is "content". */
+/* A changed key of the guest's config; for the storage it is "content". */
 struct attachment_key {
 	char name[32];
 	char *before; /* NULL: it was not set */
@@ -62,7 +62,7 @@ void attachment_key_done(struct attachment_key *key);
 /* The path of a record, below the root. */
 void attachment_path(unsigned int vmid, char *path, size_t size);
 
-/* The hookscript that the VM had before ours, as a volume id; NULL when it had none. */
+/* The hookscript that the guest had before ours, as a volume id; NULL when it had none. */
 const char *attachment_chained(const struct attachment *attachment);
 
 /* Returns 0 when @function is the device that was recorded for its address, or when none was

@@ -30,7 +30,7 @@ int attachment_remove(const struct root *root, unsigned int vmid, struct error *
 /* Removes the folders of the records when no record is left. */
 void attachments_remove_folders(const struct root *root);
 
-/* The VMs that have a record on this node, in order of their numbers; the caller frees them. 0 or
- * -errno. */
+/* The guests that have a record on this node, in order of their numbers; the caller frees them. 0
+ * or -errno. */
 int attachments_list(
 	const struct root *root, unsigned int **ret_vmids, size_t *ret_count, struct error *error);

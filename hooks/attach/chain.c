@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
-/* Runs the hookscript that the VM had before ours. */
+/* Runs the hookscript that the guest had before ours. */
 
 #include "chain.h"
 
 #include "attachment.h"
+#include "conf/pve/container.h"
 #include "conf/pve/storage.h"
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/base/process.h"
@@ -36,11 +37,10 @@ static int error_of_exit(const char *volume, int code, struct error *error)
 	if (code == 0)
 		return 0;
 	if (code >= PROCESS_KILLED)
-		return error_set(error, -ECHILD,
-			"the VM's own hookscript %s was killed by signal %d", volume,
-			code - PROCESS_KILLED);
+		return error_set(error, -ECHILD, "its own hookscript %s was killed by signal %d",
+			volume, code - PROCESS_KILLED);
 	return error_set(
-		error, -ECHILD, "the VM's own hookscript %s failed: exit code %d", volume, code);
+		error, -ECHILD, "its own hookscript %s failed: exit code %d", volume, code);
 }
 
 static int run_script(struct context *context, const char *volume, unsigned int vmid,
@@ -58,7 +58,7 @@ static int run_script(struct context *context, const char *volume, unsigned int 
 	/* a script without a "#!" line works with Proxmox, whose perl starts it by execvp(3) */
 	if (r == -ENOEXEC)
 		r = process_run(by_shell, &options, error);
-	return r < 0 ? error_wrap(error, r, "run the VM's own hookscript")
+	return r < 0 ? error_wrap(error, r, "run its own hookscript")
 		     : error_of_exit(volume, r, error);
 }
 
@@ -66,12 +66,13 @@ static int run_script(struct context *context, const char *volume, unsigned int 
 static void say_unknown(struct context *context, unsigned int vmid, const char *phase)
 {
 	bool start = strcmp(phase, "pre-start") == 0;
+	const char *noun = guest_noun(&context->kernel.root, vmid);
 
 	log_write(&context->log, start ? LOG_NOTICE : LOG_DEBUG,
-		"VM %u has its own hookscript too, but this node has no record of its name, as "
-		"after a migration or a clone: it is not run (set it with `qm set %u "
+		"%s %u has its own hookscript too, but this node has no record of its name, as "
+		"after a migration or a clone: it is not run (set it with `%s set %u "
 		"--hookscript`, then run `gpu-ferry attach` again)",
-		vmid, vmid);
+		noun, vmid, container_exists(&context->kernel.root, vmid) ? "pct" : "qm", vmid);
 }
 
 int chain_run(struct context *context, unsigned int vmid, const char *phase, struct error *error)

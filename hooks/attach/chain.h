@@ -3,7 +3,7 @@
 
 #include "hooks/base/context.h"
 
-/* Runs the hookscript that a VM had before ours, as Proxmox would run it: with Proxmox's
+/* Runs the hookscript that a guest had before ours, as Proxmox would run it: with Proxmox's
  * environment, arguments and standard descriptors (PVE/GuestHelpers.pm, exec_hookscript). The
  * record of `attach` says which one it is. On a node without that record a message says so, and
  * nothing is run. Returns 0, -ECHILD (the script failed), -ENOENT or another error when there is no

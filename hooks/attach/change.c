@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
-/* Plans changes of a VM's config and makes them with `qm set`. */
+/* Plans changes of a guest's config and makes them with `qm set` or `pct set`. */
 
 #include "change.h"
 
 #include "conf/pve/cluster.h"
+#include "conf/pve/container.h"
 #include "conf/pve/vm_keys.h"
 #include "hooks/base/output.h"
 #include "hooks/base/program.h"
@@ -18,23 +19,50 @@
 #include <stdlib.h>
 #include <string.h>
 
+const struct guest_kind guest_is_vm = {"VM", "qm", QM_PATH};
+const struct guest_kind guest_is_container = {"container", "pct", PCT_PATH};
+
+/* The text of the VM's config, or of the container's that has this number. */
+static int read_text(struct context *context, struct guest_config *config, char **ret_text,
+	size_t *ret_length, struct error *error)
+{
+	struct vm_config_read_options options = {
+		.vmid = config->vmid, .deadline_ms = CLUSTER_DEADLINE_MS};
+	int r = vm_config_read_text(&context->kernel.root, &options, ret_text, ret_length, error);
+
+	if (r != -EISNAM)
+		return r;
+	options.container = true;
+	config->kind = &guest_is_container;
+	return vm_config_read_text(&context->kernel.root, &options, ret_text, ret_length, error);
+}
+
+static int parse_nodes(const char *text, struct names *ret)
+{
+	auto_free char *copy = strdup(text);
+
+	return copy ? container_nodes_parse(copy, ret) : -ENOMEM;
+}
+
 int guest_config_read(
 	struct context *context, unsigned int vmid, struct guest_config *ret, struct error *error)
 {
-	const struct vm_config_read_options options = {
-		.vmid = vmid, .deadline_ms = CLUSTER_DEADLINE_MS};
-	cleanup(guest_config_done) struct guest_config config = {.vmid = vmid};
+	cleanup(guest_config_done) struct guest_config config = {
+		.kind = &guest_is_vm, .vmid = vmid};
 	auto_free char *text = NULL;
 	size_t length = 0;
-	int r = vm_config_read_text(&context->kernel.root, &options, &text, &length, error);
+	int r = read_text(context, &config, &text, &length, error);
 
 	if (r == 0)
 		r = vm_config_parse(text, length, &config.now, error);
 	if (r == 0)
 		r = vm_sections_parse(text, length, &config.sections, error);
+	config.sections.container = config.kind == &guest_is_container;
+	if (r == 0 && config.sections.container && parse_nodes(text, &config.nodes) < 0)
+		r = error_set_errno(error, -ENOMEM, "read the config of container %u", vmid);
 	if (r < 0)
 		return r;
-	/* the same digest as in PVE/QemuServer.pm (parse_vm_config) */
+	/* the same digest as in PVE/QemuServer.pm (parse_vm_config), PVE/LXC/Config.pm */
 	SHA1Data((const uint8_t *)text, length, config.digest);
 	*ret = config;
 	config = (struct guest_config){0};
@@ -45,6 +73,7 @@ void guest_config_done(struct guest_config *config)
 {
 	vm_config_done(&config->now);
 	vm_sections_done(&config->sections);
+	names_done(&config->nodes);
 }
 
 const char *guest_config_now(const struct guest_config *config, const char *key)
@@ -136,10 +165,22 @@ int changes_note(struct changes *changes, const char *format, ...)
 	va_start(arguments, format);
 	vsnprintf(text, sizeof(text), format, arguments);
 	va_end(arguments);
-	return names_add(&changes->notes, text);
+	return names_add_once(&changes->notes, text);
 }
 
-/* Lists the keys whose change waits until the VM stops, as "a, b". */
+int changes_free_key(const struct changes *changes, const struct guest_config *config,
+	const char *prefix, unsigned int count, char *ret, size_t size, struct error *error)
+{
+	for (unsigned int i = 0; i < count; i++) {
+		snprintf(ret, size, "%s%u", prefix, i);
+		if (!changes_get(changes, config, ret) && !guest_config_now(config, ret))
+			return 0;
+	}
+	return error_set(error, -ENOSPC, "all %u %s entries of %s %u are in use", count, prefix,
+		config->kind->noun, config->vmid);
+}
+
+/* Lists the keys whose change waits until the guest stops, as "a, b". */
 static void list_pending(const struct changes *changes, char *text, size_t size)
 {
 	size_t length = 0;
@@ -154,13 +195,15 @@ static void list_pending(const struct changes *changes, char *text, size_t size)
 
 int changes_note_pending(struct changes *changes)
 {
+	bool is_vm = changes->kind == &guest_is_vm;
 	char keys[512];
 
 	list_pending(changes, keys, sizeof(keys));
 	return keys[0] ? changes_note(changes,
-				 "VM %u is running: %s must wait until it is stopped and started "
-				 "(`qm reboot %u` does that, a reboot inside the guest does not)",
-				 changes->vmid, keys, changes->vmid)
+				 "%s %u is running: %s must wait until it is stopped and started "
+				 "(`%s reboot %u` does that%s)",
+				 changes->kind->noun, changes->vmid, keys, changes->kind->tool,
+				 changes->vmid, is_vm ? ", a reboot inside the guest does not" : "")
 		       : 0;
 }
 
@@ -175,7 +218,7 @@ void changes_done(struct changes *changes)
 	*changes = (struct changes){0};
 }
 
-/* ---- qm set */
+/* ---- qm set, pct set */
 
 /* The words of a command, NULL at the end. */
 struct words {
@@ -220,7 +263,7 @@ static int make_command(const struct changes *changes, struct words *words, stru
 	int r;
 
 	snprintf(vmid, sizeof(vmid), "%u", changes->vmid);
-	r = names_add(&words->names, QM_PATH);
+	r = names_add(&words->names, changes->kind->path);
 	if (r == 0)
 		r = names_add(&words->names, "set");
 	if (r == 0)
@@ -242,7 +285,7 @@ static int make_command(const struct changes *changes, struct words *words, stru
 	return 0;
 }
 
-static int run_qm(const struct changes *changes, struct error *error)
+static int run_tool(const struct changes *changes, struct error *error)
 {
 	cleanup(words_done) struct words words = {0};
 	int r = make_command(changes, &words, error);
@@ -264,12 +307,14 @@ static int read_back(struct context *context, struct changes *changes, struct er
 		if (!is_same(value, change->after) &&
 			(!change->after || is_same(value, change->before)))
 			return error_set(error, -EIO,
-				"qm set reported no error, but '%s' of VM %u is '%.200s' afterwards",
-				change->key, changes->vmid, value ? value : "(not set)");
+				"%s set reported no error, but '%s' of %s %u is '%.200s' afterwards",
+				changes->kind->tool, change->key, changes->kind->noun,
+				changes->vmid, value ? value : "(not set)");
 		change->pending = guest_config_is_pending(&config, change->key);
 		r = text_replace(&change->after, value);
 		if (r < 0)
-			error_set_errno(error, r, "read back the config of VM %u", changes->vmid);
+			error_set_errno(error, r, "read back the config of %s %u",
+				changes->kind->noun, changes->vmid);
 	}
 	return r;
 }
@@ -280,7 +325,7 @@ static int put_back(struct context *context, const struct changes *changes, bool
 	struct error *error)
 {
 	cleanup(guest_config_done) struct guest_config config = {0};
-	cleanup(changes_done) struct changes back = {.vmid = changes->vmid};
+	cleanup(changes_done) struct changes back = {.kind = changes->kind, .vmid = changes->vmid};
 	int r = guest_config_read(context, changes->vmid, &config, error);
 
 	for (size_t i = 0; r == 0 && i < changes->count; i++) {
@@ -292,7 +337,7 @@ static int put_back(struct context *context, const struct changes *changes, bool
 			error_set_errno(error, r, "put back the config");
 	}
 	*ret_stale = r == 0 && !back.count && strcmp(config.digest, changes->digest) != 0;
-	return r < 0 || !back.count ? r : run_qm(&back, error);
+	return r < 0 || !back.count ? r : run_tool(&back, error);
 }
 
 static void undo(
@@ -302,8 +347,8 @@ static void undo(
 
 	*ret_left = put_back(context, changes, ret_stale, &error) < 0;
 	if (*ret_left)
-		log_write(&context->log, LOG_ERR, "put back the config of VM %u: %s", changes->vmid,
-			error.message);
+		log_write(&context->log, LOG_ERR, "put back the config of %s %u: %s",
+			changes->kind->noun, changes->vmid, error.message);
 }
 
 int changes_apply(
@@ -317,10 +362,10 @@ int changes_apply(
 		changes->applied = true;
 		return 0;
 	}
-	r = program_check(context, QM_PATH, error);
+	r = program_check(context, changes->kind->path, error);
 	if (r < 0)
 		return r;
-	r = run_qm(changes, error);
+	r = run_tool(changes, error);
 	if (r < 0) {
 		undo(context, changes, &stale, ret_left);
 		return !stale
@@ -398,7 +443,7 @@ static int print_text(const struct context *context, const struct changes *chang
 	if (changes->count)
 		output_print("%s\n", command);
 	else
-		output_print("VM %u: nothing to change\n", changes->vmid);
+		output_print("%s %u: nothing to change\n", changes->kind->noun, changes->vmid);
 	for (size_t i = 0; i < changes->count; i++) {
 		const struct change *change = &changes->items[i];
 

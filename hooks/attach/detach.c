@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
-/* Takes back from a VM's config what `attach` put there. */
+/* Takes back from a guest's config what `attach` put there. */
 
 #include "attach.h"
 
+#include "conf/pve/container.h"
 #include "conf/pve/storage.h"
 #include "hooks/base/program.h"
 #include "kmod-helper/base/cleanup.h"
@@ -71,7 +72,7 @@ static int plan_key(struct context *context, const struct guest_config *config,
 	return r < 0 ? r : changes_add(changes, config, key->name, before, NULL);
 }
 
-/* Rolling back to a snapshot brings its hookscript back, whatever the VM has now. */
+/* Rolling back to a snapshot brings its hookscript back, whatever the guest has now. */
 static int note_snapshots(const struct guest_config *config, struct changes *changes)
 {
 	int r = 0;
@@ -98,9 +99,9 @@ static int note_kept(const struct guest_config *config, const struct attachment 
 	if (!snippet_is_ours(now) || attachment_find_key(attachment, "hookscript"))
 		return 0;
 	return changes_note(changes,
-		"hookscript is %s, as it was before attach (`qm set %u --delete hookscript` "
+		"hookscript is %s, as it was before attach (`%s set %u --delete hookscript` "
 		"removes it)",
-		now, changes->vmid);
+		now, changes->kind->tool, changes->vmid);
 }
 
 static int plan_make(struct context *context, const struct guest_config *config,
@@ -125,9 +126,9 @@ static int forget(struct context *context, struct changes *changes, struct error
 
 	if (r < 0)
 		return error_wrap(error, r,
-			"VM %u itself is detached, but the storage `local` is still set up for "
+			"%s %u itself is detached, but the storage `local` is still set up for "
 			"snippets (run detach again)",
-			changes->vmid);
+			changes->kind->noun, changes->vmid);
 	return attachment_remove(&context->kernel.root, changes->vmid, error);
 }
 
@@ -152,6 +153,7 @@ static int detach_recorded(struct context *context, bool apply, const struct att
 	cleanup(changes_done) struct changes changes = {.vmid = attachment->vmid};
 	int r = guest_config_read(context, attachment->vmid, &config, error);
 
+	changes.kind = config.kind;
 	if (r == 0)
 		r = plan_make(context, &config, attachment, &changes, error);
 	if (r == 0 && apply)
@@ -159,16 +161,19 @@ static int detach_recorded(struct context *context, bool apply, const struct att
 	return r < 0 ? r : changes_print(context, &changes, error);
 }
 
-/* The VM was destroyed, so only its record is left to remove. */
+/* It was destroyed, VM or container, so only its record is left to remove. */
 static int drop_record(struct context *context, bool apply, unsigned int vmid, struct error *error)
 {
-	cleanup(changes_done) struct changes changes = {.vmid = vmid, .applied = apply};
+	static const struct guest_kind gone = {"guest", "qm", QM_PATH};
+	cleanup(changes_done) struct changes changes = {
+		.kind = &gone, .vmid = vmid, .applied = apply};
 	int r = 0;
 
 	if (apply)
 		r = forget(context, &changes, error);
 	if (r == 0 &&
-		changes_note(&changes, "VM %u no longer exists: its record is deleted", vmid) < 0)
+		changes_note(&changes, "guest %u no longer exists: its record is deleted", vmid) <
+			0)
 		r = error_set_errno(error, -ENOMEM, "detach");
 	return r < 0 ? r : changes_print(context, &changes, error);
 }
@@ -182,13 +187,13 @@ static int say_unrecorded(struct context *context, unsigned int vmid, struct err
 		return r;
 	if (snippet_is_ours(guest_config_get(&config, "hookscript")))
 		return error_set(error, -ENOENT,
-			"VM %u was not attached on this node; `qm set %u --delete hookscript` "
+			"%s %u was not attached on this node; `%s set %u --delete hookscript` "
 			"removes the hookscript",
-			vmid, vmid);
-	return error_set(error, -ENOENT, "VM %u is not attached", vmid);
+			config.kind->noun, vmid, config.kind->tool, vmid);
+	return error_set(error, -ENOENT, "%s %u is not attached", config.kind->noun, vmid);
 }
 
-/* True when no VM has this number any more. */
+/* True when no VM or container has this number any more. */
 static bool is_destroyed(struct context *context, unsigned int vmid)
 {
 	cleanup(guest_config_done) struct guest_config config = {0};
@@ -223,12 +228,13 @@ int detach_all(struct context *context, bool apply, size_t *ret_count, struct er
 	int first = attachments_list(&context->kernel.root, &vmids, &count, error);
 
 	for (size_t i = 0; i < count; i++) {
+		const char *noun = guest_noun(&context->kernel.root, vmids[i]);
 		int r = detach_guest(context, apply, vmids[i], &one);
 
 		if (r < 0 && first == 0)
-			first = error_set(error, r, "VM %u: %s", vmids[i], one.message);
+			first = error_set(error, r, "%s %u: %s", noun, vmids[i], one.message);
 		else if (r < 0)
-			log_write(&context->log, LOG_ERR, "VM %u: %s", vmids[i], one.message);
+			log_write(&context->log, LOG_ERR, "%s %u: %s", noun, vmids[i], one.message);
 	}
 	if (ret_count)
 		*ret_count = count;

@@ -6,6 +6,7 @@
 /* Proxmox's own programs: run with fixed paths and no shell, and quoted in messages. */
 
 #define QM_PATH "/usr/sbin/qm"
+#define PCT_PATH "/usr/sbin/pct"
 #define PVESM_PATH "/usr/sbin/pvesm"
 
 /* Checks that the program is there. 0, or -ENOENT with a message that says what that means. */

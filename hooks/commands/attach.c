@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
-/* `gpu-ferry attach`: gives devices to a VM by changing its config. */
+/* `gpu-ferry attach`: gives devices to a VM or a container by changing its config. */
 
 #include "commands.h"
 
+#include "conf/pve/container.h"
 #include "hooks/attach/attach.h"
 #include "kmod-helper/base/parse.h"
 #include <string.h>
@@ -37,7 +38,9 @@ static int run_attach(
 	/* a signal must not end us while qm works: we still read back and record what it did */
 	context_catch_signals();
 	r = attach_guest(context, options, vmid, arguments + 1, error);
-	return r < 0 ? error_wrap(error, r, "attach to VM %u", vmid) : 0;
+	return r < 0 ? error_wrap(error, r, "attach to %s %u",
+			       guest_noun(&context->kernel.root, vmid), vmid)
+		     : 0;
 }
 
 #define AT(field) offsetof(struct attach_options, field)

@@ -4,6 +4,7 @@
 
 #include "commands.h"
 
+#include "conf/pve/container.h"
 #include "hooks/attach/attach.h"
 #include "kmod-helper/base/parse.h"
 
@@ -20,7 +21,7 @@ static int detach_every(struct context *context, bool apply, struct error *error
 	if (r < 0)
 		return error_wrap(error, r, "detach");
 	if (!count && context->output == OUTPUT_TEXT)
-		log_write(&context->log, LOG_INFO, "no VM is attached on this node");
+		log_write(&context->log, LOG_INFO, "no VM or container is attached on this node");
 	return 0;
 }
 
@@ -43,13 +44,15 @@ static int run_detach(
 	if (options->all)
 		return detach_every(context, !options->dry_run, error);
 	r = detach_guest(context, !options->dry_run, vmid, error);
-	return r < 0 ? error_wrap(error, r, "detach VM %u", vmid) : 0;
+	return r < 0 ? error_wrap(error, r, "detach %s %u", guest_noun(&context->kernel.root, vmid),
+			       vmid)
+		     : 0;
 }
 
 #define AT(field) offsetof(struct detach_options, field)
 
 static const struct command_option options_of_detach[] = {
-	{"all", 0, NULL, "detach every VM that was attached on this node", AT(all)},
+	{"all", 0, NULL, "detach every VM and container that was attached on this node", AT(all)},
 	{"dry-run", 0, NULL, "show what would be done, and change nothing", AT(dry_run)},
 	{0},
 };

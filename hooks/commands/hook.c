@@ -4,6 +4,7 @@
 
 #include "commands.h"
 
+#include "conf/pve/container.h"
 #include "hooks/attach/chain.h"
 #include "hooks/ferry/container_start.h"
 #include "hooks/ferry/exchange.h"
@@ -243,14 +244,6 @@ static const struct phase *find_phase(const char *name)
 	return NULL;
 }
 
-static bool is_container(const struct context *context)
-{
-	char path[64];
-
-	snprintf(path, sizeof(path), "etc/pve/lxc/%u.conf", context->vmid);
-	return file_exists(&context->kernel.root, path);
-}
-
 /* What, why, and what to do next: a line for each. */
 static int tell_refusal(struct context *context, struct error *error)
 {
@@ -284,7 +277,7 @@ static int run_hook(
 	r = run_phase(context, options, phase, error);
 	if (r == 0)
 		return 0;
-	if (is_container(context))
+	if (container_exists(&context->kernel.root, context->vmid))
 		return error_wrap(error, r, "%s of container %u", phase->name, context->vmid);
 	if (r == -EBUSY && phase->run == pre_start)
 		return tell_refusal(context, error);

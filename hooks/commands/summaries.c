@@ -11,7 +11,7 @@ const struct command_summary command_summaries[] = {
 	{"doctor", "Checks the host, and a VM's config, and prints the fixes", NULL},
 	{"plan", "Shows what a start of the VM would do, and what prevents it", NULL},
 	{"setup", "Prepares the host: shows a diff; --apply makes the change", "Set up"},
-	{"attach", "Adds devices and the hookscript to a VM's config", NULL},
+	{"attach", "Adds devices and the hookscript to a VM's or container's config", NULL},
 	{"detach", "Undoes what attach did", NULL},
 	{"undo", "Undoes what setup and attach did: shows a diff, then --apply", NULL},
 	{"guest", "Asks the guest whether it has the card, and a driver for it", "Use"},

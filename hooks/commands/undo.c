@@ -125,14 +125,15 @@ static int undo_host(struct context *context, bool apply, struct error *error)
 	return r < 0 ? r : tell_left(context, &left, error);
 }
 
-/* Takes back the VMs' changes first. An error there does not stop the undo of the host's set-up. */
+/* Takes back the guests' changes first. An error there does not stop the undo of the host's set-up.
+ */
 static int undo_attachments(struct context *context, bool apply, struct error *error)
 {
 	size_t count = 0;
 	int r = detach_all(context, apply, &count, error);
 
 	if (count && !apply && context->output == OUTPUT_TEXT)
-		puts("These VMs would be detached: nothing has been changed yet.");
+		puts("These guests would be detached: nothing has been changed yet.");
 	fflush(stdout);
 	return r;
 }

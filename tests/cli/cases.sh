@@ -2143,9 +2143,6 @@ case_attach_refusals() {
 	ferry attach 104
 	ferry attach 99 2b:00
 	ferry attach 104 2b:00 --dry-run
-	mkdir -p "$tree/etc/pve/nodes/pve1/lxc"
-	write etc/pve/nodes/pve1/lxc/110.conf "arch: amd64"
-	ferry attach 110 2b:00 --dry-run
 	write etc/pve/nodes/pve2/qemu-server/111.conf "memory: 1"
 	ferry attach 111 2b:00 --dry-run
 	config 112 "template: 1"
@@ -2176,10 +2173,207 @@ case_attach_refusals() {
 	show etc/pve/nodes/pve1/qemu-server/104.conf var/lib/gpu-ferry
 }
 
+# ---- attach: containers, which get a card's device nodes
+
+container() { # CTID LINE…
+	write "etc/pve/nodes/pve1/lxc/$1.conf" "arch: amd64" "${@:2}"
+	link etc/pve/lxc nodes/pve1/lxc
+}
+
+drm_node() { # ADDRESS MINOR NAME
+	local path
+	path=$(function_path "$1")/drm/$3
+	mkdir -p "$tree/$path"
+	link "sys/dev/char/226:$2" "../../${path#sys/}"
+	write "dev/dri/$3" node
+}
+
+geforce_nodes() { # NUMBER ADDRESS: of NVIDIA's own driver
+	local name
+	driver nvidia nvidia
+	bound "$2" nvidia
+	write "proc/driver/nvidia/gpus/$2/information" "Device Minor: 	 $1"
+	write proc/devices "Character devices:" "195 nvidia" "508 nvidia-uvm"
+	for name in "$1" ctl -uvm -uvm-tools; do write "dev/nvidia$name" node; done
+}
+
+case_attach_gives_a_container_the_nodes_of_a_card() {
+	installed
+	container 105
+	drm_node 0000:2b:00.0 1 card1
+	drm_node 0000:2b:00.0 129 renderD129
+	drm_node 0000:00:02.0 0 card0
+	config 104 "hostpci0: 2b:00"
+	settings 'make_room = ( { container = 105; unit = "ollama.service"; } );'
+	echo "-- DRM's"
+	ferry attach 105 2b:00 --dry-run
+	ferry attach 105 2b:00 --dry-run --output-format json-pretty
+	echo "-- AMD's kfd, and nobody makes room yet"
+	settings 'make_room = ( { container = 106; } );'
+	driver amdgpu amdgpu
+	bound 0000:2b:00.0 amdgpu
+	write dev/kfd node
+	ferry attach 105 2b:00.0 --dry-run
+	settings 'busy = "stop"; containers = "any";'
+	echo "-- NVIDIA's, of two cards"
+	rm -r "$tree/dev/dri" "$tree/sys/dev/char/226:"*
+	geforce_nodes 0 0000:2b:00.0
+	geforce_nodes 1 0000:2c:00.0
+	ferry attach 105 2b:00 2c:00 --dry-run
+	write dev/nvidia-modeset node
+	ferry attach 105 2c:00 --dry-run
+	show etc/pve/nodes/pve1/lxc/105.conf var/lib/gpu-ferry
+}
+
+case_attach_leaves_what_a_container_has() {
+	installed
+	drm_node 0000:2b:00.0 1 card1
+	drm_node 0000:2b:00.0 129 renderD129
+	settings 'busy = "stop"; containers = "any";'
+	container 105 "dev0: /dev/dri/card10" "dev2: mode=0660,path=/dev/dri/renderD129" \
+		"hookscript: local:snippets/gpu-ferry" "[before]" "dev1: /dev/dri/card1"
+	ferry attach 105 2b:00 --dry-run
+	container 106 "lxc.mount.entry: /dev/dri dev/dri none bind,optional,create=dir" \
+		"hookscript: local:snippets/gpu-ferry" "[before]" "hookscript: local:snippets/gpu-ferry"
+	ferry attach 106 2b:00 --dry-run
+	container 107 "lxc.mount.entry = /dev/dri/card1 dev/dri/card1 none bind" "ostype: debian"
+	ferry attach 107 2b:00 --dry-run
+	snippet other
+	container 108 "hookscript: local:snippets/other"
+	ferry attach 108 2b:00 --dry-run
+	echo "-- what all cards of NVIDIA's have is said once"
+	rm -r "$tree/sys/dev/char/226:"*
+	geforce_nodes 0 0000:2b:00.0
+	geforce_nodes 1 0000:2c:00.0
+	container 109 "dev0: /dev/nvidiactl"
+	ferry attach 109 2b:00 2c:00 --dry-run
+}
+
+case_attach_refuses_for_a_container() {
+	installed
+	settings 'busy = "stop"; containers = "any";'
+	container 105
+	drm_node 0000:2b:00.0 1 card1
+	ferry attach 105 2b:00 --tune --dry-run
+	ferry attach 105 2b:00 --primary-gpu --dry-run
+	ferry attach 105 2b:00.1 --dry-run
+	ferry attach 105 2c:00 --dry-run
+	bound 0000:2c:00.0
+	ferry attach 105 2c:00 --dry-run
+	on_vfio 0000:2c:00
+	ferry attach 105 2c:00 --dry-run
+	loan vm-104 "$vm_104" lent "$(card_functions 0000:2c:00 16 taken)"
+	ferry attach 105 2c:00 --dry-run
+	rm "$tree/dev/dri/card1"
+	ferry attach 105 2b:00 --dry-run
+	geforce_nodes 0 0000:2b:00.0
+	rm "$tree/dev/nvidia-uvm"
+	rm -r "$tree/sys/dev/char/226:1"
+	ferry attach 105 2b:00 --dry-run
+	write proc/devices "Character devices:" "195 nvidia"
+	ferry attach 105 2b:00 --dry-run
+	container 106 "template: 1"
+	ferry attach 106 2b:00 --dry-run
+	write etc/pve/nodes/pve2/lxc/107.conf "arch: amd64"
+	ferry attach 107 2b:00 --dry-run
+	ferry detach 105 --dry-run
+	container 105 "hookscript: local:snippets/gpu-ferry"
+	ferry detach 105 --dry-run
+}
+
+case_attach_and_detach_a_container_with_the_stand_in_pct() {
+	cannot_enter && return
+	installed
+	settings 'busy = "stop"; containers = "any";'
+	container 105 "dev1: /dev/net/tun" "lxc.idmap: u 0 100000 65536"
+	drm_node 0000:2b:00.0 1 card1
+	drm_node 0000:2b:00.0 129 renderD129
+	live gpu-ferry attach 105 2b:00
+	show $ct_conf $ct_record
+	live gpu-ferry attach 105 2b:00
+	live gpu-ferry detach 105 --dry-run
+	echo "-- a node was changed by hand"
+	sed -i 's|^dev2: .*|dev2: /dev/dri/renderD129,gid=993|' "$tree/$ct_conf"
+	live gpu-ferry detach 105
+	show $ct_conf $ct_record
+	live gpu-ferry detach 105
+}
+
+case_attach_chains_a_containers_hookscript_with_the_stand_in_pct() {
+	cannot_enter && return
+	installed
+	settings 'busy = "stop"; containers = "any";'
+	snippet other
+	container 105 "hookscript: local:snippets/other"
+	drm_node 0000:2b:00.0 129 renderD129
+	live gpu-ferry attach 105 2b:00
+	live /var/lib/vz/snippets/gpu-ferry-chain 105 pre-start
+	live /var/lib/vz/snippets/gpu-ferry-chain 105 post-stop
+	mv "$tree/$ct_record" "$tree/away"
+	live /var/lib/vz/snippets/gpu-ferry-chain 105 pre-start
+	mv "$tree/away" "$tree/$ct_record"
+	live gpu-ferry detach 105
+	show $ct_conf
+}
+
+# What is taken from it waits; a second attach takes that back.
+case_attach_a_running_container_with_the_stand_in_pct() {
+	cannot_enter && return
+	installed
+	settings 'busy = "stop"; containers = "any";'
+	container 105
+	write run/lxc/105 running
+	drm_node 0000:2b:00.0 129 renderD129
+	live gpu-ferry attach 105 2b:00
+	show $ct_conf
+	live gpu-ferry detach 105
+	show $ct_conf $ct_record
+	live gpu-ferry attach 105 2b:00
+	show $ct_conf
+}
+
+case_attach_undoes_what_a_failing_stand_in_pct_did() {
+	cannot_enter && return
+	installed
+	settings 'busy = "stop"; containers = "any";'
+	drm_node 0000:2b:00.0 129 renderD129
+	local fault
+	for fault in no-quorum half silent edited; do
+		container 105
+		echo "-- $fault"
+		write etc/qm-fault $fault
+		live gpu-ferry attach 105 2b:00
+		show $ct_conf $ct_record
+	done
+	rm -f "$tree/etc/qm-fault" "$tree/usr/sbin/pct"
+	live gpu-ferry attach 105 2b:00
+}
+
+case_undo_detaches_containers_too_with_the_stand_in_pct() {
+	cannot_enter && return
+	installed
+	settings 'busy = "stop"; containers = "any";'
+	drm_node 0000:2b:00.0 129 renderD129
+	config 104 "machine: q35" "bios: ovmf" "efidisk0: local:1" "ostype: l26"
+	container 105
+	container 106
+	local vmid
+	for vmid in 104 105 106; do
+		live gpu-ferry attach "$vmid" 2b:00 >/dev/null
+	done
+	rm "$tree/etc/pve/lxc/106.conf"
+	live gpu-ferry undo
+	live gpu-ferry detach --all
+	show $vm_conf $ct_conf
+	ls "$tree/var/lib/gpu-ferry/attachments"
+}
+
 # ---- attach and detach for real: the tree is the root itself, and a stand-in plays qm
 
 record=var/lib/gpu-ferry/attachments/vm-104.json
 vm_conf=etc/pve/nodes/pve1/qemu-server/104.conf
+ct_record=var/lib/gpu-ferry/attachments/vm-105.json
+ct_conf=etc/pve/nodes/pve1/lxc/105.conf
 
 case_attach_and_detach_with_the_stand_in_qm() {
 	cannot_enter && return
@@ -2613,11 +2807,6 @@ case_plan_identity() {
 	ferry plan 104 | tail -n 4
 }
 
-# Ours has a card to take at pre-start, and a loan to give back at post-stop: who is first?
-container() { # CTID LINE…
-	write "etc/pve/lxc/$1.conf" "arch: amd64" "hookscript: local:snippets/gpu-ferry" "${@:2}"
-}
-
 case_container_starts_when_its_card_is_home() {
 	local lent phase
 	cannot_enter && return
@@ -2626,17 +2815,17 @@ case_container_starts_when_its_card_is_home() {
 		sed 's/}$/,"nodes":"card0=226:0 renderD128=226:128"}/')
 	loan vm-104 "$vm_104" lent "$lent" \
 		'{"operation":"override","subject":"0000:2b:00.0","argument":"vfio-pci","original":"","state":"done"}'
-	container 105 "dev0: /dev/dri/renderD128,gid=104"
+	container 105 "hookscript: local:snippets/gpu-ferry" "dev0: /dev/dri/renderD128,gid=104"
 	live /var/lib/vz/snippets/gpu-ferry 105 pre-start
 	for phase in post-start pre-stop post-stop; do
 		live /var/lib/vz/snippets/gpu-ferry 105 $phase
 	done
-	container 106 "dev0: /dev/dri/card1" "lxc.cgroup2.devices.allow: c 226:1 rwm" "[before]" "dev1: /dev/dri/card0"
+	container 106 "hookscript: local:snippets/gpu-ferry" "dev0: /dev/dri/card1" "lxc.cgroup2.devices.allow: c 226:1 rwm" "[before]" "dev1: /dev/dri/card0"
 	live /var/lib/vz/snippets/gpu-ferry 106 pre-start
-	container 107 "lxc.cgroup2.devices.allow: c 226:128 rwm"
+	container 107 "hookscript: local:snippets/gpu-ferry" "lxc.cgroup2.devices.allow: c 226:128 rwm"
 	settings 'container_start = "wait"; busy_wait_seconds = 1;'
 	live /var/lib/vz/snippets/gpu-ferry 107 pre-start
-	container 108 "lxc.mount.entry: /dev/dri dev/dri none bind,optional,create=dir"
+	container 108 "hookscript: local:snippets/gpu-ferry" "lxc.mount.entry: /dev/dri dev/dri none bind,optional,create=dir"
 	settings 'vms = ( { vmid = 108; container_start = "later"; } );'
 	live /var/lib/vz/snippets/gpu-ferry 108 pre-start
 	live /var/lib/vz/snippets/gpu-ferry 108 pre-start
@@ -2646,6 +2835,7 @@ case_container_starts_when_its_card_is_home() {
 	live /var/lib/vz/snippets/gpu-ferry 105 pre-start
 }
 
+# Ours has a card to take at pre-start, and a loan to give back at post-stop: who is first?
 case_chained_hookscript_goes_first_at_start_and_last_at_stop() {
 	cannot_enter && return
 	installed

@@ -177,6 +177,7 @@ installed() {
 	link var/lib/vz/snippets/gpu-ferry-chain /usr/libexec/gpu-ferry/hookscript
 	mkdir -p "$tree/var/lock"
 	cp ../support/qm "$tree/usr/sbin/qm"
+	cp ../support/qm "$tree/usr/sbin/pct"
 	cp ../support/qm "$tree/usr/sbin/pvesm"
 }
 

@@ -32,6 +32,22 @@ Test(conf_vm_sections, pending_changes_and_deletions_are_found)
 	cr_expect_not(pending, "what stands above waits for nothing");
 }
 
+Test(conf_vm_sections, a_containers_changes_wait_in_a_section_of_their_own)
+{
+	static const char config[] = "dev0: /dev/null\n\n[pve:pending]\ndelete: dev0\n"
+				     "dev1: /dev/kfd\n\n[pending]\ndev2: /dev/zero\n";
+	cleanup(vm_sections_done) struct vm_sections sections = {0};
+	bool pending = false;
+
+	cr_assert_eq(vm_sections_parse(config, strlen(config), &sections, NULL), 0);
+	sections.container = true;
+	cr_expect_null(vm_pending_get(&sections, "dev0", &pending));
+	cr_expect(pending);
+	cr_expect_str_eq(vm_pending_get(&sections, "dev1", &pending), "/dev/kfd");
+	cr_expect_null(vm_pending_get(&sections, "dev2", &pending));
+	cr_expect_not(pending, "a snapshot may have the name pending");
+}
+
 Test(conf_vm_sections, what_stands_above_is_kept_as_it_is_written)
 {
 	static const char odd[] =
