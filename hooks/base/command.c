@@ -32,7 +32,8 @@ struct global_options {
 #define AT(field) offsetof(struct global_options, field)
 
 static const struct command_option global_options[] = {
-	{"output-format", 0, "FORMAT", "text (the default), json or json-pretty",
+	{"output-format", 0, "FORMAT",
+		"text (the default), json or json-pretty; of status also prometheus",
 		AT(output_format)},
 	{"root", 0, "DIR", "read the /sys, /proc, /etc and /run below DIR; changes nothing there",
 		AT(root)},
@@ -337,18 +338,21 @@ static int parser_run(struct parser *parser, int count, char **arguments, struct
 	return 0;
 }
 
-static int read_format(const char *text, enum output_format *ret, struct error *error)
+static int read_format(const struct command *command, const char *text, enum output_format *ret,
+	struct error *error)
 {
-	static const char *const names[] = {"text", "json", "json-pretty"};
+	static const char *const names[] = {"text", "json", "json-pretty", "prometheus"};
+	unsigned int count = command->has_metrics ? OUTPUT_PROMETHEUS + 1 : OUTPUT_PROMETHEUS;
 
-	for (unsigned int i = 0; text && i < sizeof(names) / sizeof(names[0]); i++) {
+	for (unsigned int i = 0; text && i < count; i++) {
 		if (strcmp(text, names[i]) == 0) {
 			*ret = (enum output_format)i;
 			return 0;
 		}
 	}
 	return text ? error_set(error, USAGE,
-			      "--output-format is text, json or json-pretty, not '%s'", text)
+			      "--output-format is text, json or json-pretty%s, not '%s'",
+			      command->has_metrics ? " or prometheus" : "", text)
 		    : 0;
 }
 
@@ -377,7 +381,7 @@ static int run(const struct command *command, const struct global_options *globa
 					   : LOG_INFO,
 		.no_color = global->no_color || getenv("NO_COLOR"),
 	};
-	int r = read_format(global->output_format, &context.output, error);
+	int r = read_format(command, global->output_format, &context.output, error);
 
 	if (r == 0)
 		r = context_open(&context, global->root ? global->root : "/", error);

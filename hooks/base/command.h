@@ -23,6 +23,7 @@ struct command {
 	const struct command_option *options; /* NULL: none of its own */
 	size_t options_size;
 	const char *example;
+	bool has_metrics;    /* prints them with --output-format prometheus */
 	bool logs_its_error; /* in the journal too: often nobody reads what it prints */
 	/* @options: the struct that the table has filled, else zero (NULL without a table). The
 	 * arguments come without options and without the command's own name, ended by NULL.

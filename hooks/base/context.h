@@ -22,6 +22,7 @@ enum output_format {
 	OUTPUT_TEXT,
 	OUTPUT_JSON,
 	OUTPUT_JSON_PRETTY,
+	OUTPUT_PROMETHEUS, /* of commands with has_metrics */
 };
 
 struct context {

@@ -17,7 +17,7 @@
 #include <string.h>
 
 #define FOR_EACH_LINE(line, filter)                                                                \
-	for (char *line; ((line) = strsep(&(filter)->text, "\n"));                                 \
+	for (char *(line); ((line) = strsep(&(filter)->text, "\n"));                               \
 		(filter)->text ? (void)fputc('\n', (filter)->out) : (void)0)
 
 /* Is the first @length bytes of @text one of these patterns? They end with NULL. */

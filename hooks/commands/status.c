@@ -16,6 +16,7 @@
 #include "redraw.h"
 #include <errno.h>
 #include <string.h>
+#include <time.h>
 
 /* The state as it is now. What a gone VM still has, or what a killed process left behind, counts as
  * owed. */
@@ -226,6 +227,112 @@ static int print_json(const struct overview *overview, const char *filter, struc
 	return output_json(overview->context, object, error);
 }
 
+/* ---- metrics, for the textfile collector of Prometheus' node exporter */
+
+/* One function: a GPU of the host, or any that is lent. */
+struct sample {
+	const char *address;
+	const struct loan *loan; /* NULL: none */
+	const char *state;	 /* of the function; "home" without a loan */
+	bool alive;
+};
+
+static bool is_lent(const struct sample *sample)
+{
+	return sample->loan && strcmp(sample->state, "home") != 0;
+}
+
+static double metric_lent(const struct sample *sample)
+{
+	return is_lent(sample);
+}
+
+static double metric_owed(const struct sample *sample)
+{
+	return strcmp(sample->state, loan_state_name(LOAN_OWED)) == 0;
+}
+
+static double metric_overdue(const struct sample *sample)
+{
+	return strcmp(sample->state, loan_state_name(LOAN_OVERDUE)) == 0;
+}
+
+static double metric_health(const struct sample *sample)
+{
+	return sample->alive;
+}
+
+static double metric_since(const struct sample *sample)
+{
+	struct tm parts = {0};
+
+	return is_lent(sample) && strptime(sample->loan->since, "%Y-%m-%dT%H:%M:%SZ", &parts)
+		? (double)timegm(&parts)
+		: 0;
+}
+
+static const struct metric {
+	const char *name, *help;
+	double (*value)(const struct sample *sample);
+} metrics[] = {
+	{"lent", "1 while the function is not at home: lent, on its way, owed or overdue",
+		metric_lent},
+	{"owed", "1 while its return is owed: gpu-ferry reconcile", metric_owed},
+	{"overdue", "1 while its driver has not let it go in time", metric_overdue},
+	{"health", "0 when the function no longer answers", metric_health},
+	{"handover_timestamp_seconds", "When its last handover began, while it is lent; else 0",
+		metric_since},
+};
+
+static void print_sample(const struct metric *metric, const struct sample *sample)
+{
+	char vmid[16] = "";
+
+	if (is_lent(sample) && sample->loan->owner.kind == LOAN_OWNER_VM)
+		snprintf(vmid, sizeof(vmid), "%u", sample->loan->owner.vmid);
+	output_print("gpu_ferry_%s{address=\"%s\",vmid=\"%s\"} %.0f\n", metric->name,
+		sample->address, vmid, metric->value(sample));
+}
+
+static void print_metric(
+	const struct overview *overview, const char *filter, const struct metric *metric)
+{
+	const struct context *context = overview->context;
+
+	output_print("# HELP gpu_ferry_%s %s\n", metric->name, metric->help);
+	output_print("# TYPE gpu_ferry_%s gauge\n", metric->name);
+	for (size_t i = 0; i < overview->host.count; i++) {
+		const struct pci_function *function = &overview->host.items[i];
+		struct sample sample = {.address = function->address, .state = "home"};
+		bool asked = !filter && pci_is_display(function);
+
+		for (size_t k = 0; k < overview->loans.count; k++) {
+			const struct loan *loan = &overview->loans.items[k];
+			const struct loan_function *lent = loan_find(loan, function->address);
+
+			if (!lent || !is_taken(lent))
+				continue;
+			asked = is_asked_for(loan, filter);
+			sample.loan = loan;
+			sample.state = function_state(
+				&context->kernel, loan, lent, current_state(context, loan));
+		}
+		if (!asked)
+			continue;
+		sample.alive = !pci_is_dead(&context->kernel, function->address);
+		print_sample(metric, &sample);
+	}
+}
+
+static int print_metrics(const struct overview *overview, const char *filter, struct error *error)
+{
+	for (size_t i = 0; i < sizeof(metrics) / sizeof(metrics[0]); i++)
+		print_metric(overview, filter, &metrics[i]);
+	return output_flush(error);
+}
+
+/* ---- a table */
+
 static int add_state(struct table *table, const char *state)
 {
 	int r = table_add(table, "%s", state);
@@ -434,8 +541,11 @@ static int show_status(struct context *context, const void *filter, struct error
 		r = find_holders(&overview, error);
 	if (r < 0)
 		return r;
-	r = context->output == OUTPUT_TEXT ? print_table(&overview, filter, error)
-					   : print_json(&overview, filter, error);
+	if (context->output == OUTPUT_PROMETHEUS)
+		r = print_metrics(&overview, filter, error);
+	else
+		r = context->output == OUTPUT_TEXT ? print_table(&overview, filter, error)
+						   : print_json(&overview, filter, error);
 	explain_stuck(&overview);
 	explain_strangers(&overview);
 	if (*overview.found.unknown)
@@ -477,5 +587,6 @@ const struct command command_status = {
 	.options = options_of_status,
 	.options_size = sizeof(struct status_options),
 	.example = "gpu-ferry status 104",
+	.has_metrics = true,
 	.run = run_status,
 };

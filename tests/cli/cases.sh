@@ -839,6 +839,18 @@ case_status_of_what_made_room() {
 	ferry status --output-format json-pretty
 }
 
+case_status_metrics() {
+	loan vm-104 "$vm_104" lent "$(loan_function 0000:2b:00.0 15 nouveau taken)"
+	loan hand-16 '{"kind":"hand","iommu_group":16}' overdue "$(card_functions 0000:2c:00 16 taken)" \
+		"$(stuck_step 0000:2c:00.1 snd_hda_intel)"
+	head -c 64 /dev/zero | tr '\0' '\377' >"$tree/$(function_path 0000:2b:00.0)/config"
+	ferry status --output-format prometheus -q
+	ferry status 104 --output-format prometheus | grep '^gpu_ferry_lent'
+	rm "$tree"/run/gpu-ferry/loans/*
+	ferry status --output-format prometheus | grep -v '^#'
+	ferry list --output-format prometheus
+}
+
 case_status_owed_and_overdue() {
 	loan vm-104 "$vm_104" owed "$(loan_function 0000:2b:00.0 15 nouveau taken)"
 	loan hand-16 '{"kind":"hand","iommu_group":16}' overdue "$(card_functions 0000:2c:00 16 taken)" \
@@ -1815,6 +1827,7 @@ case_completion() {
 	complete_words --output-format ""
 	complete_words --root ""
 	complete_words list --output-format js
+	complete_words status --output-format p
 	complete_words setup --mode ""
 	complete_words bind --driver ""
 	complete_words attach --machine ""
