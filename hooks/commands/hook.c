@@ -44,8 +44,8 @@ static void tell_notices(const struct context *context, const struct choice *cho
 	for (size_t i = 0; i < choice->count; i++) {
 		if (choice->entries[i].notice)
 			log_write(&context->log, LOG_NOTICE,
-				"hostpci%u: Proxmox will refuse it: %s", choice->entries[i].index,
-				choice->entries[i].notice);
+				"hostpci%u: Proxmox VE does not start the VM: %s",
+				choice->entries[i].index, choice->entries[i].notice);
 	}
 }
 

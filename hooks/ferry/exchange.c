@@ -160,7 +160,7 @@ static int hand_over(struct swap *swap, struct loan *from, struct loan *to, cons
 		r = save(swap, from, error);
 	if (r == 0)
 		log_step(&swap->context->log, LOG_INFO, address, NULL,
-			"%s changes from VM %u to VM %u, as Proxmox chose", address,
+			"%s goes from VM %u to VM %u, as Proxmox VE chose", address,
 			from->owner.vmid, to->owner.vmid);
 	return r;
 }
@@ -197,7 +197,7 @@ static int adopt(
 	if (r < 0)
 		return error_set_errno(error, r, "adopt %s", address);
 	log_step(&swap->context->log, LOG_INFO, address, NULL,
-		"%s was chosen by Proxmox: it is in the loan now", address);
+		"%s was chosen by Proxmox VE: it is in the loan now", address);
 	return save(swap, loan, error);
 }
 
@@ -209,7 +209,7 @@ static int give_up(struct swap *swap, struct loan *loan, const char *address, st
 	int r;
 
 	log_step(&context->log, LOG_INFO, address, NULL,
-		"%s was not chosen by Proxmox: it goes "
+		"%s was not chosen by Proxmox VE: it goes "
 		"home",
 		address);
 	r = executor_undo(&executor, loan, address, error);

@@ -89,8 +89,8 @@ static int block_open(struct context *context, const struct loan *from,
 		return 0;
 	holders_format(&holders, text, sizeof(text));
 	return plan_block(plan, BLOCKER_HELD,
-		"%s was lent (VM %u), which is gone, but its group is still open: %s: end that "
-		"first",
+		"%s was lent to VM %u, which has ended, but its IOMMU group is still open: %s: "
+		"end that first",
 		function->now.address, from->owner.vmid, text);
 }
 

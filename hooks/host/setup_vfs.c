@@ -168,7 +168,7 @@ static int find_function(const struct context *context, const struct pci_functio
 	return is_there
 		? error_set(error, -ENODEV,
 			  "--vfs: %s cannot have virtual functions now (no sriov_totalvfs above 0): "
-			  "SR-IOV may be off in the firmware, or the driver was given none (xe.max_vfs=, "
+			  "SR-IOV may be off in the firmware, or an option of the driver allows none (xe.max_vfs=, "
 			  "i915.max_vfs=)",
 			  device)
 		: error_set(

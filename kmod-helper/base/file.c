@@ -169,7 +169,8 @@ int file_check_program(const struct root *root, const char *path, struct error *
 		return error->status;
 	return S_ISREG(status.st_mode) && (status.st_mode & S_IXUSR)
 		? 0
-		: error_set(error, -EACCES, "%s is no file that can be run (chmod u+x)", path);
+		: error_set(error, -EACCES,
+			  "%s cannot be run: it is no executable file (chmod u+x)", path);
 }
 
 static int check_file(const struct root *root, const char *path, const struct stat *status,

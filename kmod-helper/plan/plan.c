@@ -472,8 +472,8 @@ static int check_virtual_functions(const struct kernel *kernel, const struct pla
 			now->address, users);
 	if (count)
 		return plan_add_notice(plan, now->address,
-			"%s has %zu virtual %s that nobody uses: gone while it is lent, and back with "
-			"it",
+			"%s has %zu virtual %s that nobody uses: removed while it is lent, made again when it "
+			"returns",
 			now->address, count, count == 1 ? "function" : "functions");
 	return 0;
 }
@@ -709,7 +709,7 @@ static int add_display_notices(
 			address);
 	if (r == 0 && function->console.framebuffer_ends)
 		r = plan_add_notice(plan, address,
-			"%s shows the firmware's console (%s): the loan ends that; it comes back "
+			"%s shows the firmware's console (%s), which ends with the loan: it comes back "
 			"at the host's next boot, or with a driver that has its own console",
 			address, function->console.framebuffer);
 	return r;

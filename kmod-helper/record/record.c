@@ -406,7 +406,7 @@ static int check_schema(
 	if (r == 0 && schema > format->schema)
 		return error_set(error, -EPROTONOSUPPORT,
 			"it was written by a newer gpu-ferry (schema %d, this one knows %d): "
-			"install that again",
+			"install the newer one again",
 			schema, format->schema);
 	return r;
 }

@@ -268,7 +268,7 @@ Test(take, a_gone_vms_card_that_is_still_open_does_not_go_over)
 	cr_assert_eq(plan.blocker_count, 1u);
 	cr_expect_eq(plan.blockers[0].code, BLOCKER_HELD);
 	cr_expect_str_eq(plan.blockers[0].message,
-		"0000:01:00.0 was lent (VM 104), which is gone, but its group is still open: ? "
+		"0000:01:00.0 was lent to VM 104, which has ended, but its IOMMU group is still open: ? "
 		"(PID 300, vfio/15): end that first");
 }
 
