@@ -263,7 +263,7 @@ await_container() {
 	local pid n
 	for n in {1..300}; do
 		pid=$(container_service "$1")
-		[ -z "$pid" ] || [ ! -e "/proc/$pid/fd/3" ] || return 0
+		[ -z "$pid" ] || [ ! -e "/proc/$pid/fd/3" ] || [ "$(cat "/proc/$pid/comm")" != sleep ] || return 0
 		sleep 0.1
 	done
 	fail "the service of container $1 does not get its node"
