@@ -14,9 +14,11 @@
 
 int output_flush(struct error *error)
 {
-	if (fflush(stdout) == EOF || ferror(stdout))
-		return error_set_errno(error, -EIO, "write to the standard output");
-	return 0;
+	int r = fflush(stdout) == EOF ? -errno : 0;
+
+	if (r == 0 && ferror(stdout))
+		r = -EIO; /* of an earlier write: nobody knows why */
+	return r < 0 ? error_set_errno(error, r, "write to the standard output") : 0;
 }
 
 int output_close(struct error *error)

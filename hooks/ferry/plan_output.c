@@ -258,5 +258,5 @@ int plan_output_text(const struct context *context, const struct plan *plan, str
 		print_remark(coloured ? COLOUR_ALARM : NULL, blocker_name(plan->blockers[i].code),
 			plan->blockers[i].message);
 	/* print this before the refusal on stderr */
-	return fflush(stdout) == EOF ? error_set_errno(error, -EIO, "write the plan") : r;
+	return r < 0 ? r : output_flush(error);
 }
