@@ -71,6 +71,12 @@ static const char *const container_start_words[] = {
 	NULL,
 };
 
+static const char *const notify_words[] = {
+	[NOTIFY_OFF] = "off",
+	[NOTIFY_ROOT] = "root",
+	NULL,
+};
+
 static const struct setting table[] = {
 	{.name = "write_deadline_seconds",
 		.type = SETTING_NUMBER,
@@ -120,6 +126,10 @@ static const struct setting table[] = {
 		.type = SETTING_WORD,
 		.offset = offsetof(struct settings, container_start),
 		.words = container_start_words},
+	{.name = "notify",
+		.type = SETTING_WORD,
+		.offset = offsetof(struct settings, notify),
+		.words = notify_words},
 	{.name = "make_room", .type = SETTING_ROOM, .offset = offsetof(struct settings, make_room)},
 };
 

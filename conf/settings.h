@@ -53,6 +53,12 @@ enum container_start_policy {
 	CONTAINER_START_LATER,
 };
 
+/* Who is told when a card is owed, overdue or does not answer. */
+enum notify_policy {
+	NOTIFY_OFF,
+	NOTIFY_ROOT,
+};
+
 /* What may be stopped to make room on a card. */
 enum room_kind {
 	ROOM_UNIT,	     /* a service of the host */
@@ -83,6 +89,7 @@ struct settings {
 	struct names allow; /* addresses with their domain, "0000:2b:00.0" */
 	struct device_settings devices;
 	enum container_start_policy container_start;
+	enum notify_policy notify;
 	enum busy_policy busy;
 	unsigned int busy_wait_seconds;
 	/* In the order in which they are stopped: `make_room` without the VM itself, then the units

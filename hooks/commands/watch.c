@@ -6,6 +6,7 @@
 
 #include "conf/pve/vm_process.h"
 #include "hooks/ferry/loan_life.h"
+#include "hooks/ferry/notice.h"
 #include "hooks/ferry/return.h"
 #include "hooks/ferry/shutdown.h"
 #include "hooks/ferry/vm_state.h"
@@ -34,7 +35,8 @@ struct watched {
 	struct loan_owner owner;
 	unsigned long long due_at; /* 0: the VM is not gone */
 	unsigned int retry_ms;
-	char told[512]; /* why its return failed, as it was told last */
+	char told[512];	      /* why its return failed, as it was told last */
+	unsigned int noticed; /* the troubles that root had a notice of */
 	bool seen;
 };
 
@@ -98,6 +100,40 @@ static void tell_failure(
 
 	snprintf(watched->told, sizeof(watched->told), "%.511s", error->message);
 	log_write(&watch->context->log, is_known ? LOG_DEBUG : LOG_WARNING, "%s", error->message);
+}
+
+/* Sends a notice of each trouble of a loan once, as long as it lasts. */
+static void notice_troubles(
+	const struct watch *watch, struct watched *watched, const struct loan *loan)
+{
+	static const char *const texts[] = {"its return failed: gpu-ferry reconcile",
+		"the driver does not let it go: gpu-ferry status",
+		"it does not answer: gpu-ferry doctor"};
+	const struct kernel *kernel = &watch->context->kernel;
+	unsigned int troubles = 0;
+	char owner[32], text[256];
+	const char *card;
+
+	/* only what a try of ours has not brought home */
+	if (loan->state == LOAN_OWED && *watched->told)
+		troubles |= 1;
+	if (loan->state == LOAN_OVERDUE)
+		troubles |= 2;
+	for (size_t i = 0; i < loan->function_count; i++) {
+		if (loan->functions[i].use == LOAN_TAKEN &&
+			pci_is_dead(kernel, loan->functions[i].address))
+			troubles |= 4;
+	}
+	loan_owner_format(&loan->owner, owner, sizeof(owner));
+	card = loan->function_count ? loan->functions[0].address : "";
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+		if (!(troubles & ~watched->noticed & 1u << i))
+			continue;
+		snprintf(text, sizeof(text), "card %.*s (%s): %s", (int)strcspn(card, "."), card,
+			owner, texts[i]);
+		notice_send(watch->context, text);
+	}
+	watched->noticed = troubles;
 }
 
 /* Returns the devices of a loan that is due. The result is how many ms to sleep at most for this
@@ -166,6 +202,7 @@ static int watch_once(struct watch *watch, struct error *error)
 		if (!watched)
 			return error_set_errno(error, -ENOMEM, "watch the loans");
 		watched->seen = true;
+		notice_troubles(watch, watched, &loans.items[i]);
 		sleep_ms = shorter(
 			sleep_ms, return_or_wait(watch, watched, &loans.items[i], &polled[i]));
 	}

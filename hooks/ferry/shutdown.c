@@ -5,6 +5,7 @@
 #include "shutdown.h"
 
 #include "kmod-helper/base/process.h"
+#include "outside.h"
 #include <string.h>
 #include <unistd.h>
 
@@ -22,6 +23,6 @@ bool host_is_shutting_down(void)
 		.size = sizeof(state),
 	};
 
-	return access("/run/systemd/system", F_OK) == 0 &&
-		process_run(arguments, &options, NULL) >= 0 && strcmp(state, "stopping") == 0;
+	return has_systemd() && process_run(arguments, &options, NULL) >= 0 &&
+		strcmp(state, "stopping") == 0;
 }

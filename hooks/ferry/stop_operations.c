@@ -6,6 +6,7 @@
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/base/parse.h"
 #include "kmod-helper/base/process.h"
+#include "outside.h"
 #include "stop_step.h"
 #include "vm_state.h"
 #include <errno.h>
@@ -18,7 +19,6 @@
 #define PCT "/usr/sbin/pct"
 #define QM "/usr/sbin/qm"
 
-#define ARGUMENTS_MAX 7
 #define STATUS_MS 20000u
 #define STATUS_AGAIN_MS 500
 #define OUTPUT_MAX 4096
@@ -26,22 +26,7 @@
 /* systemctl(1), exit status: systemd has no such unit (its translate_bus_error_to_exit_status). */
 #define NO_SUCH_UNIT 5
 
-/* In front of pct, qm and programs where systemd runs. They mount storages and start programs that
- * change users; the watch, which may start a guest again, is in a sandbox (gpu-ferry-watch.service)
- * that allows neither. systemd(1) starts them outside; their output and exit code come back. */
-static const char *const by_systemd[] = {
-	"/usr/bin/systemd-run", "--quiet", "--collect", "--wait", "--pipe", "--"};
-
-#define BY_SYSTEMD_COUNT (sizeof(by_systemd) / sizeof(by_systemd[0]))
-
-/* What sd_booted(3) asks for. */
-static bool has_systemd(void)
-{
-	return access("/run/systemd/system", F_OK) == 0;
-}
-
-/* Runs @arguments (at most ARGUMENTS_MAX, NULL at the end) and reads the output. Returns the exit
- * code; -ETIMEDOUT; or -errno. */
+/* Runs pct, qm or a program and reads the output. Returns the exit code; -ETIMEDOUT; or -errno. */
 static int run_outside(
 	const char *const *arguments, unsigned int deadline_ms, char *output, struct error *error)
 {
@@ -51,19 +36,9 @@ static int run_outside(
 		.text = output,
 		.size = OUTPUT_MAX,
 	};
-	const char *command[BY_SYSTEMD_COUNT + ARGUMENTS_MAX + 1] = {NULL};
-	size_t count = 0;
 
 	*output = '\0';
-	if (access(arguments[0], X_OK) < 0)
-		return error_set_errno(error, -errno, "run %s", arguments[0]);
-	if (has_systemd()) {
-		memcpy(command, by_systemd, sizeof(by_systemd));
-		count = BY_SYSTEMD_COUNT;
-	}
-	for (size_t i = 0; i < ARGUMENTS_MAX && arguments[i]; i++)
-		command[count++] = arguments[i];
-	return process_run(command, &options, error);
+	return outside_run(arguments, &options, error);
 }
 
 /* The same; any exit code but 0 is -EIO with the last line of the output. */

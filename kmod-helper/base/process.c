@@ -341,6 +341,7 @@ ssize_t process_collect(int (*work)(void *context, int fd), void *context, size_
 struct outputs {
 	bool inherited; /* the caller's three, nothing else counts */
 	int standard, errors;
+	int input; /* -1: /dev/null */
 };
 
 static int spawn_output(posix_spawn_file_actions_t *files, int fd, int standard)
@@ -359,7 +360,9 @@ static int spawn_files(posix_spawn_file_actions_t *files, const struct outputs *
 		r = spawn_output(files, outputs->errors, STDERR_FILENO);
 		if (r == 0)
 			r = spawn_output(files, outputs->standard, STDOUT_FILENO);
-		if (r == 0)
+		if (r == 0 && outputs->input >= 0)
+			r = posix_spawn_file_actions_adddup2(files, outputs->input, STDIN_FILENO);
+		else if (r == 0)
 			r = posix_spawn_file_actions_addopen(
 				files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
 	}
@@ -457,14 +460,21 @@ static int run(const char *const *arguments, const struct outputs *outputs,
 int process_run(
 	const char *const *arguments, const struct process_options *options, struct error *error)
 {
-	auto_close int memory = -1;
-	struct outputs outputs = {.standard = -1, .errors = -1};
+	auto_close int memory = -1, input = -1;
+	struct outputs outputs = {.standard = -1, .errors = -1, .input = -1};
 	int r;
 
 	if (options->text)
 		memory = memfd_create("output", MFD_CLOEXEC);
 	if (options->text && memory < 0)
 		return error_set_errno(error, -errno, "run %s", arguments[0]);
+	if (options->input) {
+		ssize_t length = (ssize_t)strlen(options->input);
+
+		outputs.input = input = memfd_create("input", MFD_CLOEXEC);
+		if (input < 0 || pwrite(input, options->input, (size_t)length, 0) != length)
+			return error_set_errno(error, -errno, "run %s", arguments[0]);
+	}
 	switch (options->output) {
 	case PROCESS_QUIET:
 		break;

@@ -37,7 +37,7 @@ int process_is_roots(const struct root *root, pid_t pid);
 ssize_t process_collect(int (*work)(void *context, int fd), void *context, size_t max,
 	unsigned int deadline_ms, char **ret, struct error *error);
 
-/* Where a program's standard output and error go; its standard input is /dev/null. */
+/* Where a program's standard output and error go; its standard input is ->input. */
 enum process_output {
 	PROCESS_QUIET,	     /* to /dev/null */
 	PROCESS_INHERITED,   /* all three are the caller's, as its environment and process group */
@@ -50,7 +50,8 @@ struct process_options {
 	enum process_output output;
 	unsigned int deadline_ms; /* past it the program is killed; 0: as long as it likes */
 	int fd;
-	char *text; /* the last ->size - 1 bytes, without the white space at their end */
+	const char *input; /* what it reads from its standard input; NULL: nothing */
+	char *text;	   /* the last ->size - 1 bytes, without the white space at their end */
 	size_t size;
 };
 

@@ -839,6 +839,33 @@ case_status_of_what_made_room() {
 	ferry status --output-format json-pretty
 }
 
+# The watch, for so long that it has looked several times.
+watch_with_sendmail() { # SCRIPT LINE…
+	printf '%s\n' '#!/bin/sh' "$@" >"$tree/usr/sbin/sendmail"
+	chmod 755 "$tree/usr/sbin/sendmail"
+	(sleep 1.5 && touch "$tree/new" && mv "$tree/new" "$tree/run/gpu-ferry/loans/wakes-it") &
+	live timeout 3 gpu-ferry watch
+	wait
+	rm -f "$tree/run/gpu-ferry/loans/wakes-it"
+	show mails
+	rm -f "$tree/mails"
+}
+
+case_watch_sends_one_notice_with_the_stand_in_sendmail() {
+	cannot_enter && return
+	export PROC=1
+	installed
+	loan hand-16 '{"kind":"hand","iommu_group":16}' overdue "$(card_functions 0000:2c:00 16 taken)" \
+		"$(stuck_step 0000:2c:00.1 snd_hda_intel | sed "s/4244/$$/; s/\"start_time\":1/\"start_time\":$(cut -d' ' -f22 /proc/$$/stat)/")"
+	settings 'notify = "root";'
+	watch_with_sendmail 'echo "to $*" >>/mails' 'cat >>/mails'
+	: "a mail that cannot be sent keeps nothing from its work"
+	watch_with_sendmail 'cat >/dev/null; echo no mailer; exit 75'
+	: "and it is off by default"
+	settings 'busy = "fail";'
+	watch_with_sendmail 'echo "to $*" >>/mails' 'cat >>/mails'
+}
+
 case_status_metrics() {
 	loan vm-104 "$vm_104" lent "$(loan_function 0000:2b:00.0 15 nouveau taken)"
 	loan hand-16 '{"kind":"hand","iommu_group":16}' overdue "$(card_functions 0000:2c:00 16 taken)" \

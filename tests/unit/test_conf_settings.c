@@ -18,6 +18,7 @@ static void expect_defaults(const struct settings *settings)
 	cr_expect_eq(settings->allow.count, 0u);
 	cr_expect_eq(settings->devices.count, 0u);
 	cr_expect_eq(settings->busy, BUSY_FAIL);
+	cr_expect_eq(settings->notify, NOTIFY_OFF);
 	cr_expect_eq(settings->busy_wait_seconds, 60u);
 	cr_assert_eq(settings->stop_units.count, 2u);
 	cr_expect_str_eq(settings->stop_units.items[0].name, "nvidia-persistenced.service");

@@ -296,6 +296,23 @@ Test(process, run_takes_both_outputs_and_gives_no_input)
 	close(pipe_ends[1]);
 }
 
+Test(process, program_reads_its_input_and_nothing_without_one)
+{
+	const char *const program[] = {"/bin/cat", NULL};
+	char text[64];
+	struct process_options options = {.output = PROCESS_TEXT,
+		.deadline_ms = 5000,
+		.input = "two\nlines\n",
+		.text = text,
+		.size = sizeof(text)};
+
+	cr_assert_eq(process_run(program, &options, NULL), 0);
+	cr_assert_str_eq(text, "two\nlines");
+	options.input = NULL;
+	cr_assert_eq(process_run(program, &options, NULL), 0);
+	cr_assert_str_eq(text, "");
+}
+
 Test(process, text_of_a_program_comes_with_its_exit_code)
 {
 	const char *const program[] = {
