@@ -11,6 +11,7 @@
 #include "vm_state.h"
 #include <errno.h>
 #include <poll.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -21,6 +22,8 @@
 
 #define STATUS_MS 20000u
 #define STATUS_AGAIN_MS 500
+/* A guest that was asked to shut down may take so long before it goes on for good. */
+#define SHUTDOWN_MS 600000u
 #define OUTPUT_MAX 4096
 
 /* systemctl(1), exit status: systemd has no such unit (its translate_bus_error_to_exit_status). */
@@ -118,7 +121,8 @@ static int shut_down(const struct guest *guest, unsigned int deadline_ms, struct
 	int r;
 
 	snprintf(seconds, sizeof(seconds), "%u", deadline_ms / 1000);
-	r = run_well(arguments, deadline_ms + STOP_STEP_GRACE_MS / 2, output, error);
+	/* where the guest does not end in time, pct waits as long again before it says so */
+	r = run_well(arguments, 2 * deadline_ms + STOP_STEP_GRACE_MS, output, error);
 	if (r == 0)
 		r = await_end(guest, deadline_ms, &status, error);
 	if (r == 0 && status == GUEST_RUNNING)
@@ -150,6 +154,20 @@ static bool is_starting(const struct kernel *kernel, const struct step *step)
 		!vm_is_gone(kernel, vmid);
 }
 
+/* The guest still runs. Its shutdown cannot be taken back: it stays owed until it has ended, but
+ * not for ever. */
+static int await_slow(const struct step *step, struct error *error)
+{
+	unsigned long long asked_ms = 0;
+
+	if (parse_unsigned(step->original, 10, UINT64_MAX, &asked_ms) == 0 &&
+		clock_milliseconds() - asked_ms < SHUTDOWN_MS)
+		return error_set(error, -EBUSY,
+			"it was asked to shut down and still runs: it is "
+			"started again when it has stopped");
+	return 0;
+}
+
 static int start_guest(const struct kernel *kernel, const struct step *step, struct error *error)
 {
 	const struct guest guest = guest_of(step);
@@ -160,17 +178,20 @@ static int start_guest(const struct kernel *kernel, const struct step *step, str
 	int r = step->state == STEP_DONE ? read_status(&guest, &status, &why)
 					 : await_end(&guest, stop_step_ms(step), &status, &why);
 
-	if (r == 0 && status == GUEST_STOPPED && !is_starting(kernel, step))
+	if (r == 0 && status == GUEST_RUNNING && step->state != STEP_DONE)
+		r = await_slow(step, &why);
+	else if (r == 0 && status == GUEST_STOPPED && !is_starting(kernel, step))
 		r = run_well(arguments, stop_step_ms(step), output, &why);
 	return r < 0
 		? error_set(error, r, "start the %s %s: %s", guest.noun, guest.number, why.message)
 		: 0;
 }
 
-/* Leaves time for an undo, which may first have to wait until the guest has stopped. */
+/* For a shutdown that pct gives up, and for an undo, which first waits until the guest has stopped.
+ */
 static unsigned int guest_deadline_ms(const struct step *step)
 {
-	return 2 * stop_step_ms(step) + STOP_STEP_GRACE_MS;
+	return 3 * stop_step_ms(step) + 2 * STOP_STEP_GRACE_MS;
 }
 
 /* --- services, of the host and in containers */

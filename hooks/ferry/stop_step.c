@@ -6,6 +6,7 @@
 
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/base/parse.h"
+#include "kmod-helper/base/process.h"
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -27,6 +28,7 @@ struct step stop_step_make(const char *operation, const char *subject, unsigned 
 	snprintf(step.operation, sizeof(step.operation), "%s", operation);
 	snprintf(step.subject, sizeof(step.subject), "%s", subject);
 	snprintf(step.argument, sizeof(step.argument), "%u", seconds);
+	snprintf(step.original, sizeof(step.original), "%llu", clock_milliseconds());
 	return step;
 }
 

@@ -5,7 +5,8 @@
 #include "kmod-helper/plan/executor.h"
 
 /* The steps that make room on a card. Each stops something; its undo starts that again. They stand
- * at the beginning of a loan's steps. Their argument is how many seconds either may take. */
+ * at the beginning of a loan's steps. Their argument is how many seconds either may take, their
+ * original when they were planned, by clock_milliseconds. */
 
 #define STOP_UNIT "stop-unit"			  /* a service of the host */
 #define STOP_CONTAINER "stop-container"		  /* by pct */
