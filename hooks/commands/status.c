@@ -232,19 +232,14 @@ static int print_json(const struct overview *overview, const char *filter, struc
 /* One function: a GPU of the host, or any that is lent. */
 struct sample {
 	const char *address;
-	const struct loan *loan; /* NULL: none */
-	const char *state;	 /* of the function; "home" without a loan */
+	const struct loan *loan; /* NULL: it is at home */
+	const char *state;
 	bool alive;
 };
 
-static bool is_lent(const struct sample *sample)
-{
-	return sample->loan && strcmp(sample->state, "home") != 0;
-}
-
 static double metric_lent(const struct sample *sample)
 {
-	return is_lent(sample);
+	return sample->loan != NULL;
 }
 
 static double metric_owed(const struct sample *sample)
@@ -266,7 +261,7 @@ static double metric_since(const struct sample *sample)
 {
 	struct tm parts = {0};
 
-	return is_lent(sample) && strptime(sample->loan->since, "%Y-%m-%dT%H:%M:%SZ", &parts)
+	return sample->loan && strptime(sample->loan->since, "%Y-%m-%dT%H:%M:%SZ", &parts)
 		? (double)timegm(&parts)
 		: 0;
 }
@@ -288,7 +283,7 @@ static void print_sample(const struct metric *metric, const struct sample *sampl
 {
 	char vmid[16] = "";
 
-	if (is_lent(sample) && sample->loan->owner.kind == LOAN_OWNER_VM)
+	if (sample->loan && sample->loan->owner.kind == LOAN_OWNER_VM)
 		snprintf(vmid, sizeof(vmid), "%u", sample->loan->owner.vmid);
 	output_print("gpu_ferry_%s{address=\"%s\",vmid=\"%s\"} %.0f\n", metric->name,
 		sample->address, vmid, metric->value(sample));
@@ -313,9 +308,9 @@ static void print_metric(
 			if (!lent || !is_taken(lent))
 				continue;
 			asked = is_asked_for(loan, filter);
-			sample.loan = loan;
 			sample.state = function_state(
 				&context->kernel, loan, lent, current_state(context, loan));
+			sample.loan = strcmp(sample.state, "home") == 0 ? NULL : loan;
 		}
 		if (!asked)
 			continue;
