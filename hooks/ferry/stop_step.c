@@ -77,6 +77,18 @@ int stop_steps_add(struct steps *steps, const struct step *step)
 	return steps_insert(steps, count, step) ? 0 : -ENOMEM;
 }
 
+void stop_steps_forget_vm(struct steps *steps, unsigned int vmid)
+{
+	char number[16];
+
+	snprintf(number, sizeof(number), "%u", vmid);
+	for (size_t i = steps->count; i-- > 0;) {
+		if (strcmp(steps->items[i].operation, STOP_VM) == 0 &&
+			strcmp(steps->items[i].subject, number) == 0)
+			steps_remove(steps, i);
+	}
+}
+
 int stop_steps_undo(const struct executor *executor, struct loan *loan, struct error *error)
 {
 	cleanup(names_done) struct names subjects = {0};

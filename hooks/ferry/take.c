@@ -16,6 +16,7 @@
 #include "make_room.h"
 #include "operations.h"
 #include "return.h"
+#include "stop_step.h"
 #include "story.h"
 #include "vm_state.h"
 #include "windows.h"
@@ -604,6 +605,9 @@ static int inherit_from(struct context *context, const struct loan *seen, const 
 		if (loan_move_group(&from, loan, function->iommu_group) < 0)
 			r = error_set_errno(error, -ENOMEM, "take over %s", address);
 	}
+	/* we may have made room for that VM */
+	if (loan->owner.kind == LOAN_OWNER_VM)
+		stop_steps_forget_vm(&loan->steps, loan->owner.vmid);
 	if (r == 0)
 		r = loan_write(&context->kernel.root, loan, error);
 	if (r < 0)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "hooks/ferry/loan_life.h"
 #include "hooks/ferry/return.h"
+#include "hooks/ferry/stop_step.h"
 #include "hooks/ferry/story.h"
 #include "hooks/ferry/take.h"
 #include "kmod-helper/base/cleanup.h"
@@ -270,6 +271,32 @@ Test(take, a_gone_vms_card_that_is_still_open_does_not_go_over)
 	cr_expect_str_eq(plan.blockers[0].message,
 		"0000:01:00.0 was lent to VM 104, which has ended, but its IOMMU group is still open: ? "
 		"(PID 300, vfio/15): end that first");
+}
+
+/* VM 104 had stopped VM 105, which now takes the card itself: nobody starts it when it stops. */
+Test(take, a_vm_that_made_room_and_takes_the_card_over_is_not_started_again)
+{
+	cleanup(loan_done) struct loan loan = {0};
+	struct step steps[] = {
+		stop_step_make(STOP_VM, "105", 60), stop_step_make(STOP_VM, "106", 60)};
+	struct error error = {0};
+
+	put_on_vfio();
+	handover_plan(&handover, &loan);
+	loan.state = LOAN_LENT;
+	for (size_t i = 0; i < COUNT(steps); i++)
+		cr_assert_eq(stop_steps_add(&loan.steps, &steps[i]), 0);
+	for (size_t i = 0; i < loan.steps.count; i++)
+		loan.steps.items[i].state = STEP_DONE;
+	cr_assert_eq(loan_write(&context.kernel.root, &loan, NULL), 0);
+	put_on_vfio();
+	scan();
+	cr_assert_eq(take_run(&context, &request, &error), 0, "%s", error.message);
+	loan_done(&loan);
+	cr_assert_eq(loan_read(&context.kernel.root, &request.owner, &loan, &error), 0);
+	cr_expect_eq(loan.function_count, COUNT(wants));
+	cr_expect_eq(stop_steps_count(&loan.steps), 1u);
+	cr_expect_str_eq(loan.steps.items[0].subject, "106");
 }
 
 /* ---- a card that was lent by hand, and is in use */
