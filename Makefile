@@ -95,7 +95,7 @@ SAY = $(if $(V),,@echo "  $(1)	$@";)
 # $(call objects,KIND,SOURCES): build/KIND/PATH.o
 objects = $(patsubst %.c,build/$(1)/%.o,$(2))
 
-.PHONY: all help install deb demo check check-programs check-unit check-unit-plain \
+.PHONY: all help install uninstall deb demo check check-programs check-unit check-unit-plain \
 	check-unit-sanitized check-cli check-fuzz fuzz check-host check-boot check-nvidia soak kill-sweep turn-sweep bench bench-growth \
 	lint format packages clean FORCE
 .DELETE_ON_ERROR:
@@ -147,24 +147,47 @@ $(patsubst %,build/%/hooks/guest/driver.o,plain sanitized fuzz): hooks/guest/ins
 
 # --- installation
 
-install: all ## install below DESTDIR, with PREFIX (/usr/local)
+MANUALS := $(filter-out %.ko.7,$(wildcard hooks/*.[1-8] conf/*.[1-8]))
+UNITS := $(wildcard hooks/*.service hooks/*.path)
+SETTINGS = $(DESTDIR)$(SYSCONFDIR)/gpu-ferry/gpu-ferry.conf
+SNIPPETS = $(addprefix $(DESTDIR)$(SNIPPETSDIR)/,gpu-ferry gpu-ferry-chain)
+
+install: all ## install below DESTDIR, with PREFIX (/usr/local); settings that are there stay
+	$(if $(DESTDIR),,sh debian/gpu-ferry.preinst install)
 	$(INSTALL) -D -m 0755 build/gpu-ferry $(DESTDIR)$(SBINDIR)/gpu-ferry
 	$(INSTALL) -D -m 0755 build/assistant $(DESTDIR)$(LIBEXECDIR)/assistant
 	$(INSTALL) -D -m 0755 build/hookscript $(DESTDIR)$(LIBEXECDIR)/hookscript
-	$(INSTALL) -D -m 0644 conf/gpu-ferry.conf $(DESTDIR)$(SYSCONFDIR)/gpu-ferry/gpu-ferry.conf
+	[ -e $(SETTINGS) ] || $(INSTALL) -D -m 0644 conf/gpu-ferry.conf $(SETTINGS)
 	$(INSTALL) -D -m 0644 conf/gpu-ferry.quirks $(DESTDIR)$(QUIRKSDIR)/quirks.conf
 	$(INSTALL) -d $(DESTDIR)$(SYSCONFDIR)/gpu-ferry/quirks.d
 	$(INSTALL) -d $(DESTDIR)$(SNIPPETSDIR)
-	ln -sfn $(LIBEXECDIR)/hookscript $(DESTDIR)$(SNIPPETSDIR)/gpu-ferry
-	ln -sfn $(LIBEXECDIR)/hookscript $(DESTDIR)$(SNIPPETSDIR)/gpu-ferry-chain
-	set -e; for page in $(filter-out %.ko.7,$(wildcard hooks/*.[1-8] conf/*.[1-8])); do \
+	set -e; for snippet in $(SNIPPETS); do ln -sfn $(LIBEXECDIR)/hookscript $$snippet; done
+	set -e; for page in $(MANUALS); do \
 		$(INSTALL) -D -m 0644 $$page $(DESTDIR)$(MANDIR)/man$${page##*.}/$${page##*/}; done
 	$(INSTALL) -D -m 0644 hooks/gpu-ferry-guide.ko.7 $(DESTDIR)$(MANDIR)/ko/man7/gpu-ferry-guide.7
-	set -e; for unit in $(wildcard hooks/*.service hooks/*.path); do \
+	set -e; for unit in $(UNITS); do \
 		$(INSTALL) -D -m 0644 $$unit $(DESTDIR)$(UNITDIR)/$${unit##*/}; \
 		sed -i 's|/usr/sbin/gpu-ferry|$(SBINDIR)/gpu-ferry|g' $(DESTDIR)$(UNITDIR)/$${unit##*/}; done
-	set -e; for completion in $(wildcard hooks/gpu-ferry.bash-completion); do \
-		$(INSTALL) -D -m 0644 $$completion $(DESTDIR)$(COMPLETIONDIR)/gpu-ferry; done
+	$(INSTALL) -D -m 0644 hooks/gpu-ferry.bash-completion $(DESTDIR)$(COMPLETIONDIR)/gpu-ferry
+	@$(if $(DESTDIR),,echo "Next: systemctl daemon-reload && systemctl enable --now gpu-ferry-watch.path"; \
+		echo "It returns the cards of VMs that are no longer running. Then: gpu-ferry doctor")
+
+# On this host itself (no DESTDIR) the package's scripts refuse while a card is lent, and leave a stub
+# for the VMs that name the hookscript. A file that somebody has changed stays.
+uninstall: ## remove what `make install` has installed, with the same DESTDIR and PREFIX
+	$(if $(DESTDIR),,sh debian/gpu-ferry.prerm remove)
+	$(if $(DESTDIR),,[ ! -d /run/systemd/system ] || systemctl disable --now gpu-ferry-watch.path)
+	set -e; for snippet in $(SNIPPETS); do \
+		[ "$$(readlink $$snippet)" != $(LIBEXECDIR)/hookscript ] || rm $$snippet; done
+	rm -f $(addprefix $(DESTDIR),$(SBINDIR)/gpu-ferry $(LIBEXECDIR)/assistant $(LIBEXECDIR)/hookscript \
+		$(QUIRKSDIR)/quirks.conf $(COMPLETIONDIR)/gpu-ferry $(MANDIR)/ko/man7/gpu-ferry-guide.7 \
+		$(foreach page,$(MANUALS),$(MANDIR)/man$(subst .,,$(suffix $(page)))/$(notdir $(page))) \
+		$(addprefix $(UNITDIR)/,$(notdir $(UNITS))))
+	@if cmp -s conf/gpu-ferry.conf $(SETTINGS); then rm $(SETTINGS); \
+		elif [ -e $(SETTINGS) ]; then echo "$(SETTINGS) stays: it has been changed"; fi
+	rmdir --ignore-fail-on-non-empty $(wildcard $(addprefix $(DESTDIR),$(LIBEXECDIR) $(QUIRKSDIR) \
+		$(SYSCONFDIR)/gpu-ferry/quirks.d $(SYSCONFDIR)/gpu-ferry))
+	$(if $(DESTDIR),,sh debian/gpu-ferry.postrm remove)
 
 # In a copy, so that debhelper's leavings and the objects of other flags stay apart.
 deb: ## build the Debian package into build/

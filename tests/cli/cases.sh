@@ -1862,6 +1862,27 @@ case_completion() {
 	complete_words -q --root / detach --a
 }
 
+# Only copies: what is installed was built before, maybe with other flags.
+make_below() { # DESTDIR TARGET
+	env -u MAKEFLAGS make -s -C ../.. -o all DESTDIR="$1" PREFIX=/usr UNITDIR=/usr/lib/systemd/system "$2" 2>&1 | sed "s|$1|DESTDIR|"
+}
+
+case_make_uninstall_leaves_only_what_was_changed() {
+	local target=$work/target
+	make_below "$target" install
+	find "$target" ! -type d -printf '%m %P %l\n' | sort -k2
+	make_below "$target" uninstall
+	find "$target" -name '*gpu-ferry*'
+	make_below "$target" install
+	echo 'boot_display = "refuse"' >>"$target/etc/gpu-ferry/gpu-ferry.conf"
+	touch "$target/etc/gpu-ferry/quirks.d/own.conf"
+	ln -sfn /root/my-hookscript "$target/var/lib/vz/snippets/gpu-ferry"
+	make_below "$target" uninstall
+	find "$target" ! -type d -printf '%P\n' | sort
+	make_below "$target" install
+	tail -n 1 "$target/etc/gpu-ferry/gpu-ferry.conf"
+}
+
 case_version() {
 	call gpu-ferry --version | sed 's/gpu-ferry [0-9][0-9.~a-z+-]*$/gpu-ferry VERSION/'
 }
