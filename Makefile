@@ -97,7 +97,7 @@ objects = $(patsubst %.c,build/$(1)/%.o,$(2))
 
 .PHONY: all help install uninstall deb demo check check-programs check-unit check-unit-plain \
 	check-unit-sanitized check-cli check-fuzz fuzz check-host check-boot check-nvidia soak kill-sweep turn-sweep bench bench-growth \
-	lint format packages clean FORCE
+	lint format packages packages-lint clean FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -209,6 +209,9 @@ demo: packages ## boots a host and ferries its card to a VM and back, to look at
 packages:
 	@tests/support/install-packages
 
+packages-lint:
+	@tests/support/install-packages tests/support/packages.lint
+
 # all that the tiers need, so that it can be built in parallel and they run one after the other
 check-programs: all build/unit build/unit-sanitized $(FUZZ:%=build/fuzz_%)
 
@@ -288,7 +291,7 @@ build/bench/%: tests/bench/%.c
 lint: export LINT_CFLAGS = -std=gnu17 -I. $(DEFINES) $(TEST_DEFINES) $(filter-out -Werror,$(WARNINGS)) \
 	$(LIBRARY_CFLAGS) $(CRITERION_CFLAGS)
 
-lint: ## compilers, analysers, style, and the rule of the floors
+lint: packages-lint ## compilers, analysers, style, spelling, manuals, and the rule of the floors
 	@tests/support/lint
 
 format: ## clang-format every source in place
