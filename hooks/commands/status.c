@@ -376,7 +376,10 @@ static void print_stopped(const struct overview *overview, const char *filter)
 		if (!count || !is_asked_for(loan, filter))
 			continue;
 		loan_owner_format(&loan->owner, owner, sizeof(owner));
-		output_print("%s: when its devices are home:", owner);
+		output_print(loan->function_count
+				? "%s: when its devices are home:"
+				: "%s: its devices are home; `gpu-ferry reconcile` tries again:",
+			owner);
 		while (count-- > 0) {
 			const struct step *step = &loan->steps.items[count];
 

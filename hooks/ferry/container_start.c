@@ -43,18 +43,31 @@ static bool is_node(const char *given, const struct node *node)
 {
 	char number[32];
 
-	if (strcmp(given, "dev/dri") == 0)
-		return major(node->device) == 226;
 	if (strncmp(given, "dev/", strlen("dev/")) == 0)
 		return strcmp(last_part(given), last_part(node->name)) == 0;
 	snprintf(number, sizeof(number), "%u:%u", major(node->device), minor(node->device));
 	return strcmp(given, number) == 0;
 }
 
-/* NVIDIA's driver has nodes of all its cards too. With the last card they go away. */
-static bool is_missing_of_nvidia(
+static bool has_render_node(const struct names *names)
+{
+	for (size_t i = 0; i < names->count; i++) {
+		if (strncmp(names->names[i], "renderD", strlen("renderD")) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Of all cards of a driver: the folder of DRM nodes, and NVIDIA's nodes. They go away with the last
+ * card. */
+static bool is_missing(
 	const struct root *root, const struct loan_function *function, const char *given)
 {
+	cleanup(names_done) struct names cards = {0};
+
+	if (strcmp(given, "dev/dri") == 0)
+		return strstr(function->nodes, "renderD") &&
+			(folder_list(root, given, &cards) < 0 || !has_render_node(&cards));
 	return strncmp(function->home_driver, "nvidia", strlen("nvidia")) == 0 &&
 		strncmp(given, "dev/nvidia", strlen("dev/nvidia")) == 0 &&
 		!file_exists(root, given);
@@ -72,7 +85,7 @@ static const char *find_node(const struct root *root, const struct loan_function
 	for (size_t i = 0; i < container->nodes.count; i++) {
 		const char *given = container->nodes.names[i];
 
-		if (is_missing_of_nvidia(root, function, given))
+		if (is_missing(root, function, given))
 			return given;
 		for (size_t k = 0; k < nodes.count; k++) {
 			if (is_node(given, &nodes.items[k]))

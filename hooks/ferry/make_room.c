@@ -4,13 +4,13 @@
 
 #include "make_room.h"
 
+#include "conf/property.h"
 #include "conf/pve/vm_process.h"
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/base/parse.h"
 #include "kmod-helper/base/process.h"
 #include "loan_life.h"
 #include "operations.h"
-#include "return.h"
 #include "stop_step.h"
 #include <errno.h>
 #include <poll.h>
@@ -90,7 +90,9 @@ static struct step make_step(const struct settings *settings, const struct room_
 /* The entry of make_room that would let the holder yield; "" none would. */
 static void format_entry(const struct holder *holder, char *buffer, size_t size)
 {
-	bool has_unit = *holder->unit && strncmp(holder->unit, "user@", 5) != 0;
+	/* a container gives its units any name; a backslash would mean another to libconfig */
+	bool has_unit = pattern_matches("^[A-Za-z0-9:_.@-]+\\.service$", holder->unit) &&
+		strncmp(holder->unit, "user@", 5) != 0;
 
 	*buffer = '\0';
 	if (holder->kind == HOLDER_VM)
@@ -197,10 +199,10 @@ bool make_room_is_needed(const struct plan *plan)
 	return stop_steps_count(&plan->steps) > 0;
 }
 
-/* Writes the loan, or removes it when it has neither steps nor functions any more. */
+/* Writes the loan, or removes it when it has no steps any more. */
 static int save(struct context *context, struct loan *loan, struct error *error)
 {
-	if (loan->steps.count == 0 && loan->function_count == 0)
+	if (loan->steps.count == 0)
 		return loan_remove(&context->kernel.root, &loan->owner, error);
 	return loan_write(&context->kernel.root, loan, error);
 }
@@ -212,11 +214,10 @@ int make_room_undo(struct context *context, const struct loan_owner *owner, stru
 	int r = loan_read(&context->kernel.root, owner, &loan, error);
 	int saved;
 
-	if (r < 0)
+	if (r < 0 || loan.function_count || !stop_steps_count(&loan.steps))
 		return r == -ENOENT ? 0 : r;
 	r = stop_steps_undo(&executor, &loan, error);
-	if (loan.function_count == 0 && loan.steps.count)
-		loan.state = LOAN_OWED;
+	loan.state = LOAN_OWED;
 	saved = save(context, &loan, r < 0 ? NULL : error);
 	return r < 0 ? r : saved;
 }
@@ -239,6 +240,7 @@ int make_room_run(struct context *context, const struct loan_owner *owner,
 	struct error later = {0};
 	int r = loan_life_begin(context, owner, settings, &loan, error);
 
+	stop_steps_settle(&loan.steps);
 	for (size_t i = 0; r == 0 && i < stop_steps_count(&plan->steps); i++) {
 		if (stop_steps_add(&loan.steps, &plan->steps.items[i]) < 0)
 			r = error_set_errno(error, -ENOMEM, "record what is stopped");

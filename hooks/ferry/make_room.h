@@ -28,7 +28,9 @@ bool make_room_is_needed(const struct plan *plan);
 int make_room_run(struct context *context, const struct loan_owner *owner,
 	const struct settings *settings, const struct plan *plan, struct error *error);
 
-/* Undoes those steps again, when the taking is refused. Steps that fail stay in the loan. */
+/* Starts again what made room, when the loan has no devices any more; then removes the loan. Steps
+ * that fail are owed, and stay in it. The caller holds the loan's lock, but no group's lock. 0,
+ * also when there is nothing to do, or the first error. */
 int make_room_undo(struct context *context, const struct loan_owner *owner, struct error *error);
 
 /* Moves the stop steps to the beginning. In a loan that took cards over from a gone VM they may

@@ -12,6 +12,7 @@
 #include "kmod-helper/loan/lock.h"
 #include "kmod-helper/operation/binding.h"
 #include "kmod-helper/plan/plan.h"
+#include "make_room.h"
 #include "operations.h"
 #include "stop_step.h"
 #include "story.h"
@@ -322,25 +323,6 @@ static int end_loan(struct context *context, const struct loan *loan, struct err
 		: 0;
 }
 
-/* Starts again what made room. What is home already is nobody's any more: a VM that made room takes
- * it when it starts. */
-static int give_room_back(struct context *context, struct executor *executor, struct loan *loan,
-	int r, struct error *error)
-{
-	struct error later = {0};
-	int one;
-
-	if (r == 0) {
-		while (loan->function_count)
-			loan_drop_function(loan, loan->functions[0].address);
-		if (loan_write(&context->kernel.root, loan, &later) < 0)
-			log_write(&context->log, LOG_ERR, "%s", later.message);
-	}
-	executor->limit = 0;
-	one = stop_steps_undo(executor, loan, error);
-	return r < 0 ? r : one;
-}
-
 int return_steps(struct context *context, struct loan *loan, struct error *error)
 {
 	struct executor executor = operations_executor(context);
@@ -355,12 +337,13 @@ int return_steps(struct context *context, struct loan *loan, struct error *error
 	loan_look(&context->kernel, loan);
 	tell_dead(context, loan);
 	tell_nodes(context, loan);
-	if (executor.limit)
-		r = give_room_back(context, &executor, loan, r, r < 0 ? NULL : error);
 	if (r == 0)
 		story_tell_home(context, loan, begin);
 	if (r == 0 && loan->steps.count == 0)
 		return end_loan(context, loan, error);
+	/* what is home is nobody's any more: a VM that made room takes it when it is started */
+	while (r == 0 && loan->function_count)
+		loan_drop_function(loan, loan->functions[0].address);
 	if (loan->state != LOAN_OVERDUE)
 		loan->state = LOAN_OWED;
 	if (loan_write(&context->kernel.root, loan, &later) < 0)
@@ -495,6 +478,10 @@ static int return_any(
 	}
 	if (r == 0)
 		r = return_locked(context, owner, if_due, error);
+	/* with no group locked: a VM that is started takes its own */
+	locks_done(&group);
+	if (r == 0)
+		r = make_room_undo(context, owner, error);
 	/* store the time of the return: later it shows whether the VM ran just before a backup */
 	if (r == 0)
 		lock_mark(lock);

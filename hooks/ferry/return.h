@@ -24,6 +24,7 @@ int return_if_due(struct context *context, const struct loan_owner *owner, struc
 int return_gone(struct context *context, const struct loan_owner *except, unsigned int *ret_count,
 	struct error *error);
 
-/* Undoes all steps of a loan, for example of a handover that failed. Then removes the loan, or
- * records what is still owed. The caller holds its lock. 0 when nothing is owed. */
+/* Undoes the steps of a loan's devices, for example of a handover that failed. Then removes the
+ * loan, or records what is still owed: devices, or when all are home what made room
+ * (make_room_undo). The caller holds its lock. 0 when no device is owed. */
 int return_steps(struct context *context, struct loan *loan, struct error *error);

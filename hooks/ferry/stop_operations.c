@@ -6,9 +6,9 @@
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/base/parse.h"
 #include "kmod-helper/base/process.h"
+#include "kmod-helper/loan/loan.h"
 #include "outside.h"
 #include "stop_step.h"
-#include "vm_state.h"
 #include <errno.h>
 #include <poll.h>
 #include <stdint.h>
@@ -19,9 +19,13 @@
 #define SYSTEMCTL "/usr/bin/systemctl"
 #define PCT "/usr/sbin/pct"
 #define QM "/usr/sbin/qm"
+#define TIMEOUT "/usr/bin/timeout"
+#define TIMED_OUT 124
 
 #define STATUS_MS 20000u
 #define STATUS_AGAIN_MS 500
+/* Beside the limit of the step: a VM with much memory takes its time. */
+#define START_MS 120000u
 /* A guest that was asked to shut down may take so long before it goes on for good. */
 #define SHUTDOWN_MS 600000u
 #define OUTPUT_MAX 4096
@@ -52,6 +56,8 @@ static int run_well(
 	char ending[32];
 	int r = run_outside(arguments, deadline_ms, output, error);
 
+	if (r == -ETIMEDOUT)
+		return error_set(error, r, "it did not finish within %u s", deadline_ms / 1000);
 	if (r <= 0)
 		return r;
 	return error_set(error, -EIO, "%s %s%s%s ended with %s: %.400s", slash ? slash + 1 : "",
@@ -81,8 +87,9 @@ enum guest_status {
 	GUEST_RUNNING,
 };
 
-/* "status: running" of `pct status` and `qm status` (PVE::CLI::pct and qm, status). For a guest
- * that is not there: "Configuration file '…' does not exist". */
+/* `pct status` and `qm status` (PVE::CLI::pct and qm, status): "status: stopped", or what QEMU says
+ * of a VM: "running", "paused", … For a guest that is not there: "Configuration file '…' does not
+ * exist". */
 static int read_status(const struct guest *guest, enum guest_status *ret, struct error *error)
 {
 	const char *const arguments[] = {guest->tool, "status", guest->number, NULL};
@@ -93,7 +100,7 @@ static int read_status(const struct guest *guest, enum guest_status *ret, struct
 		*ret = GUEST_ABSENT;
 		return 0;
 	}
-	*ret = strstr(output, "status: running") ? GUEST_RUNNING : GUEST_STOPPED;
+	*ret = strstr(output, "status: stopped") ? GUEST_STOPPED : GUEST_RUNNING;
 	return r;
 }
 
@@ -145,13 +152,13 @@ static int stop_guest(const struct kernel *kernel, const struct step *step, stru
 		: 0;
 }
 
-/* True for a VM that another process is starting now: two VMs may make room for each other. */
+/* Two VMs may make room for each other: this one is being started, and waits for our end. */
 static bool is_starting(const struct kernel *kernel, const struct step *step)
 {
-	unsigned int vmid;
+	char loan[64];
 
-	return strcmp(step->operation, STOP_VM) == 0 && parse_vmid(step->subject, &vmid) == 0 &&
-		!vm_is_gone(kernel, vmid);
+	snprintf(loan, sizeof(loan), LOAN_FOLDER "/vm-%.16s.json", step->subject);
+	return strcmp(step->operation, STOP_VM) == 0 && file_exists(&kernel->root, loan);
 }
 
 /* The guest still runs. Its shutdown cannot be taken back: it stays owed until it has ended, but
@@ -181,7 +188,7 @@ static int start_guest(const struct kernel *kernel, const struct step *step, str
 	if (r == 0 && status == GUEST_RUNNING && step->state != STEP_DONE)
 		r = await_slow(step, &why);
 	else if (r == 0 && status == GUEST_STOPPED && !is_starting(kernel, step))
-		r = run_well(arguments, stop_step_ms(step), output, &why);
+		r = run_well(arguments, stop_step_ms(step) + START_MS, output, &why);
 	return r < 0
 		? error_set(error, r, "start the %s %s: %s", guest.noun, guest.number, why.message)
 		: 0;
@@ -191,7 +198,7 @@ static int start_guest(const struct kernel *kernel, const struct step *step, str
  */
 static unsigned int guest_deadline_ms(const struct step *step)
 {
-	return 3 * stop_step_ms(step) + 2 * STOP_STEP_GRACE_MS;
+	return 3 * stop_step_ms(step) + START_MS + 2 * STOP_STEP_GRACE_MS;
 }
 
 /* --- services, of the host and in containers */
@@ -206,15 +213,21 @@ static unsigned int unit_deadline_ms(const struct step *step)
 static int error_of_systemctl(int r, const char *verb, const struct step *step, char *output,
 	const struct error *why, struct error *error)
 {
+	const char *slash = strchr(step->subject, '/');
+	char inside[48] = "";
+
 	if (r == 0 || r == NO_SUCH_UNIT)
 		return 0;
+	if (slash)
+		snprintf(inside, sizeof(inside), "pct exec %.*s -- ", (int)(slash - step->subject),
+			step->subject);
 	if (r == -ETIMEDOUT)
 		return error_set(error, r, "%s the unit %s: it did not finish within %u s", verb,
 			step->subject, stop_step_ms(step) / 1000);
 	if (r < 0)
 		return error_set(error, r, "%s the unit %s: %s", verb, step->subject, why->message);
-	return error_set(error, -EIO, "%s the unit %s: %.400s (systemctl status %s)", verb,
-		step->subject, stop_step_reason(output), step->subject);
+	return error_set(error, -EIO, "%s the unit %s: %.400s (%ssystemctl status %s)", verb,
+		step->subject, stop_step_reason(output), inside, slash ? slash + 1 : step->subject);
 }
 
 static int run_systemctl(const char *verb, const struct step *step, struct error *error)
@@ -263,7 +276,7 @@ static int run_in_container(const char *verb, const struct step *step, struct er
 	const char *unit = strchr(step->subject, '/');
 	const struct guest guest = {PCT, "container", number};
 	const char *const arguments[] = {
-		PCT, "exec", number, "--", "systemctl", verb, unit ? unit + 1 : "", NULL};
+		PCT, "exec", number, "--", "systemctl", verb, "--", unit ? unit + 1 : "", NULL};
 	enum guest_status status = GUEST_STOPPED;
 	struct error why = {0};
 	int r;
@@ -272,6 +285,10 @@ static int run_in_container(const char *verb, const struct step *step, struct er
 	r = read_status(&guest, &status, &why);
 	if (r == 0 && status == GUEST_RUNNING)
 		r = run_outside(arguments, stop_step_ms(step), output, &why);
+	/* a holder says that it is of a service which is none: there is no room yet */
+	if (r == NO_SUCH_UNIT && strcmp(verb, "stop") == 0)
+		return error_set(error, -ENOENT, "stop the unit %s: its container has no such unit",
+			step->subject);
 	return error_of_systemctl(r, verb, step, output, &why, error);
 }
 
@@ -303,14 +320,22 @@ static int check_program(const struct kernel *kernel, const struct step *step, s
 static int run_program(
 	const struct kernel *kernel, const char *verb, const struct step *step, struct error *error)
 {
-	const char *const arguments[] = {step->subject, verb, NULL};
-	char output[OUTPUT_MAX];
+	char seconds[16], output[OUTPUT_MAX];
+	/* what is killed at a deadline of ours may be systemd-run alone */
+	const char *const arguments[] = {
+		TIMEOUT, "--kill-after=5", seconds, step->subject, verb, NULL};
 	struct error why = {0};
 	int r = check_program(kernel, step, error);
 
 	if (r < 0)
 		return r;
-	r = run_well(arguments, stop_step_ms(step), output, &why);
+	snprintf(seconds, sizeof(seconds), "%u", stop_step_ms(step) / 1000);
+	r = run_outside(arguments, stop_step_ms(step) + STOP_STEP_GRACE_MS / 2, output, &why);
+	if (r == TIMED_OUT)
+		r = error_set(&why, -ETIMEDOUT, "it did not finish within %s s", seconds);
+	else if (r > 0)
+		r = error_set(
+			&why, -EIO, "%s: exit code %d: %.400s", verb, r, text_last_line(output));
 	if (r < 0)
 		return error_set(error, r, "make room by %s: %s", step->subject, why.message);
 	if (*output)
@@ -323,9 +348,15 @@ static int stop_program(const struct kernel *kernel, const struct step *step, st
 	return run_program(kernel, "stop", step, error);
 }
 
+/* A program that is gone cannot take anything back: it is told once, and not owed for ever. */
 static int start_program(const struct kernel *kernel, const struct step *step, struct error *error)
 {
-	return run_program(kernel, "start", step, error);
+	int r = run_program(kernel, "start", step, error);
+
+	if (r != -ENOENT)
+		return r;
+	error->status = 0;
+	return 0;
 }
 
 const struct operation stop_operations[] = {

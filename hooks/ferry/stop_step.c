@@ -77,6 +77,16 @@ int stop_steps_add(struct steps *steps, const struct step *step)
 	return steps_insert(steps, count, step) ? 0 : -ENOMEM;
 }
 
+void stop_steps_settle(struct steps *steps)
+{
+	for (size_t i = stop_steps_count(steps); i-- > 0;) {
+		if (steps->items[i].state == STEP_PLANNED)
+			steps_remove(steps, i);
+		else
+			steps->items[i].state = STEP_DONE;
+	}
+}
+
 void stop_steps_forget_vm(struct steps *steps, unsigned int vmid)
 {
 	char number[16];
@@ -100,8 +110,13 @@ int stop_steps_undo(const struct executor *executor, struct loan *loan, struct e
 			return error_set_errno(error, -ENOMEM, "start again what was stopped");
 	}
 	for (size_t i = 0; i < subjects.count; i++) {
-		int one = executor_undo(executor, loan, subjects.names[i], r < 0 ? NULL : error);
+		struct error why = {0};
+		int one = executor_undo(executor, loan, subjects.names[i], &why);
 
+		if (one < 0 && r < 0)
+			log_write(executor->log, LOG_ERR, "%s", why.message);
+		else if (one < 0)
+			*error = why;
 		r = r < 0 ? r : one;
 	}
 	return r;

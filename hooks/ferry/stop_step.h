@@ -38,9 +38,13 @@ size_t stop_steps_count(const struct steps *steps);
  * -ENOMEM. */
 int stop_steps_add(struct steps *steps, const struct step *step);
 
+/* Those of an earlier start are not done again: what was begun counts as done, so that it is
+ * undone; what was only planned is forgotten. */
+void stop_steps_settle(struct steps *steps);
+
 /* Forgets that VM @vmid made room: it runs again. */
 void stop_steps_forget_vm(struct steps *steps, unsigned int vmid);
 
 /* Starts again what they have stopped, the last one first. Steps that fail stay in the loan, which
- * the caller has to write. 0, or the first error. */
+ * the caller has to write. 0, or the first error; the others are logged. */
 int stop_steps_undo(const struct executor *executor, struct loan *loan, struct error *error);

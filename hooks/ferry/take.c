@@ -772,6 +772,7 @@ static int take_locked(struct context *context, const struct take_request *reque
 		return r;
 	tell_notices(context, plan);
 	make_room_sort(&loan.steps);
+	stop_steps_settle(&loan.steps);
 	return run_plan(context, plan, &loan, error);
 }
 
@@ -948,7 +949,7 @@ int take_run(struct context *context, const struct take_request *request, struct
 		lock_unmark(lock);
 	if (r == 0 && loan_read(&context->kernel.root, &request->owner, &loan, NULL) == 0)
 		story_tell_lent(context, &loan, now);
-	if (r < 0 && patience.room_count && make_room_undo(context, &request->owner, &later) < 0)
+	if (r < 0 && lock >= 0 && make_room_undo(context, &request->owner, &later) < 0)
 		log_write(&context->log, LOG_ERR, "still owed: %s", later.message);
 	return r;
 }

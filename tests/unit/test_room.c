@@ -155,6 +155,17 @@ Test(room, a_service_of_another_container_does_not_count)
 		"\"o.service\"; } )"));
 }
 
+/* Root in a container gives its groups any name. */
+Test(room, a_strange_name_of_a_service_is_not_offered_to_be_pasted)
+{
+	add_holder(
+		HOLDER_CONTAINER, 301, 106, "x.service\"; }, { vm = 106; }, { unit = \"y.service");
+	add_holder(HOLDER_CONTAINER, 302, 107, "a\\x2db.service");
+	cr_assert_eq(make_room_plan(&settings, &plan), 0);
+	cr_expect_not_null(strstr(plan.blockers[0].message,
+		"make_room = ( { container = 106; }, { container = 107; } );"));
+}
+
 Test(room, a_program_is_asked_for_whom_no_other_entry_names)
 {
 	read_settings("make_room = ( { program = \"/etc/x\"; }, { container = 105; } );");

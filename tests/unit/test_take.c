@@ -299,6 +299,28 @@ Test(take, a_vm_that_made_room_and_takes_the_card_over_is_not_started_again)
 	cr_expect_str_eq(loan.steps.items[0].subject, "106");
 }
 
+/* What an earlier start has stopped, and owes, is not stopped again: it may run by now. */
+Test(take, what_made_room_for_an_earlier_start_is_not_stopped_again)
+{
+	cleanup(loan_done) struct loan loan = {.owner = request.owner, .state = LOAN_OWED};
+	struct step begun = stop_step_make(STOP_CONTAINER, "107", 60);
+	struct step planned = stop_step_make(STOP_UNIT, "none.service", 60);
+	struct error error = {0};
+
+	begun.state = STEP_STARTED;
+	cr_assert_eq(stop_steps_add(&loan.steps, &begun), 0);
+	cr_assert_eq(stop_steps_add(&loan.steps, &planned), 0);
+	cr_assert_eq(loan_write(&context.kernel.root, &loan, NULL), 0);
+	scan();
+	cr_assert_eq(take_run(&context, &request, &error), 0, "%s", error.message);
+	loan_done(&loan);
+	cr_assert_eq(loan_read(&context.kernel.root, &request.owner, &loan, &error), 0);
+	cr_expect_eq(loan.function_count, COUNT(wants));
+	cr_assert_eq(stop_steps_count(&loan.steps), 1u);
+	cr_expect_str_eq(loan.steps.items[0].subject, "107");
+	cr_expect_eq(loan.steps.items[0].state, STEP_DONE);
+}
+
 /* ---- a card that was lent by hand, and is in use */
 
 #define GROUP_DEVICE makedev(240, 15)
