@@ -255,8 +255,6 @@ int make_room_run(struct context *context, const struct loan_owner *owner,
 	/* record how far the steps came, because the undo reads the file */
 	else if (loan_write(&context->kernel.root, &loan, &later) < 0)
 		log_write(&context->log, LOG_ERR, "%s", later.message);
-	if (r < 0 && make_room_undo(context, owner, &later) < 0)
-		log_write(&context->log, LOG_ERR, "still owed: %s", later.message);
 	return r;
 }
 

@@ -23,8 +23,7 @@ int make_room_plan(const struct settings *settings, struct plan *plan);
 bool make_room_is_needed(const struct plan *plan);
 
 /* Records the plan's `stop-` steps in the owner's loan, which may be new, and runs them. The caller
- * holds the loan's lock, but no group's lock. When a step fails, those that were done are undone,
- * and the loan is as before. */
+ * holds the loan's lock, but no group's lock. After a failure the caller calls make_room_undo. */
 int make_room_run(struct context *context, const struct loan_owner *owner,
 	const struct settings *settings, const struct plan *plan, struct error *error);
 

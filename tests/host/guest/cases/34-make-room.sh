@@ -37,7 +37,7 @@ test_service_in_a_container_makes_room_and_the_container_goes_on() {
 	await_container 105
 	assert_match "$(json list --all | jq -c ".[] | select(.address == \"$card1.1\").holders[].guest")" 105
 	assert_eq "$(lxc-info -n 105 -p -H)" "$init" "the container's init"
-	assert_eq "$(pct_told)" 'start 105,exec 105 -- systemctl stop ollama.service,exec 105 -- systemctl start ollama.service,'
+	assert_eq "$(pct_told)" 'start 105,exec 105 -- systemctl stop -- ollama.service,exec 105 -- systemctl start -- ollama.service,'
 	assert_eq "$(loans)" '' loans
 }
 
@@ -57,7 +57,7 @@ test_service_and_its_container_make_room_in_the_order_of_the_list() {
 	assert_eq "$(pct status 105)" 'status: stopped'
 	stop 104
 	await_container 105
-	assert_eq "$(pct_told)" "start 105,exec 105 -- systemctl stop ollama.service,shutdown 105 --timeout 30,start 105,exec 105 -- systemctl start ollama.service,"
+	assert_eq "$(pct_told)" "start 105,exec 105 -- systemctl stop -- ollama.service,shutdown 105 --timeout 30,start 105,exec 105 -- systemctl start -- ollama.service,"
 	assert_card_home "$card1"
 	assert_eq "$(loans)" '' loans
 }
@@ -75,7 +75,7 @@ test_container_that_does_not_stop_in_time_refuses_the_start() {
 	assert_card_home "$card1"
 	assert_eq "$(pct status 105)" 'status: running'
 	assert_exit 1 gpu-ferry status
-	assert_match "$out" 'VM 104: when its devices are home: start container 105'
+	assert_match "$out" 'VM 104: its devices are home; .* tries again: start container 105'
 	say "it is down at last"
 	for _ in {1..120}; do
 		[ -n "$(loans)" ] || break
