@@ -118,12 +118,13 @@ static void print_command_help(const struct program *program, const struct comma
 	printf("Usage: gpu-ferry %s%s%s [OPTIONS]\n", command->name, *command->arguments ? " " : "",
 		command->arguments);
 	if (summary)
-		printf("\n%s.\n", summary->text);
+		printf("\n%s.\n%s", summary->text, summary->more ? summary->more : "");
 	if (command->options)
 		print_options("Options", command->options);
 	if (strstr(command->arguments, "DEVICE"))
-		puts("\nDEVICE is 2b:00 (the whole card) or 2b:00.0, with or without a domain\n"
-		     "(0000:2b:00). attach, bind and unbind also take a resource mapping's name.");
+		puts("\nDEVICE is 2b:00 (the whole card: display, audio, USB) or 2b:00.0, with or\n"
+		     "without a domain (0000:2b:00). attach, bind and unbind also take a resource\n"
+		     "mapping's name.");
 	printf("\nExample:\n  %s\n", command->example);
 	puts("\nOptions of every command, such as -q and -v: gpu-ferry --help");
 }
@@ -142,7 +143,10 @@ static void print_help(const struct program *program)
 		printf("    %-10s %s\n", s->name, s->text);
 	}
 	print_options("Options of every command", global_options);
-	puts("\nA command's own options: gpu-ferry help COMMAND\n"
+	puts("\nFirst steps: list, doctor, setup, attach, plan; then start the VM. Without a VM:\n"
+	     "bind, status, unbind. The commands under Look change nothing; the others need\n"
+	     "root.\n"
+	     "\nA command's own options: gpu-ferry help COMMAND\n"
 	     "Exit code: 0 done, 1 failed or something is owed, 2 wrong usage.\n"
 	     "The manual: man gpu-ferry");
 }

@@ -38,6 +38,7 @@ struct command_summary {
 	const char *text;
 	/* begins a group of this title; NULL: of the group before; COMMAND_HIDDEN: not listed */
 	const char *group;
+	const char *more; /* lines below the sentence, in the command's own help; NULL: none */
 };
 
 #define COMMAND_HIDDEN ""
