@@ -18,7 +18,7 @@
 #include <string.h>
 #include <sys/sysmacros.h>
 
-#define NVIDIA_MODPROBE "usr/bin/nvidia-modprobe"
+#define NVIDIA_MODPROBE "/usr/bin/nvidia-modprobe"
 #define NVIDIA_MODPROBE_MS 30000
 #define AGAIN_MS 500
 
@@ -197,7 +197,7 @@ static int wait_or_refuse(struct context *context, unsigned int ctid, const stru
 static void make_nvidia_nodes(struct context *context, const struct container *container)
 {
 	const struct root *root = &context->kernel.root;
-	const char *arguments[] = {"/" NVIDIA_MODPROBE, "-c", "0", "-u", "-m", NULL};
+	const char *arguments[] = {NVIDIA_MODPROBE, "-c", "0", "-u", "-m", NULL};
 	const struct process_options options = {
 		.output = PROCESS_QUIET, .deadline_ms = NVIDIA_MODPROBE_MS};
 	struct error why = {0};
@@ -207,7 +207,7 @@ static void make_nvidia_nodes(struct context *context, const struct container *c
 		const char *number = node + strlen("dev/nvidia");
 
 		if (strncmp(node, "dev/nvidia", strlen("dev/nvidia")) != 0 ||
-			file_exists(root, node) || !file_exists(root, NVIDIA_MODPROBE))
+			file_exists(root, node) || !file_exists(root, &NVIDIA_MODPROBE[1]))
 			continue;
 		arguments[2] = *number >= '0' && *number <= '9' ? number : "0";
 		if (process_run(arguments, &options, &why) < 0)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
+/* Names the container of Docker or Podman that a process belongs to. */
+
 #include "kmod-helper/base/cgroup.h"
 
 #define CONTAINER_NAME_SIZE 96
