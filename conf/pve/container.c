@@ -46,14 +46,18 @@ static int add_device(const char *value, struct names *ret)
 /* "c 226:128 rwm"; a number with a * is no certain device. */
 static int add_number(const char *value, struct names *ret)
 {
+	static const char digits[] = "0123456789";
 	char number[32];
-	size_t length;
+	size_t major, length;
 
 	if (strncmp(value, "c ", 2) != 0)
 		return 0;
 	value += 2 + strspn(value + 2, TEXT_WHITE);
-	length = strspn(value, "0123456789:");
-	if (length == 0 || length >= sizeof(number) || !strchr(TEXT_WHITE, value[length]))
+	major = strspn(value, digits);
+	if (!major || value[major] != ':' || !strchr(digits, value[major + 1]))
+		return 0;
+	length = major + 1 + strspn(value + major + 1, digits);
+	if (length == major + 1 || length >= sizeof(number) || !strchr(TEXT_WHITE, value[length]))
 		return 0;
 	snprintf(number, sizeof(number), "%.*s", (int)length, value);
 	return names_add(ret, number);

@@ -99,11 +99,16 @@ static void find_application(const char *path, struct cgroup *ret)
 /* "/lxc/105/ns/system.slice/ollama.service": the service that the container's own systemd shows. */
 static void find_inner_unit(const char *path, char *ret, size_t size)
 {
-	const char *inner = strstr(path, "/ns/");
+	const char *inner = strstr(path, "/lxc/");
 
+	if (!inner)
+		return;
+	inner += strlen("/lxc/");
+	inner += strspn(inner, DIGITS);
+	if (strncmp(inner, "/ns/", strlen("/ns/")) == 0)
+		inner += strlen("/ns");
 	*ret = '\0';
-	if (inner)
-		find_unit(inner + strlen("/ns"), ret, size);
+	find_unit(inner, ret, size);
 }
 
 /* The path of "12:devices:/lxc/105"; "" when the line is none of those. */

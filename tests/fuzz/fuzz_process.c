@@ -19,7 +19,8 @@ static void check_cgroup(char *text)
 	cgroup_parse(text, &cgroup);
 	assert(cgroup.guest <= VMID_MAX && !strpbrk(cgroup.unit, "/\n"));
 	assert(!cgroup.guest == (cgroup.kind != CGROUP_CONTAINER && cgroup.kind != CGROUP_VM));
-	assert(!*cgroup.unit == (cgroup.kind != CGROUP_SERVICE));
+	assert(cgroup.kind != CGROUP_SERVICE || *cgroup.unit);
+	assert(!*cgroup.unit || cgroup.kind == CGROUP_SERVICE || cgroup.kind == CGROUP_CONTAINER);
 }
 
 /* Lines of /proc/PID/stat, maps and cgroup, and of /proc/net/unix. */
