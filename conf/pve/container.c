@@ -54,7 +54,7 @@ static int add_number(const char *value, struct names *ret)
 		return 0;
 	value += 2 + strspn(value + 2, TEXT_WHITE);
 	major = strspn(value, digits);
-	if (!major || value[major] != ':' || !strchr(digits, value[major + 1]))
+	if (!major || value[major] != ':')
 		return 0;
 	length = major + 1 + strspn(value + major + 1, digits);
 	if (length == major + 1 || length >= sizeof(number) || !strchr(TEXT_WHITE, value[length]))

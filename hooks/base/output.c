@@ -30,6 +30,16 @@ int output_close(struct error *error)
 	return r;
 }
 
+char *output_format(const char *format, va_list arguments)
+{
+	char *text;
+
+	if (vasprintf(&text, format, arguments) < 0)
+		return NULL;
+	text_make_line(text);
+	return text;
+}
+
 void output_print(const char *format, ...)
 {
 	auto_free char *text = NULL;

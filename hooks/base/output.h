@@ -5,6 +5,7 @@
 #include "kmod-helper/holder/holders.h"
 #include "kmod-helper/loan/loan.h"
 #include <json-c/json.h>
+#include <stdarg.h>
 
 /* Data goes to stdout: JSON with stable field names, or text for people. All that may quote a text
  * of others goes through these functions, which clean it (kmod-helper/base/parse.h). */
@@ -32,6 +33,10 @@ int output_json(const struct context *context, struct json_object *object, struc
 
 /* 0, or -EIO when stdout could not be written. */
 int output_flush(struct error *error);
+
+/* A text for one line of the screen: what a line may not have is replaced (text_make_line). NULL
+ * without memory; the caller frees it. */
+char *output_format(const char *format, va_list arguments) __attribute__((format(printf, 1, 0)));
 
 /* The same at the end of a program: nothing can be printed after it. */
 int output_close(struct error *error);

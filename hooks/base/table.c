@@ -6,7 +6,6 @@
 
 #include "kmod-helper/base/cleanup.h"
 #include "kmod-helper/base/list.h"
-#include "kmod-helper/base/parse.h"
 #include "output.h"
 #include <errno.h>
 #include <stdarg.h>
@@ -30,20 +29,17 @@ int table_add(struct table *table, const char *format, ...)
 {
 	struct table_cell *cell = LIST_ADD(table->cells, table->count);
 	va_list arguments;
-	int length;
 
 	if (!cell)
 		return -ENOMEM;
 	*cell = (struct table_cell){0};
 	va_start(arguments, format);
-	length = vasprintf(&cell->text, format, arguments);
+	cell->text = output_format(format, arguments);
 	va_end(arguments);
-	if (length < 0) {
-		table->count--;
-		return -ENOMEM;
-	}
-	text_make_line(cell->text);
-	return 0;
+	if (cell->text)
+		return 0;
+	table->count--;
+	return -ENOMEM;
 }
 
 void table_paint(struct table *table, const char *colour)

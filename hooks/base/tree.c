@@ -5,7 +5,6 @@
 #include "tree.h"
 
 #include "kmod-helper/base/list.h"
-#include "kmod-helper/base/parse.h"
 #include "output.h"
 #include "screen.h"
 #include <errno.h>
@@ -22,20 +21,17 @@ int tree_add(struct tree *tree, size_t depth, const char *format, ...)
 {
 	struct branch *branch = LIST_ADD(tree->branches, tree->count);
 	va_list arguments;
-	int length;
 
 	if (!branch)
 		return -ENOMEM;
 	*branch = (struct branch){.depth = depth};
 	va_start(arguments, format);
-	length = vasprintf(&branch->text, format, arguments);
+	branch->text = output_format(format, arguments);
 	va_end(arguments);
-	if (length < 0) {
-		tree->count--;
-		return -ENOMEM;
-	}
-	text_make_line(branch->text);
-	return 0;
+	if (branch->text)
+		return 0;
+	tree->count--;
+	return -ENOMEM;
 }
 
 /* Does nothing at @depth follow below the same parent? */

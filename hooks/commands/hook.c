@@ -10,6 +10,7 @@
 #include "hooks/ferry/exchange.h"
 #include "hooks/ferry/loan_life.h"
 #include "hooks/ferry/orphan.h"
+#include "hooks/ferry/outside.h"
 #include "hooks/ferry/return.h"
 #include "hooks/ferry/shutdown.h"
 #include "hooks/ferry/vm_plan.h"
@@ -53,8 +54,7 @@ static void tell_notices(const struct context *context, const struct choice *cho
  * container may have no systemd. */
 static void tell_watch(const struct context *context)
 {
-	if (access("/run/systemd/system", F_OK) < 0 &&
-		!lock_is_held(&context->kernel.root, WATCH_LOCK))
+	if (!has_systemd() && !lock_is_held(&context->kernel.root, WATCH_LOCK))
 		log_write(&context->log, LOG_NOTICE,
 			"no systemd, so nothing watches over this loan: if the start fails, run "
 			"`gpu-ferry reconcile`");

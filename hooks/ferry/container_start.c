@@ -18,8 +18,6 @@
 #include <string.h>
 #include <sys/sysmacros.h>
 
-#define NVIDIA_MODPROBE "/usr/bin/nvidia-modprobe"
-#define NVIDIA_MODPROBE_MS 30000
 #define AGAIN_MS 500
 
 /* A card that is not at home, and what of it a container is given. */
@@ -192,25 +190,22 @@ static int wait_or_refuse(struct context *context, unsigned int ctid, const stru
 		"stop that VM first, or set container_start = \"later\" in /" SETTINGS_PATH);
 }
 
-/* Makes what is missing of NVIDIA's nodes, by its own program. Proxmox says it when one is still
- * missing. */
+/* Makes what is missing of NVIDIA's nodes. Proxmox says it when one is still missing. */
 static void make_nvidia_nodes(struct context *context, const struct container *container)
 {
-	const struct root *root = &context->kernel.root;
-	const char *arguments[] = {NVIDIA_MODPROBE, "-c", "0", "-u", "-m", NULL};
-	const struct process_options options = {
-		.output = PROCESS_QUIET, .deadline_ms = NVIDIA_MODPROBE_MS};
 	struct error why = {0};
 
 	for (size_t i = 0; i < container->nodes.count; i++) {
 		const char *node = container->nodes.names[i];
 		const char *number = node + strlen("dev/nvidia");
+		int r;
 
 		if (strncmp(node, "dev/nvidia", strlen("dev/nvidia")) != 0 ||
-			file_exists(root, node) || !file_exists(root, &NVIDIA_MODPROBE[1]))
+			file_exists(&context->kernel.root, node))
 			continue;
-		arguments[2] = *number >= '0' && *number <= '9' ? number : "0";
-		if (process_run(arguments, &options, &why) < 0)
+		r = nodes_make_nvidia(&context->kernel,
+			*number >= '0' && *number <= '9' ? number : "0", true, &why);
+		if (r < 0 && r != -ENOENT && r != -EIO)
 			log_write(&context->log, LOG_WARNING, "make /%s: %s", node, why.message);
 	}
 }

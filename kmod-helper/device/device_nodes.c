@@ -346,3 +346,12 @@ int nodes_parse(const char *text, const char *address, struct nodes *nodes)
 	}
 	return r;
 }
+
+int nodes_make_nvidia(
+	const struct kernel *kernel, const char *number, bool modeset, struct error *error)
+{
+	const char *const arguments[] = {
+		"/usr/bin/nvidia-modprobe", "-u", "-c", number, modeset ? "-m" : NULL, NULL};
+
+	return kernel->ops->run(kernel->context, arguments, error);
+}

@@ -50,4 +50,10 @@ void nodes_format(const struct nodes *nodes, const char *address, char *buffer, 
 /* Adds what nodes_format wrote; any other text is ignored. 0 or -ENOMEM. */
 int nodes_parse(const char *text, const char *address, struct nodes *nodes);
 
+/* Has NVIDIA's own program, nvidia-modprobe, make the nodes of the card @number ("0"), of all cards
+ * and of nvidia-uvm; with @modeset that of nvidia-modeset too. The kernel makes none of them.
+ * -ENOENT when it is not installed, -EIO when it fails, or -errno. */
+int nodes_make_nvidia(
+	const struct kernel *kernel, const char *number, bool modeset, struct error *error);
+
 void nodes_done(struct nodes *nodes);

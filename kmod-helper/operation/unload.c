@@ -5,13 +5,12 @@
 #include "unload.h"
 
 #include "kmod-helper/base/cleanup.h"
+#include "kmod-helper/device/device_nodes.h"
 #include "kmod-helper/device/driver_use.h"
 #include "kmod-helper/device/pci.h"
 #include "parameters.h"
 #include <errno.h>
 #include <string.h>
-
-#define NVIDIA_MODPROBE "/usr/bin/nvidia-modprobe"
 
 #define RELOAD "reload"
 #define UNLOAD "unload"
@@ -238,10 +237,9 @@ static int apply_unload_unused(
  * missing, whoever needs the node makes it, as after a boot. */
 static int make_uvm_nodes(const struct kernel *kernel, struct error *error)
 {
-	static const char *const arguments[] = {NVIDIA_MODPROBE, "-u", "-c", "0", NULL};
 	struct error why = {0};
 
-	if (kernel->ops->run(kernel->context, arguments, &why) < 0 && why.status != -ENOENT)
+	if (nodes_make_nvidia(kernel, "0", false, &why) < 0 && why.status != -ENOENT)
 		error_set(error, 0, "make /dev/nvidia-uvm: %s", why.message);
 	return 0;
 }
