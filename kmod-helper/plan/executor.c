@@ -19,6 +19,9 @@
 /* From here on a person begins to wonder. */
 #define SLOW_STEP_MS 1000u
 
+/* A step that is told to run still is told so again when it has run so many times as long. */
+#define SLOW_STEP_FACTOR 5u
+
 /* Proxmox's Stop sends KILL 5 s after TERM. A write that is not back after this time is left to its
  * child, and the other functions go home in the time that remains. */
 #define STOP_WRITE_MS 3000u
@@ -38,6 +41,15 @@ struct worker {
 	pid_t pid;
 	int fd;
 	bool is_unrecorded; /* an undo could not write the loan, and has said so */
+};
+
+/* For which answer of the child, and for how long. */
+struct wait {
+	const char *what; /* the step in words */
+	const char *doing;
+	const struct step *step;
+	unsigned int deadline_ms;
+	unsigned int stop_ms; /* once a stop is asked for */
 };
 
 static void serve_one(
@@ -135,28 +147,48 @@ static bool is_stopped(const volatile sig_atomic_t *stop)
 	return stop && *stop;
 }
 
-/* Waits for the child's answer. -ETIMEDOUT past @deadline_ms, -EPIPE when the child died. Once
- * @stop is set the child has @stop_ms more, then it is -EINTR. @stop is checked at short intervals,
- * because a signal may come just before the sleep. */
-static int worker_await(const struct worker *worker, unsigned int deadline_ms,
-	const volatile sig_atomic_t *stop, unsigned int stop_ms, struct error *reply)
+static unsigned long long earlier(unsigned long long a, unsigned long long b)
 {
-	unsigned long long end = clock_milliseconds() + deadline_ms;
+	return a < b ? a : b;
+}
+
+/* When it is told next. */
+static unsigned long long tell_running(const struct executor *executor, const struct wait *wait,
+	unsigned long long begin, unsigned long long now)
+{
+	log_step(executor->log, LOG_INFO, wait->step->subject, wait->step->operation,
+		"%s: still %s after %llu s, deadline %u s", wait->what, wait->doing,
+		(now - begin) / 1000, wait->deadline_ms / 1000);
+	return begin + (now - begin) * SLOW_STEP_FACTOR;
+}
+
+/* Waits for the child's answer. -ETIMEDOUT past the deadline, -EPIPE when the child died. Once the
+ * executor's stop is set the child has stop_ms more, then it is -EINTR. The stop is checked at
+ * short intervals, because a signal may come just before the sleep. */
+static int worker_await(const struct executor *executor, const struct worker *worker,
+	const struct wait *wait, struct error *reply)
+{
+	unsigned long long begin = clock_milliseconds(), end = begin + wait->deadline_ms;
+	unsigned long long tell = begin + SLOW_STEP_MS;
 	struct pollfd polled = {.fd = worker->fd, .events = POLLIN};
 	int late = -ETIMEDOUT;
 
 	for (;;) {
 		unsigned long long now = clock_milliseconds();
-		unsigned long long left;
+		unsigned long long next;
 		int ready;
 
-		if (late != -EINTR && is_stopped(stop) && now + stop_ms < end) {
-			end = now + stop_ms;
+		if (late != -EINTR && is_stopped(executor->stop) && now + wait->stop_ms < end) {
+			end = now + wait->stop_ms;
 			late = -EINTR;
 		}
-		left = now < end ? end - now : 0;
-		ready = poll(&polled, 1, (int)(stop && left > STOP_LOOK_MS ? STOP_LOOK_MS : left));
-		if (ready == 0 && left == 0)
+		if (now >= tell && now < end)
+			tell = tell_running(executor, wait, begin, now);
+		next = earlier(end, tell);
+		if (executor->stop)
+			next = earlier(next, now + STOP_LOOK_MS);
+		ready = poll(&polled, 1, next > now ? (int)(next - now) : 0);
+		if (ready == 0 && now >= end)
 			return late;
 		if (ready < 0 && errno != EINTR)
 			return -errno;
@@ -214,22 +246,25 @@ static int give_up(struct worker *worker, const char *what, unsigned int deadlin
 }
 
 static int ask(const struct executor *executor, const struct worker *worker,
-	const struct request *request, unsigned int deadline_ms, unsigned int stop_ms,
-	struct error *reply)
+	const struct request *request, const struct wait *wait, struct error *reply)
 {
 	if (send(worker->fd, request, sizeof(*request), MSG_NOSIGNAL) < 0)
 		return -errno;
-	return worker_await(worker, deadline_ms, executor->stop, stop_ms, reply);
+	return worker_await(executor, worker, wait, reply);
 }
 
 /* Nothing is written yet: it is not the driver who is late. */
 static int look_first(const struct executor *executor, struct worker *worker,
 	struct request request, const char *what, struct error *reply, struct error *error)
 {
+	const struct wait wait = {.what = what,
+		.doing = "looking for its users",
+		.step = &request.step,
+		.deadline_ms = LOOK_DEADLINE_MS};
 	int r;
 
 	request.is_look = true;
-	r = ask(executor, worker, &request, LOOK_DEADLINE_MS, 0, reply);
+	r = ask(executor, worker, &request, &wait, reply);
 	if (r != -ETIMEDOUT && r != -EINTR)
 		return r;
 	/* not waited for: what it reads may be a file of a driver that does not answer */
@@ -290,6 +325,11 @@ static int run_step(const struct executor *executor, struct worker *worker, stru
 	unsigned long long begin = clock_milliseconds();
 	struct error reply = {0};
 	char what[3 * STEP_TEXT_SIZE];
+	const struct wait wait = {.what = what,
+		.doing = "running",
+		.step = step,
+		.deadline_ms = deadline_ms,
+		.stop_ms = may_end ? 0 : STOP_WRITE_MS};
 	int r = 0;
 
 	operation_describe(operation, step, direction, what, sizeof(what));
@@ -307,8 +347,7 @@ static int run_step(const struct executor *executor, struct worker *worker, stru
 			(void)record(executor, worker, loan, direction, &reply);
 	}
 	if (r == 0 && reply.status == 0)
-		r = ask(executor, worker, &request, deadline_ms, may_end ? 0 : STOP_WRITE_MS,
-			&reply);
+		r = ask(executor, worker, &request, &wait, &reply);
 	if (may_end && (r == -ETIMEDOUT || r == -EINTR))
 		return give_up(worker, what, deadline_ms, r, error);
 	if (r == -ETIMEDOUT || r == -EINTR)

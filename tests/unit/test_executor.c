@@ -815,6 +815,31 @@ Test(executor, a_slow_driver_within_its_deadline_is_waited_for)
 	expect_undone("a slow driver");
 }
 
+static void keep_of_nouveau(void *context, const struct log_entry *entry)
+{
+	char *kept = context;
+	size_t length = strlen(kept);
+
+	if (strstr(entry->text, "nouveau"))
+		snprintf(kept + length, 1024 - length, "%.*s\n", (int)strcspn(entry->text, "("),
+			entry->text);
+}
+
+Test(executor, a_step_that_takes_longer_than_a_second_is_told_while_it_runs)
+{
+	char kept[1024] = "";
+	const struct log log = {.write = keep_of_nouveau, .context = kept};
+
+	handover.executor.log = &log;
+	fake_driver(handover.fake, "nouveau")->remove_ms = 1300;
+	loan.write_deadline_ms = 15000;
+	apply_all();
+	cr_expect_str_eq(kept,
+		"unbind 0000:01:00.0 from nouveau: still running after 1 s, deadline 15 s\n"
+		"unbind 0000:01:00.0 from nouveau \n");
+	handover.executor.log = NULL;
+}
+
 /* Ends the sleeping remove() and waits until its writer has gone. */
 static void wake(const char *driver)
 {
