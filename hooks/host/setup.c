@@ -501,8 +501,10 @@ static int note_vfs(
 	if (count == now)
 		return 0;
 	if (now)
-		return notice(planning, "%s keeps its %u virtual functions until the next boot",
-			function->address, now);
+		return notice(planning,
+			"%s has %u virtual functions now: it gets %u when its driver next binds it, "
+			"after a loan or at a boot",
+			function->address, now, count);
 	return notice(planning,
 		"%s gets its virtual functions at the next boot, or now by: udevadm trigger "
 		"--action=add /sys/bus/pci/devices/%s",
