@@ -102,6 +102,40 @@ static void tell_failure(
 	log_write(&watch->context->log, is_known ? LOG_DEBUG : LOG_WARNING, "%s", error->message);
 }
 
+/* The first function that does not answer; else the first one that was taken; NULL: none. */
+static const char *find_troubled(
+	const struct kernel *kernel, const struct loan *loan, bool *ret_is_dead)
+{
+	const char *first = NULL;
+
+	*ret_is_dead = false;
+	for (size_t i = 0; i < loan->function_count && !*ret_is_dead; i++) {
+		const struct loan_function *function = &loan->functions[i];
+
+		if (function->use != LOAN_TAKEN)
+			continue;
+		*ret_is_dead = pci_is_dead(kernel, function->address);
+		if (*ret_is_dead || !first)
+			first = function->address;
+	}
+	return first;
+}
+
+static void send_notice(
+	const struct watch *watch, const struct loan *loan, const char *address, const char *what)
+{
+	char owner[32], text[256];
+
+	loan_owner_format(&loan->owner, owner, sizeof(owner));
+	if (address)
+		snprintf(text, sizeof(text), "card %.*s (%s): %s", (int)strcspn(address, "."),
+			address, owner, what);
+	else
+		snprintf(text, sizeof(text),
+			"what made room (%s) is not running again: gpu-ferry status", owner);
+	notice_send(watch->context, text);
+}
+
 /* Sends a notice of each trouble of a loan once, as long as it lasts. */
 static void notice_troubles(
 	const struct watch *watch, struct watched *watched, const struct loan *loan)
@@ -109,31 +143,23 @@ static void notice_troubles(
 	static const char *const texts[] = {"its return failed: gpu-ferry reconcile",
 		"the driver does not let it go: gpu-ferry status",
 		"it does not answer: gpu-ferry doctor"};
-	const struct kernel *kernel = &watch->context->kernel;
 	unsigned int troubles = 0;
-	char owner[32], text[256];
-	const char *card;
+	bool is_dead;
+	const char *address = find_troubled(&watch->context->kernel, loan, &is_dead);
 
 	/* only what a try of ours has not brought home */
 	if (loan->state == LOAN_OWED && *watched->told)
 		troubles |= 1;
 	if (loan->state == LOAN_OVERDUE)
 		troubles |= 2;
-	for (size_t i = 0; i < loan->function_count; i++) {
-		if (loan->functions[i].use == LOAN_TAKEN &&
-			pci_is_dead(kernel, loan->functions[i].address))
-			troubles |= 4;
-	}
-	loan_owner_format(&loan->owner, owner, sizeof(owner));
-	card = loan->function_count ? loan->functions[0].address : "";
+	if (is_dead)
+		troubles |= 4;
 	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
-		if (!(troubles & ~watched->noticed & 1u << i))
-			continue;
-		snprintf(text, sizeof(text), "card %.*s (%s): %s", (int)strcspn(card, "."), card,
-			owner, texts[i]);
-		notice_send(watch->context, text);
+		if (troubles & ~watched->noticed & 1u << i)
+			send_notice(watch, loan, address, texts[i]);
 	}
-	watched->noticed = troubles;
+	/* a return that is tried again goes from one trouble to another and back */
+	watched->noticed = troubles || loan->state != LOAN_LENT ? watched->noticed | troubles : 0;
 }
 
 /* Returns the devices of a loan that is due. The result is how many ms to sleep at most for this

@@ -844,7 +844,7 @@ watch_with_sendmail() { # SCRIPT LINE…
 	printf '%s\n' '#!/bin/sh' "$@" >"$tree/usr/sbin/sendmail"
 	chmod 755 "$tree/usr/sbin/sendmail"
 	(sleep 1.5 && touch "$tree/new" && mv "$tree/new" "$tree/run/gpu-ferry/loans/wakes-it") &
-	live timeout 3 gpu-ferry watch
+	live timeout "${WATCHED:-3}" gpu-ferry watch
 	wait
 	rm -f "$tree/run/gpu-ferry/loans/wakes-it"
 	show mails
@@ -859,6 +859,19 @@ case_watch_sends_one_notice_with_the_stand_in_sendmail() {
 		"$(stuck_step 0000:2c:00.1 snd_hda_intel | sed "s/4244/$$/; s/\"start_time\":1/\"start_time\":$(cut -d' ' -f22 /proc/$$/stat)/")"
 	settings 'notify = "root";'
 	watch_with_sendmail 'echo "to $*" >>/mails' 'cat >>/mails'
+	: "a trouble that comes and goes, as tries of a return go, is one"
+	cp "$tree/run/gpu-ferry/loans/hand-16.json" "$tree/overdue"
+	sed 's/"overdue"/"returning"/; s/"steps":.*/"steps":[]}/' "$tree/overdue" >"$tree/returning"
+	(sleep 0.5 && mv "$tree/returning" "$tree/run/gpu-ferry/loans/hand-16.json") &
+	(sleep 1 && mv "$tree/overdue" "$tree/run/gpu-ferry/loans/hand-16.json") &
+	watch_with_sendmail 'echo "to $*" >>/mails' 'cat >>/mails'
+	: "of cards that are home, whose stopped service is not started again"
+	mv "$tree/run/gpu-ferry/loans/hand-16.json" "$tree/overdue"
+	loan vm-105 "$vm_105" owed "" \
+		'{"operation":"stop-program","subject":"/usr/bin/false","argument":"1","original":"","state":"done"}'
+	WATCHED=8 watch_with_sendmail 'cat >>/mails'
+	rm "$tree/run/gpu-ferry/loans/vm-105.json"
+	mv "$tree/overdue" "$tree/run/gpu-ferry/loans/hand-16.json"
 	: "a mail that cannot be sent keeps nothing from its work"
 	watch_with_sendmail 'cat >/dev/null; echo no mailer; exit 75'
 	: "and it is off by default"
