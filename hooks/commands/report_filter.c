@@ -599,14 +599,32 @@ static bool is_word(const char *start, const char *at, const char *name)
 		(at - start < 5 || strncmp(at - 5, "/etc/", 5) != 0);
 }
 
+/* The length of "Docker container " at @at, as holders are told; its name follows. 0: none. */
+static size_t engine_length(const char *at)
+{
+	static const char *const engines[] = {"Docker container ", "Podman container "};
+	size_t length = 0;
+
+	for (size_t i = 0; i < 2 && !length; i++)
+		length = strncmp(at, engines[i], strlen(engines[i])) == 0 ? strlen(engines[i]) : 0;
+	return length;
+}
+
 void filter_journal(struct filter *filter)
 {
 	const struct names *lists[] = {filter->nodes, filter->private};
 
 	for (const char *at = filter->text; *at; at++) {
 		const char *found = NULL;
+		size_t engine = engine_length(at);
 		char node[16];
 
+		if (engine) {
+			fprintf(filter->out, "%.*sNAME", (int)engine, at);
+			at += engine - 1;
+			at += strspn(at + 1, TEXT_LETTERS TEXT_DIGITS "_.-");
+			continue;
+		}
 		for (size_t i = 0; i < 2 && !found; i++) {
 			for (size_t k = 0; k < lists[i]->count && !found; k++) {
 				if (is_word(filter->text, at, lists[i]->names[k]))

@@ -51,6 +51,15 @@ Test(report_filter, journal_keeps_words_that_only_look_like_a_name)
 		"/etc/pve, kernel 6.8.12-4-pve, windows10, web-10");
 }
 
+/* Docker's and Podman's names are in no file of the report. */
+Test(report_filter, names_of_applications_in_the_journal_are_left_out)
+{
+	check(filter_journal,
+		"x (PID 1, card0) of Docker container a-b_c.1, y of Podman container z",
+		"x (PID 1, card0) of Docker container NAME, y of Podman container NAME");
+	check(filter_journal, "container 105 (x, PID 2)", "container 105 (x, PID 2)");
+}
+
 Test(report_filter, addresses_and_uuids_become_zeros)
 {
 	char text[] = "enx0011aabbccdd 00:11:aa:bb:cc:dd 0000:2b:00.0 "
