@@ -8,7 +8,7 @@
 /* What sd_booted(3) asks for: does systemd run this host? */
 bool has_systemd(void);
 
-#define OUTSIDE_ARGUMENTS_MAX 8
+#define OUTSIDE_ARGUMENTS_MAX 12
 
 /* Runs @arguments (at most OUTSIDE_ARGUMENTS_MAX, NULL at the end) as process_run does, but where
  * systemd runs, started by it. The watch is in a sandbox (gpu-ferry-watch.service) in which no

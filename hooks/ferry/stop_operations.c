@@ -21,6 +21,8 @@
 #define QM "/usr/sbin/qm"
 #define TIMEOUT "/usr/bin/timeout"
 #define TIMED_OUT 124
+/* For --kill-after below; less than what the step has left when the container's status was slow. */
+#define LIMIT_GRACE_MS 8000u
 
 #define STATUS_MS 20000u
 #define STATUS_AGAIN_MS 500
@@ -48,7 +50,22 @@ static int run_outside(
 	return outside_run(arguments, &options, error);
 }
 
-/* The same; any exit code but 0 is -EIO with the last line of the output. */
+/* In front of a program that may never end, and is run again and again: what run_outside kills at
+ * its deadline may be systemd-run alone, and the program would be left. */
+#define LIMITED_BY(seconds) TIMEOUT, "--kill-after=5", (seconds)
+
+/* The same for @arguments that begin with LIMITED_BY(@seconds), which is filled in. */
+static int run_limited(const char *const *arguments, char seconds[static 16],
+	const struct step *step, char *output, struct error *error)
+{
+	int r;
+
+	snprintf(seconds, 16, "%u", stop_step_ms(step) / 1000);
+	r = run_outside(arguments, stop_step_ms(step) + LIMIT_GRACE_MS, output, error);
+	return r == TIMED_OUT ? -ETIMEDOUT : r;
+}
+
+/* The same as run_outside; any exit code but 0 is -EIO with the last line of the output. */
 static int run_well(
 	const char *const *arguments, unsigned int deadline_ms, char *output, struct error *error)
 {
@@ -272,11 +289,11 @@ static int start_unit(const struct kernel *kernel, const struct step *step, stru
  * starts is its own business. */
 static int run_in_container(const char *verb, const struct step *step, struct error *error)
 {
-	char number[16], output[OUTPUT_MAX];
+	char number[16], seconds[16], output[OUTPUT_MAX];
 	const char *unit = strchr(step->subject, '/');
 	const struct guest guest = {PCT, "container", number};
-	const char *const arguments[] = {
-		PCT, "exec", number, "--", "systemctl", verb, "--", unit ? unit + 1 : "", NULL};
+	const char *const arguments[] = {LIMITED_BY(seconds), PCT, "exec", number, "--",
+		"systemctl", verb, "--", unit ? unit + 1 : "", NULL};
 	enum guest_status status = GUEST_STOPPED;
 	struct error why = {0};
 	int r;
@@ -284,7 +301,7 @@ static int run_in_container(const char *verb, const struct step *step, struct er
 	snprintf(number, sizeof(number), "%.*s", (int)strcspn(step->subject, "/"), step->subject);
 	r = read_status(&guest, &status, &why);
 	if (r == 0 && status == GUEST_RUNNING)
-		r = run_outside(arguments, stop_step_ms(step), output, &why);
+		r = run_limited(arguments, seconds, step, output, &why);
 	/* a holder says that it is of a service which is none: there is no room yet */
 	if (r == NO_SUCH_UNIT && strcmp(verb, "stop") == 0)
 		return error_set(error, -ENOENT, "stop the unit %s: its container has no such unit",
@@ -321,18 +338,15 @@ static int run_program(
 	const struct kernel *kernel, const char *verb, const struct step *step, struct error *error)
 {
 	char seconds[16], output[OUTPUT_MAX];
-	/* what is killed at a deadline of ours may be systemd-run alone */
-	const char *const arguments[] = {
-		TIMEOUT, "--kill-after=5", seconds, step->subject, verb, NULL};
+	const char *const arguments[] = {LIMITED_BY(seconds), step->subject, verb, NULL};
 	struct error why = {0};
 	int r = check_program(kernel, step, error);
 
 	if (r < 0)
 		return r;
-	snprintf(seconds, sizeof(seconds), "%u", stop_step_ms(step) / 1000);
-	r = run_outside(arguments, stop_step_ms(step) + STOP_STEP_GRACE_MS / 2, output, &why);
-	if (r == TIMED_OUT)
-		r = error_set(&why, -ETIMEDOUT, "it did not finish within %s s", seconds);
+	r = run_limited(arguments, seconds, step, output, &why);
+	if (r == -ETIMEDOUT)
+		r = error_set(&why, r, "it did not finish within %s s", seconds);
 	else if (r > 0)
 		r = error_set(
 			&why, -EIO, "%s: exit code %d: %.400s", verb, r, text_last_line(output));

@@ -2909,6 +2909,17 @@ case_container_starts_when_its_card_is_home() {
 	live /var/lib/vz/snippets/gpu-ferry 105 pre-start
 }
 
+# A container that does not answer is asked again and again: nothing of it may be left each time.
+case_container_that_does_not_answer_leaves_no_process() {
+	cannot_enter && return
+	installed
+	write usr/sbin/pct '#!/bin/sh' '[ "$1" != status ] || exec echo status: running' 'sleep 86399'
+	loan vm-105 "$vm_105" owed "" \
+		'{"operation":"stop-container-unit","subject":"105/ollama.service","argument":"1","original":"","state":"done"}'
+	live gpu-ferry reconcile | grep -v 'still running'
+	pgrep -xf "sleep 86399"
+}
+
 # Ours has a card to take at pre-start, and a loan to give back at post-stop: who is first?
 case_chained_hookscript_goes_first_at_start_and_last_at_stop() {
 	cannot_enter && return
