@@ -17,6 +17,8 @@
 #define FOLDER "etc/pve/lxc"
 #define SUFFIX ".conf"
 #define CONFIG_MAX (1024 * 1024)
+/* A word in a message is not worth a long wait. */
+#define NOUN_DEADLINE_MS 1000
 
 /* Adds "/dev/nvidia0" without its leading slash; a path outside /dev is ignored. */
 static int add_node(const char *path, size_t length, struct names *ret)
@@ -209,12 +211,31 @@ void containers_done(struct containers *containers)
 	*containers = (struct containers){0};
 }
 
+static int look(const struct root *root, void *context, char **ret_text, size_t *ret_length,
+	struct error *error)
+{
+	const char *path = context;
+
+	if (!file_exists(root, path))
+		return error_set_errno(error, -ENOENT, "read /%s", path);
+	*ret_text = NULL;
+	*ret_length = 0;
+	return 0;
+}
+
 bool container_exists(const struct root *root, unsigned int ctid)
 {
 	char path[64];
+	const struct cluster_request request = {.read = look,
+		.context = path,
+		.context_size = sizeof(path),
+		.deadline_ms = NOUN_DEADLINE_MS};
+	struct error ignored;
+	char *text;
+	size_t length;
 
 	snprintf(path, sizeof(path), FOLDER "/%u" SUFFIX, ctid);
-	return file_exists(root, path);
+	return cluster_read(root, &request, &text, &length, &ignored) == 0;
 }
 
 const char *guest_noun(const struct root *root, unsigned int vmid)

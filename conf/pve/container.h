@@ -32,7 +32,8 @@ int container_nodes_parse(char *text, struct names *ret);
 int containers_read(const struct root *root, struct containers *ret, struct error *error);
 void containers_done(struct containers *containers);
 
-/* Does this node have a container of that number? */
+/* Does this node have a container of that number? False too when /etc/pve does not answer at once:
+ * for messages, not for decisions. */
 bool container_exists(const struct root *root, unsigned int ctid);
 
 /* "container" when it has, else "VM". */

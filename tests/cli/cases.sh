@@ -2920,6 +2920,22 @@ case_container_that_does_not_answer_leaves_no_process() {
 	pgrep -xf "sleep 86399"
 }
 
+# pmxcfs is there, and never answers.
+stuck() { # PROGRAM ARGUMENT…
+	local mount="mount -i -t fuse -o fd=9,rootmode=40000,user_id=0,group_id=0 none /etc/pve"
+	live sh -c "$mount && exec timeout -s KILL 18 \"\$@\"" - "$@" 9<>/dev/fuse | sed '1 s/.* - /# /'
+}
+
+# What goes home needs nothing of /etc/pve, and neither does the message about what does not.
+case_return_that_fails_while_pmxcfs_does_not_answer() {
+	cannot_enter && return
+	installed
+	stuck true 2>/dev/null | grep -qx '\[0\]' || { skip "cannot mount FUSE" && return; }
+	loan vm-104 "$vm_104" lent "$(card_functions 0000:2b:00 15 taken)"
+	on_vfio 0000:2b:00
+	stuck /var/lib/vz/snippets/gpu-ferry 104 post-stop
+}
+
 # Ours has a card to take at pre-start, and a loan to give back at post-stop: who is first?
 case_chained_hookscript_goes_first_at_start_and_last_at_stop() {
 	cannot_enter && return
