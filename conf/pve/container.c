@@ -20,11 +20,13 @@
 /* A word in a message is not worth a long wait. */
 #define NOUN_DEADLINE_MS 1000
 
-/* Adds "/dev/nvidia0" without its leading slash; a path outside /dev is ignored. */
+/* Adds "/dev/nvidia0" or "/dev/dri/" without the outer slashes; a path outside /dev is ignored. */
 static int add_node(const char *path, size_t length, struct names *ret)
 {
 	auto_free char *node = NULL;
 
+	while (length && path[length - 1] == '/')
+		length--;
 	if (length <= strlen("/dev/") || strncmp(path, "/dev/", strlen("/dev/")) != 0)
 		return 0;
 	node = strndup(path + 1, length - 1);

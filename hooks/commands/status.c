@@ -7,6 +7,7 @@
 #include "hooks/base/output.h"
 #include "hooks/base/table.h"
 #include "hooks/base/vm_names.h"
+#include "hooks/ferry/loan_life.h"
 #include "hooks/ferry/orphan.h"
 #include "hooks/ferry/stop_step.h"
 #include "hooks/ferry/vm_state.h"
@@ -83,20 +84,6 @@ static int find_holders(struct overview *overview, struct error *error)
 		&overview->context->kernel, loans, addresses, count, NULL, &overview->found, error);
 }
 
-/* True for a function of a loan that is owed, with nothing left to be undone: it is at home. */
-static bool is_home(
-	const struct kernel *kernel, const struct loan *loan, const struct loan_function *function)
-{
-	char now[PCI_DRIVER_SIZE];
-
-	for (size_t i = 0; i < loan->steps.count; i++) {
-		if (strcmp(loan->steps.items[i].subject, function->address) == 0)
-			return false;
-	}
-	return pci_read_driver(kernel, function->address, now, sizeof(now)) == 0 &&
-		strcmp(now, function->home_driver) == 0;
-}
-
 /* Of a loan that is owed in part, only what is owed is called so. */
 static const char *function_state(const struct kernel *kernel, const struct loan *loan,
 	const struct loan_function *function, enum loan_state state)
@@ -105,7 +92,7 @@ static const char *function_state(const struct kernel *kernel, const struct loan
 		return loan_state_name(state);
 	if (loan_find_stuck(loan, function->address))
 		return loan_state_name(LOAN_OVERDUE);
-	return is_home(kernel, loan, function) ? "home" : loan_state_name(LOAN_OWED);
+	return loan_life_is_home(kernel, loan, function) ? "home" : loan_state_name(LOAN_OWED);
 }
 
 static struct json_object *format_function(
@@ -194,7 +181,7 @@ static void add_owed(const struct kernel *kernel, struct json_object *array,
 		return;
 	for (size_t i = 0; i < loan->function_count; i++) {
 		if (loan->functions[i].use == LOAN_TAKEN &&
-			!is_home(kernel, loan, &loan->functions[i]))
+			!loan_life_is_home(kernel, loan, &loan->functions[i]))
 			json_object_array_add(
 				array, json_object_new_string(loan->functions[i].address));
 	}

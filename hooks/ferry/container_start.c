@@ -36,6 +36,15 @@ static const char *last_part(const char *path)
 	return slash ? slash + 1 : path;
 }
 
+/* "dev/dri/by-path/pci-0000:2b:00.0-render": udev's link, which is gone with the card */
+static bool is_by_path(const char *given, const char *address)
+{
+	char start[PCI_ADDRESS_SIZE + sizeof("pci--")];
+
+	snprintf(start, sizeof(start), "pci-%s-", address);
+	return strstr(given, "/by-path/") && strstr(given, start);
+}
+
 /* Does @given, from a container's config, give it @node? */
 static bool is_node(const char *given, const struct node *node)
 {
@@ -56,8 +65,15 @@ static bool has_render_node(const struct names *names)
 	return false;
 }
 
+static bool has_nvidia_card(const struct root *root)
+{
+	cleanup(names_done) struct names cards = {0};
+
+	return folder_list(root, "proc/driver/nvidia/gpus", &cards) == 0 && cards.count;
+}
+
 /* Of all cards of a driver: the folder of DRM nodes, and NVIDIA's nodes. They go away with the last
- * card. */
+ * card; while one is at home, those that are missing can be made. */
 static bool is_missing(
 	const struct root *root, const struct loan_function *function, const char *given)
 {
@@ -68,7 +84,7 @@ static bool is_missing(
 			(folder_list(root, given, &cards) < 0 || !has_render_node(&cards));
 	return strncmp(function->home_driver, "nvidia", strlen("nvidia")) == 0 &&
 		strncmp(given, "dev/nvidia", strlen("dev/nvidia")) == 0 &&
-		!file_exists(root, given);
+		!file_exists(root, given) && !has_nvidia_card(root);
 }
 
 /* What of the container's nodes belongs to a lent function; NULL: nothing. */
@@ -83,7 +99,7 @@ static const char *find_node(const struct root *root, const struct loan_function
 	for (size_t i = 0; i < container->nodes.count; i++) {
 		const char *given = container->nodes.names[i];
 
-		if (is_missing(root, function, given))
+		if (is_missing(root, function, given) || is_by_path(given, function->address))
 			return given;
 		for (size_t k = 0; k < nodes.count; k++) {
 			if (is_node(given, &nodes.items[k]))
@@ -91,6 +107,14 @@ static const char *find_node(const struct root *root, const struct loan_function
 		}
 	}
 	return NULL;
+}
+
+/* Of a loan that is owed in part, what is at home is not lent. */
+static bool is_back(
+	struct context *context, const struct loan *loan, const struct loan_function *function)
+{
+	return (loan->state == LOAN_OWED || loan->state == LOAN_OVERDUE) &&
+		loan_life_is_home(&context->kernel, loan, function);
 }
 
 /* Finds the first card that the container needs and that is lent. 1 found, 0 none, or -errno. */
@@ -107,7 +131,7 @@ static int find_need(struct context *context, const struct container *container,
 		for (size_t k = 0; k < loan->function_count; k++) {
 			const char *node = find_node(root, &loan->functions[k], container);
 
-			if (!node)
+			if (!node || is_back(context, loan, &loan->functions[k]))
 				continue;
 			*ret = (struct need){.owner = loan->owner,
 				.is_returning = loan_life_is_returning(context, loan)};
@@ -220,26 +244,38 @@ static const struct container *find_container(
 	return NULL;
 }
 
+/* Returns 0 once the container needs no card that is lent, or the refusal. Only then do the
+ * settings matter: a fault in them is no reason to refuse any other start. */
+static int await_home(struct context *context, const struct container *container, struct need *need,
+	struct error *error)
+{
+	cleanup(settings_done) struct settings settings = {0};
+	int r = settings_read(&context->kernel.root, container->ctid, &settings, error);
+	unsigned long long end = clock_milliseconds() + settings.busy_wait_seconds * 1000ull;
+
+	if (r < 0)
+		return r;
+	do {
+		r = wait_or_refuse(context, container->ctid, need, &settings, end, error);
+		if (r == 0)
+			r = find_need(context, container, need, error);
+	} while (r > 0);
+	return r;
+}
+
 int container_start(struct context *context, unsigned int ctid, struct error *error)
 {
 	cleanup(containers_done) struct containers containers = {0};
-	cleanup(settings_done) struct settings settings = {0};
 	const struct container *container;
-	unsigned long long end;
 	struct need need = {0};
 	int r = containers_read(&context->kernel.root, &containers, error);
 
 	container = r == 0 ? find_container(&containers, ctid) : NULL;
 	if (!container)
 		return r;
-	r = settings_read(&context->kernel.root, ctid, &settings, error);
-	end = clock_milliseconds() + settings.busy_wait_seconds * 1000ull;
-	while (r == 0) {
-		r = find_need(context, container, &need, error);
-		if (r <= 0)
-			break;
-		r = wait_or_refuse(context, ctid, &need, &settings, end, error);
-	}
+	r = find_need(context, container, &need, error);
+	if (r > 0)
+		r = await_home(context, container, &need, error);
 	if (r == 0)
 		make_nvidia_nodes(context, container);
 	return r;

@@ -10,6 +10,7 @@
 #include "kmod-helper/plan/plan.h"
 #include "vm_state.h"
 #include <errno.h>
+#include <string.h>
 #include <unistd.h>
 
 static bool is_returning(const struct loan *loan)
@@ -172,6 +173,19 @@ static bool has_left(struct context *context, const struct loan *loan)
 			return false;
 	}
 	return loan->function_count > 0;
+}
+
+bool loan_life_is_home(
+	const struct kernel *kernel, const struct loan *loan, const struct loan_function *function)
+{
+	char now[PCI_DRIVER_SIZE];
+
+	for (size_t i = 0; i < loan->steps.count; i++) {
+		if (strcmp(loan->steps.items[i].subject, function->address) == 0)
+			return false;
+	}
+	return pci_read_driver(kernel, function->address, now, sizeof(now)) == 0 &&
+		strcmp(now, function->home_driver) == 0;
 }
 
 bool loan_life_is_due(struct context *context, const struct loan *loan)

@@ -30,6 +30,10 @@ int loan_life_lock(struct context *context, const struct loan_owner *owner, stru
  * with the rest, and the id that Proxmox added is removed. 0 or -ENOMEM. */
 int loan_life_adopt(struct context *context, struct loan *loan, struct loan_function *function);
 
+/* True for a function of a loan that is owed, with nothing left to be undone: it is at home. */
+bool loan_life_is_home(
+	const struct kernel *kernel, const struct loan *loan, const struct loan_function *function);
+
 /* True when the loan must be returned: nobody uses what it has, and no process works on it. */
 bool loan_life_is_due(struct context *context, const struct loan *loan);
 

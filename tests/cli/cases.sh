@@ -2909,6 +2909,36 @@ case_container_starts_when_its_card_is_home() {
 	live /var/lib/vz/snippets/gpu-ferry 105 pre-start
 }
 
+# What is at home is not lent: of a return that failed in part, or another card of NVIDIA's, whose nodes
+# nobody has made yet. And no setting is asked for.
+case_container_starts_when_it_needs_no_card_that_is_lent() {
+	local audio gpu nvidia start=(live /var/lib/vz/snippets/gpu-ferry)
+	cannot_enter && return
+	installed
+	settings 'no_such_setting = 1;'
+	gpu=$(loan_function 0000:2b:00.0 15 nouveau taken | sed 's/}$/,"nodes":"card0=226:0 renderD128=226:128"}/')
+	audio=$(loan_function 0000:2b:00.1 15 snd_hda_intel taken)
+	container 105 "hookscript: local:snippets/gpu-ferry" "dev0: /dev/dri/renderD128,gid=104"
+	loan vm-104 "$vm_104" owed "$gpu,$audio" "$(bind_steps "$audio")"
+	"${start[@]}" 105 pre-start
+	loan vm-104 "$vm_104" owed "$gpu,$audio"
+	"${start[@]}" 105 pre-start
+	rm "$tree/etc/gpu-ferry/gpu-ferry.conf"
+	"${start[@]}" 105 pre-start
+	: "by udev's links, of the lent card and of another one"
+	container 106 "hookscript: local:snippets/gpu-ferry" "dev0: /dev/dri/by-path/pci-0000:2b:00.0-render"
+	"${start[@]}" 106 pre-start
+	container 106 "hookscript: local:snippets/gpu-ferry" "dev0: /dev/dri/by-path/pci-0000:2c:00.0-render"
+	"${start[@]}" 106 pre-start
+	: "/dev/nvidia1 is lent"
+	nvidia=$(loan_function 0000:2b:00.0 15 nvidia taken | sed 's/}$/,"nodes":"nvidia1=195:1"}/')
+	loan vm-104 "$vm_104" lent "$nvidia"
+	container 107 "hookscript: local:snippets/gpu-ferry" "dev0: /dev/nvidia0" "dev1: /dev/nvidiactl"
+	"${start[@]}" 107 pre-start
+	write proc/driver/nvidia/gpus/0000:2c:00.0/information "Device Minor: 	 0"
+	"${start[@]}" 107 pre-start
+}
+
 # A container that does not answer is asked again and again: nothing of it may be left each time.
 case_container_that_does_not_answer_leaves_no_process() {
 	cannot_enter && return

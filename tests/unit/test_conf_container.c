@@ -28,6 +28,8 @@ Test(container, devices_and_bind_mounts_are_found)
 	expect("lxc.mount.entry: /dev/dri dev/dri none bind,optional,create=dir\n"
 	       "lxc.mount.entry = /dev/kfd dev/kfd none bind\n",
 		"dev/dri dev/kfd ");
+	expect("lxc.mount.entry: /dev/dri/ dev/dri/ none bind\nlxc.mount.entry: /dev/ dev none bind\n",
+		"dev/dri ");
 }
 
 Test(container, numbers_of_devices_are_found)
