@@ -57,6 +57,12 @@ static const char *const windows_blacklist_words[] = {
 	NULL,
 };
 
+static const char *const nvidia_drain_words[] = {
+	[NVIDIA_DRAIN_ON] = "on",
+	[NVIDIA_DRAIN_OFF] = "off",
+	NULL,
+};
+
 static const char *const busy_words[] = {
 	[BUSY_FAIL] = "fail",
 	[BUSY_WAIT] = "wait",
@@ -105,6 +111,10 @@ static const struct setting table[] = {
 		.type = SETTING_WORD,
 		.offset = offsetof(struct settings, windows_blacklist),
 		.words = windows_blacklist_words},
+	{.name = "nvidia_drain",
+		.type = SETTING_WORD,
+		.offset = offsetof(struct settings, nvidia_drain),
+		.words = nvidia_drain_words},
 	{.name = "allow", .type = SETTING_ADDRESSES, .offset = offsetof(struct settings, allow)},
 	{.name = "devices", .type = SETTING_DEVICES, .offset = offsetof(struct settings, devices)},
 	{.name = "busy",

@@ -40,6 +40,11 @@ struct device_settings {
 };
 
 /* What a VM's start does about holders of the card. */
+enum nvidia_drain {
+	NVIDIA_DRAIN_ON, /* close NVIDIA's driver to new users of a card while it is taken */
+	NVIDIA_DRAIN_OFF,
+};
+
 enum busy_policy {
 	BUSY_FAIL,
 	BUSY_WAIT,
@@ -86,6 +91,7 @@ struct settings {
 	enum boot_display_policy boot_display;
 	enum backup_policy backup_of_stopped_vm;
 	enum windows_blacklist windows_blacklist;
+	enum nvidia_drain nvidia_drain;
 	struct names allow; /* addresses with their domain, "0000:2b:00.0" */
 	struct device_settings devices;
 	enum container_start_policy container_start;

@@ -4,6 +4,7 @@
 
 #include "operations.h"
 
+#include "drain.h"
 #include "kmod-helper/operation/attribute.h"
 #include "kmod-helper/operation/binding.h"
 #include "kmod-helper/operation/console.h"
@@ -12,7 +13,7 @@
 #include "windows.h"
 
 static const struct operation *const tables[] = {attribute_operations, binding_operations,
-	console_operations, stop_operations, unload_operations, windows_operations, NULL};
+	console_operations, drain_operations, stop_operations, unload_operations, windows_operations, NULL};
 
 struct executor operations_executor(const struct context *context)
 {

@@ -494,6 +494,8 @@ int take_plan(struct context *context, const struct take_request *request,
 	/* a VM that has it is told already */
 	if (r == 0 && !has_blocker(plan, BLOCKER_RESERVED))
 		r = block_borrowed(context, request, plan, error);
+	if (r == 0 && drain_plan(&request->drained, plan) < 0)
+		r = error_set_errno(error, -ENOMEM, "plan the handover");
 	return r;
 }
 
@@ -874,11 +876,20 @@ static int make_room(struct context *context, const struct take_request *request
 		"%s was stopped and uses the card again: find out what starts it", text);
 }
 
+/* Anew when others were stopped: nvidia-persistenced keeps a persistence mode of its own. */
+static void ask_drained(struct context *context, struct take_request *request)
+{
+	drain_cards_done(&request->drained);
+	if (request->settings->nvidia_drain == NVIDIA_DRAIN_ON)
+		drain_ask(context, request->wants, request->want_count, &request->drained);
+}
+
 /* Tries until it succeeds or must not wait any more. Between two tries only the owner's loan is
  * locked. */
-static int take_patiently(struct context *context, const struct take_request *request,
+static int take_patiently(struct context *context, struct take_request *request,
 	struct patience *patience, struct error *error)
 {
+	ask_drained(context, request);
 	for (;;) {
 		cleanup(plan_done) struct plan plan = {0};
 		int r = try_to_take(context, request, &plan, error);
@@ -887,6 +898,7 @@ static int take_patiently(struct context *context, const struct take_request *re
 			r = make_room(context, request, &plan, patience, error);
 			if (r < 0)
 				return r;
+			ask_drained(context, request);
 		} else if (may_wait(request, &plan, r, patience)) {
 			wait_a_while(context, request, &plan, patience);
 		} else if (may_wait_for_home(&plan, r, patience)) {
@@ -932,6 +944,7 @@ static void load_variants(struct context *context, const struct take_request *re
 int take_run(struct context *context, const struct take_request *request, struct error *error)
 {
 	const struct settings *settings = request->settings;
+	struct take_request mine = *request;
 	unsigned long long now = clock_milliseconds();
 	struct patience patience = {
 		.end = now + settings->busy_wait_seconds * 1000ull,
@@ -944,7 +957,8 @@ int take_run(struct context *context, const struct take_request *request, struct
 	int r;
 
 	load_variants(context, request);
-	r = lock < 0 ? lock : take_patiently(context, request, &patience, error);
+	r = lock < 0 ? lock : take_patiently(context, &mine, &patience, error);
+	drain_cards_done(&mine.drained);
 	if (r == 0)
 		lock_unmark(lock);
 	if (r == 0 && loan_read(&context->kernel.root, &request->owner, &loan, NULL) == 0)

@@ -3,6 +3,7 @@
 
 #include "conf/quirks.h"
 #include "conf/settings.h"
+#include "drain.h"
 #include "hooks/base/context.h"
 #include "kmod-helper/loan/loan.h"
 #include "kmod-helper/plan/plan.h"
@@ -18,6 +19,7 @@ struct take_request {
 	const struct settings *settings;
 	const struct quirks *quirks; /* NULL: none are known */
 	bool windows;		     /* for a Windows guest: see windows.h */
+	struct drain_cards drained;  /* take_run's own */
 };
 
 /* Plans the taking. @plan may have blockers already; this adds the blockers reserved (another loan

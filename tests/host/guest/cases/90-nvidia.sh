@@ -293,3 +293,98 @@ test_nvidia_driver_that_never_lets_go_is_overdue() {
 	assert_nvidia_home "$card1"
 	assert_nvidia_left
 }
+
+# nvidia-smi [ANSWER]: it writes what it was asked, and which driver the card had then. As NVIDIA's it
+# loads nvidia_uvm.
+stand_in_nvidia_smi() {
+	cat >/usr/bin/nvidia-smi <<-END
+		#!/bin/bash
+		echo "\$* on \$(basename "\$(readlink "$pci/$card1.0/driver")")" >>/run/nvidia-smi.log
+		modprobe nvidia_uvm
+		case \$* in
+		*--query-gpu=persistence_mode*) echo Enabled ;;
+		*) ${1-:} ;;
+		esac
+	END
+	chmod +x /usr/bin/nvidia-smi
+	: >/run/nvidia-smi.log
+}
+
+nvidia_smi_goes() {
+	rm -f /usr/bin/nvidia-smi /run/nvidia-smi.log
+}
+
+closed() {
+	echo "-i $card1.0 --query-gpu=persistence_mode --format=csv,noheader on nvidia
+-i $card1.0 -pm 0 on nvidia
+drain -p $card1.0 -m 1 on nvidia"
+}
+
+opened() {
+	echo "drain -p $card1.0 -m 0 on nvidia
+-i $card1.0 -pm 1 on nvidia"
+}
+
+test_stand_in_nvidia_smi_closes_the_card_while_it_is_taken() {
+	nvidia_come "$card1" "$card2"
+	vm_with_card 104 "$short1"
+	stand_in_nvidia_smi
+	start 104 --holder
+	assert_card_lent "$card1"
+	assert_eq "$(</run/nvidia-smi.log)" "$(closed)" "the way out"
+	stop 104
+	assert_nvidia_home "$card1"
+	assert_eq "$(</run/nvidia-smi.log)" "$(closed; opened)" "both ways"
+	say "a start that fails half-way"
+	stand_in_nvidia_smi
+	! task start 104 --holder --fail-start || fail "it starts"
+	assert_exit 0 gpu-ferry reconcile
+	assert_nvidia_home "$card1"
+	assert_eq "$(</run/nvidia-smi.log)" "$(closed; opened)" "a start that fails"
+	say "it cannot: a remark, and the start goes on"
+	stand_in_nvidia_smi 'echo "Unable to set drain state"; exit 3'
+	start 104 --holder
+	assert_match "$(task_log 104)" "$card1.0 is not closed to new users meanwhile: .*Unable to set drain state"
+	stop 104
+	assert_nvidia_home "$card1"
+	say "the settings say no"
+	stand_in_nvidia_smi
+	echo 'nvidia_drain = "off";' >"$settings"
+	start 104 --holder
+	stop 104
+	assert_eq "$(</run/nvidia-smi.log)" ""
+	nvidia_smi_goes
+	assert_nvidia_left
+}
+
+# Each call has 10 s: three on the way out, two on the way home.
+limit_stand_in_nvidia_smi_that_hangs_keeps_no_card=240
+test_stand_in_nvidia_smi_that_hangs_keeps_no_card() {
+	nvidia_come "$card1"
+	vm_with_card 104 "$short1"
+	stand_in_nvidia_smi 'exec sleep 600'
+	start 104 --holder
+	assert_card_lent "$card1"
+	stop 104
+	assert_nvidia_home "$card1"
+	! pgrep -fx 'sleep 600' || fail "what hangs goes on"
+	nvidia_smi_goes
+	assert_nvidia_left
+}
+
+# nvidia_uvm, which came with nvidia-smi, goes and comes with its family.
+test_stand_in_nvidia_smi_keeps_no_module_in_memory_for_windows() {
+	nvidia_options_old
+	nvidia_come_first
+	rmmod nvidia_uvm
+	vm_with_card 104 "$short1"
+	sed -i 's/ostype: l26/ostype: win11/' /etc/pve/qemu-server/104.conf
+	stand_in_nvidia_smi
+	start 104 --holder
+	assert_eq "$(family_loaded)" ''
+	stop 104
+	assert_nvidia_home "$card1"
+	assert_eq "$(</run/nvidia-smi.log)" "$(closed; opened)"
+	nvidia_smi_goes
+	assert_nvidia_left
+}
