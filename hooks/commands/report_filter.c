@@ -452,6 +452,15 @@ void filter_grub(struct filter *filter)
 	}
 }
 
+/* kmod knows no comment behind a line's own words, but people write some. */
+static void end_before_comment(char *line)
+{
+	char *comment = strstr(line, " #");
+
+	if (comment)
+		*comment = '\0';
+}
+
 void filter_modprobe(struct filter *filter)
 {
 	static const char *const words[] = {"alias", "blacklist", "softdep", NULL};
@@ -468,8 +477,9 @@ void filter_modprobe(struct filter *filter)
 			keep = matches(words, line + blanks, word) ||
 				(matches(with_text, line + blanks, word) &&
 					matches(card_modules, module, strcspn(module, " \t")));
-		fputs(keep ? line : *line ? "#" : "", filter->out);
 		continues = *line && line[strlen(line) - 1] == '\\';
+		end_before_comment(line);
+		fputs(keep ? line : *line ? "#" : "", filter->out);
 	}
 }
 
@@ -480,6 +490,7 @@ void filter_modules(struct filter *filter)
 		const char *name = line + strspn(line, " \t");
 		size_t length = strcspn(name, " \t");
 
+		end_before_comment(line);
 		if (*name == '#')
 			fputs("#", filter->out);
 		else if (matches(card_modules, name, length))

@@ -97,6 +97,14 @@ Test(report_filter, modprobe_line_goes_on_as_it_began)
 		"#\n#\noptions nouveau \\\nmodeset=0\n");
 }
 
+Test(report_filter, comments_behind_a_line_are_left_out)
+{
+	check(filter_modprobe, "blacklist nouveau # secret\noptions nvidia a=b # secret \\\nc=d\n",
+		"blacklist nouveau\noptions nvidia a=b\nc=d\n");
+	check(filter_modules, "vfio-pci ids=10de:2704 # secret\n # secret\n",
+		"vfio-pci ids=10de:2704\n#\n");
+}
+
 Test(report_filter, comment_without_an_end_leaves_nothing_of_itself)
 {
 	check(filter_settings, "busy = \"a/*b\";\n/* secret\nsecret", "busy = \"a/*b\";\n\n");
