@@ -52,6 +52,31 @@ static void check_warnings(struct patient *patient)
 
 /* ---- hostpci */
 
+static const char *value_of(const struct patient *patient, const struct choice_entry *entry)
+{
+	const char *value = vm_config_hostpci(patient->config, entry->index);
+
+	return value ? value : "";
+}
+
+/* Without it Proxmox asks nothing more of the entry. */
+static void fix_legacy_igd(struct patient *patient, const struct choice_entry *entry)
+{
+	const char *value = value_of(patient, entry);
+	const char *option = strstr(value, "legacy-igd=");
+	const char *rest = option ? option + strcspn(option, ",") : "";
+	int before = option ? (int)(option - value) : (int)strlen(value);
+
+	if (before && option)
+		before--;
+	else if (*rest)
+		rest++;
+	check_fix(patient->list,
+		"qm set %u --hostpci%u '%.*s%s'  # legacy-igd needs vga: none, a machine that is "
+		"not q35, and the function 00:02.0 alone",
+		patient->vmid, entry->index, before, value, rest);
+}
+
 static void fix_entry(struct patient *patient, const struct choice_entry *entry)
 {
 	const char *mapping = entry->hostpci.mapping;
@@ -114,7 +139,10 @@ static void check_entry(struct patient *patient, const struct choice_entry *entr
 	} else if (entry->error.status < 0 || entry->notice) {
 		check_add(patient->list, CHECK_FAIL, "vm_hostpci", "hostpci%u: %s", entry->index,
 			entry->error.status < 0 ? entry->error.message : entry->notice);
-		fix_entry(patient, entry);
+		if (entry->error.status < 0)
+			fix_entry(patient, entry);
+		else
+			fix_legacy_igd(patient, entry);
 	} else if (entry->mediated) {
 		check_add(patient->list, CHECK_INFO, "vm_hostpci",
 			"hostpci%u: a mediated device: not handled by gpu-ferry", entry->index);
@@ -156,13 +184,6 @@ static void check_hostpci(struct patient *patient)
 }
 
 /* ---- machine and firmware of the guest */
-
-static const char *value_of(const struct patient *patient, const struct choice_entry *entry)
-{
-	const char *value = vm_config_hostpci(patient->config, entry->index);
-
-	return value ? value : "";
-}
 
 static void check_pcie(struct patient *patient, const struct choice_entry *entry)
 {

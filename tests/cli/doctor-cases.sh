@@ -388,6 +388,15 @@ case_doctor_vm_in_trouble() {
 	checks 'permanent' 106
 }
 
+# What Proxmox asks of legacy-igd: the fix is the entry without it.
+case_doctor_vm_legacy_igd() {
+	intel_desktop
+	linux_vm 104 "hostpci0: 0000:00:02,legacy-igd=1,pcie=1"
+	linux_vm 105 "hostpci0: legacy-igd=1,host=00:02"
+	letter 104 | grep -A1 '^FAIL: '
+	letter 105 | grep -A1 '^FAIL: '
+}
+
 # Hookscripts of others, guests that share a card, and snippets that Proxmox would not run.
 case_doctor_guests() {
 	intel_desktop
