@@ -221,6 +221,30 @@ static int note_unknown(struct attach_plan *plan)
 	return r;
 }
 
+/* Tells of the devices that go to the VM with the card, or keep the VM from starting. */
+static int note_group(struct attach_plan *plan, const struct attach_device *device, long group)
+{
+	const struct pci_functions *host = &plan->devices.host;
+	char others[160];
+	struct holders_text text = {.buffer = others, .size = sizeof(others)};
+	int r = 0;
+
+	for (size_t i = 0; i < host->count; i++) {
+		const struct pci_function *function = &host->items[i];
+
+		if (function->iommu_group == group && !function->bridge &&
+			!names_have(&device->addresses, function->address) &&
+			!pci_same_card(function->address, device->addresses.names[0]))
+			holders_text_add(&text, function->address);
+	}
+	if (text.used)
+		r = changes_note(&plan->changes,
+			"%s shares its IOMMU group with %s: the VM gets them too, or does not "
+			"start (gpu-ferry plan %u says which)",
+			device->argument, others, plan->config.vmid);
+	return r;
+}
+
 /* Tells what a person may not have meant: a device that is no GPU, an IOMMU that is off. */
 static int note_devices(struct attach_plan *plan)
 {
@@ -240,6 +264,8 @@ static int note_devices(struct attach_plan *plan)
 				"%s has no IOMMU group: the IOMMU is off, and the VM would not "
 				"start (gpu-ferry doctor says what to do)",
 				device->argument);
+		else if (r == 0 && first)
+			r = note_group(plan, device, first->iommu_group);
 	}
 	return r;
 }
