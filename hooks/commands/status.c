@@ -276,33 +276,49 @@ static void print_sample(const struct metric *metric, const struct sample *sampl
 		sample->address, vmid, metric->value(sample));
 }
 
+/* A function of the host; or one of a loan's that has left it, and answers no more. */
+static void print_function(const struct overview *overview, const char *filter,
+	const struct metric *metric, const char *address)
+{
+	const struct context *context = overview->context;
+	const struct pci_function *function = pci_find(&overview->host, address);
+	struct sample sample = {.address = address, .state = "home"};
+	bool asked = !filter && function && pci_is_display(function);
+
+	for (size_t k = 0; k < overview->loans.count; k++) {
+		const struct loan *loan = &overview->loans.items[k];
+		const struct loan_function *lent = loan_find(loan, address);
+
+		if (!lent || !is_taken(lent))
+			continue;
+		asked = is_asked_for(loan, filter);
+		sample.state =
+			function_state(&context->kernel, loan, lent, current_state(context, loan));
+		sample.loan = strcmp(sample.state, "home") == 0 ? NULL : loan;
+	}
+	if (!asked)
+		return;
+	sample.alive = function && !pci_is_dead(&context->kernel, address);
+	print_sample(metric, &sample);
+}
+
 static void print_metric(
 	const struct overview *overview, const char *filter, const struct metric *metric)
 {
-	const struct context *context = overview->context;
-
 	output_print("# HELP gpu_ferry_%s %s\n", metric->name, metric->help);
 	output_print("# TYPE gpu_ferry_%s gauge\n", metric->name);
-	for (size_t i = 0; i < overview->host.count; i++) {
-		const struct pci_function *function = &overview->host.items[i];
-		struct sample sample = {.address = function->address, .state = "home"};
-		bool asked = !filter && pci_is_display(function);
+	for (size_t i = 0; i < overview->host.count; i++)
+		print_function(overview, filter, metric, overview->host.items[i].address);
+	for (size_t i = 0; i < overview->loans.count; i++) {
+		const struct loan *loan = &overview->loans.items[i];
 
-		for (size_t k = 0; k < overview->loans.count; k++) {
-			const struct loan *loan = &overview->loans.items[k];
-			const struct loan_function *lent = loan_find(loan, function->address);
+		for (size_t k = 0; k < loan->function_count; k++) {
+			const struct loan_function *lent = &loan->functions[k];
 
-			if (!lent || !is_taken(lent))
-				continue;
-			asked = is_asked_for(loan, filter);
-			sample.state = function_state(
-				&context->kernel, loan, lent, current_state(context, loan));
-			sample.loan = strcmp(sample.state, "home") == 0 ? NULL : loan;
+			/* one that is borrowed is in the loan by hand too, and printed once */
+			if (lent->use == LOAN_TAKEN && !pci_find(&overview->host, lent->address))
+				print_function(overview, filter, metric, lent->address);
 		}
-		if (!asked)
-			continue;
-		sample.alive = !pci_is_dead(&context->kernel, function->address);
-		print_sample(metric, &sample);
 	}
 }
 

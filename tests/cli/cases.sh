@@ -889,6 +889,11 @@ case_status_metrics() {
 	rm "$tree"/run/gpu-ferry/loans/*
 	ferry status --output-format prometheus | grep -v '^#'
 	ferry list --output-format prometheus
+	: "lent by hand, borrowed by a VM, and gone from the bus: each metric once"
+	lend_by_hand_to_vm_104 lent
+	rm "$tree/sys/bus/pci/devices/0000:2b:00.0"
+	ferry status 104 --output-format prometheus -q | grep -v '^#'
+	ferry status --output-format prometheus -q | grep 2b:00.0
 }
 
 case_status_owed_and_overdue() {
