@@ -15,9 +15,6 @@
 #include <stddef.h>
 #include <string.h>
 
-/* systemd's own limit (UNIT_NAME_MAX), its NUL not counted */
-#define UNIT_NAME_MAX 255
-
 enum setting_type {
 	SETTING_NUMBER,
 	SETTING_WORD,
@@ -481,13 +478,12 @@ static bool is_list(const config_setting_t *place)
 	return config_setting_is_array(place) || config_setting_is_list(place);
 }
 
-/* @size must be at least that of struct room_entry's name. */
 static int read_unit_name(
 	const struct reader *reader, const config_setting_t *place, char *ret, size_t size)
 {
 	const char *unit = config_setting_get_string(place);
 
-	if (!unit || strlen(unit) > UNIT_NAME_MAX ||
+	if (!unit || strlen(unit) >= size ||
 		!pattern_matches("^[A-Za-z0-9:_.@\\-]+\\.service$", unit))
 		return refuse(reader, place,
 			"each must be the name of a unit, like \"ollama.service\", not '%.40s'",
@@ -540,7 +536,9 @@ static int read_program(
 {
 	const char *path = config_setting_get_string(place);
 
-	if (!path || *path != '/' || strlen(path) >= sizeof(ret->name))
+	/* systemd, which runs it, would put a variable for a $ */
+	if (!path || strlen(path) >= sizeof(ret->name) ||
+		!pattern_matches("^/[A-Za-z0-9/._@:+-]+$", path))
 		return refuse(reader, place,
 			"must be the path of a program, like "
 			"\"/etc/gpu-ferry/make-room.d/docker\"");
@@ -592,10 +590,11 @@ static int read_room_entry(
 			&ret->guest);
 	if (r < 0 || !form->name)
 		return r;
-	return form->kind == ROOM_PROGRAM
-		? read_program(reader, config_setting_get_member(group, form->name), ret)
-		: read_unit_name(reader, config_setting_get_member(group, form->name), ret->name,
-			  sizeof(ret->name));
+	if (form->kind == ROOM_PROGRAM)
+		return read_program(reader, config_setting_get_member(group, form->name), ret);
+	/* a loan has the container's number and the name in one text of that size */
+	return read_unit_name(reader, config_setting_get_member(group, form->name), ret->name,
+		sizeof(ret->name) - (form->number ? strlen("999999999/") : 0));
 }
 
 static int read_setting(const struct reader *reader, const struct setting *setting,

@@ -76,7 +76,7 @@ enum room_kind {
 struct room_entry {
 	enum room_kind kind;
 	unsigned int guest; /* the container's or VM's number; ROOM_CONTAINER, 0: any */
-	char name[256];	    /* of the service or the program */
+	char name[256];	    /* of the service (systemd's UNIT_NAME_MAX) or the program */
 };
 
 struct room_entries {

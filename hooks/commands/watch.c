@@ -14,11 +14,15 @@
 #include "kmod-helper/base/list.h"
 #include "kmod-helper/base/process.h"
 #include "kmod-helper/loan/lock.h"
+#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/inotify.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 
 /* The safety net. Nobody calls post-stop after a start that failed, and on Proxmox VE 8 it can be
  * missing after a normal stop. gpu-ferry-watch.path runs this command as long as there is a loan.
@@ -35,6 +39,8 @@ struct watched {
 	struct loan_owner owner;
 	unsigned long long due_at; /* 0: the VM is not gone */
 	unsigned int retry_ms;
+	pid_t worker;	      /* the child that returns it now; 0: none */
+	int result;	      /* from there: why that failed */
 	char told[512];	      /* why its return failed, as it was told last */
 	unsigned int noticed; /* the troubles that root had a notice of */
 	bool seen;
@@ -44,7 +50,7 @@ struct watch {
 	struct context *context;
 	struct watched *items;
 	size_t count;
-	int notify;
+	int notify, lock;
 	bool has_complained;
 };
 
@@ -62,17 +68,38 @@ static struct watched *find_watched(struct watch *watch, const struct loan_owner
 	return watched;
 }
 
+/* Waits for the child. Why it failed; "" it did not. */
+static void end_return(struct watched *watched, struct error *ret)
+{
+	ssize_t length = read(watched->result, ret->message, sizeof(ret->message) - 1);
+
+	ret->message[length > 0 ? length : 0] = '\0';
+	waitpid(watched->worker, NULL, 0);
+	close(watched->result);
+	watched->worker = 0;
+}
+
 static void forget_unseen(struct watch *watch)
 {
+	struct error ignored;
 	size_t kept = 0;
 
 	for (size_t i = 0; i < watch->count; i++) {
+		if (!watch->items[i].seen && watch->items[i].worker)
+			end_return(&watch->items[i], &ignored);
 		if (!watch->items[i].seen)
 			continue;
 		watch->items[kept] = watch->items[i];
 		watch->items[kept++].seen = false;
 	}
 	watch->count = kept;
+}
+
+/* How many ms to sleep (-1: until the descriptor in @polled says that the process has ended). */
+static int sleep_until_end(pid_t pid, struct pollfd *polled)
+{
+	polled->fd = (int)syscall(SYS_pidfd_open, pid, 0);
+	return polled->fd < 0 ? STARTING_MS : -1;
 }
 
 /* For a loan that is not due: how many ms to sleep (-1: until the descriptor in @polled says that a
@@ -88,8 +115,7 @@ static int sleep_of_living(struct watch *watch, const struct loan *loan, struct 
 		pid = vm_process_find(&context->kernel.root, loan->owner.vmid);
 	if (!pid)
 		return loan->owner.kind == LOAN_OWNER_HAND ? -1 : STARTING_MS;
-	polled->fd = (int)syscall(SYS_pidfd_open, pid, 0);
-	return polled->fd < 0 ? STARTING_MS : -1;
+	return sleep_until_end(pid, polled);
 }
 
 /* What fails for the same reason again is told once. */
@@ -162,6 +188,43 @@ static void notice_troubles(
 	watched->noticed = troubles || loan->state != LOAN_LENT ? watched->noticed | troubles : 0;
 }
 
+/* Returns the loan in a child: to start again what made room for it may take minutes, in which the
+ * cards of other VMs are not to wait. */
+static int begin_return(struct watch *watch, struct watched *watched)
+{
+	struct error error = {0};
+	int pair[2];
+
+	if (pipe2(pair, O_CLOEXEC) < 0)
+		return -errno;
+	watched->worker = fork();
+	if (watched->worker == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		/* it says that the watch runs, which this is not */
+		cleanup_close(&watch->lock);
+		if (return_if_due(watch->context, &watched->owner, &error) < 0)
+			(void)!write(pair[1], error.message, strlen(error.message));
+		_exit(0);
+	}
+	close(pair[1]);
+	watched->result = pair[0];
+	if (watched->worker > 0)
+		return 0;
+	close(pair[0]);
+	watched->worker = 0;
+	return -EAGAIN;
+}
+
+/* How many ms to sleep until a failed return is tried again. */
+static int sleep_after_failure(struct watched *watched)
+{
+	unsigned int now = watched->retry_ms;
+
+	watched->due_at = clock_milliseconds() + now;
+	watched->retry_ms = now * 2 < RETRY_MAX_MS ? now * 2 : RETRY_MAX_MS;
+	return (int)now;
+}
+
 /* Returns the devices of a loan that is due. The result is how many ms to sleep at most for this
  * loan (-1: until woken). */
 static int return_or_wait(struct watch *watch, struct watched *watched, const struct loan *loan,
@@ -169,7 +232,19 @@ static int return_or_wait(struct watch *watch, struct watched *watched, const st
 {
 	unsigned long long now = clock_milliseconds();
 	struct error error = {0};
+	siginfo_t ended = {0};
 
+	if (watched->worker) {
+		if (waitid(P_PID, (id_t)watched->worker, &ended, WEXITED | WNOHANG | WNOWAIT) ==
+				0 &&
+			!ended.si_pid)
+			return sleep_until_end(watched->worker, polled);
+		end_return(watched, &error);
+		if (!*error.message)
+			return 0;
+		tell_failure(watch, watched, &error);
+		return sleep_after_failure(watched);
+	}
 	if (!loan_life_is_due(watch->context, loan)) {
 		watched->due_at = 0;
 		watched->retry_ms = RETRY_MIN_MS;
@@ -184,13 +259,8 @@ static int return_or_wait(struct watch *watch, struct watched *watched, const st
 		watched->due_at = now + POST_STOP_MS;
 		return POST_STOP_MS;
 	}
-	if (return_if_due(watch->context, &loan->owner, &error) == 0)
-		return 0;
-	tell_failure(watch, watched, &error);
-	watched->due_at = clock_milliseconds() + watched->retry_ms;
-	now = watched->retry_ms;
-	watched->retry_ms = now * 2 < RETRY_MAX_MS ? (unsigned int)now * 2 : RETRY_MAX_MS;
-	return (int)now;
+	return begin_return(watch, watched) < 0 ? sleep_after_failure(watched)
+						: sleep_until_end(watched->worker, polled);
 }
 
 static int shorter(int left, int right)
@@ -256,7 +326,7 @@ static int run_watch(
 	if (r < 0)
 		return r;
 	context_catch_signals();
-	lock = lock_take(&context->kernel.root, WATCH_LOCK, 0, error);
+	watch.lock = lock = lock_take(&context->kernel.root, WATCH_LOCK, 0, error);
 	/* systemd runs one watch only; the lock says to others that it runs */
 	if (lock < 0 && !lock_cannot_be_made(lock))
 		return lock;
@@ -273,6 +343,10 @@ static int run_watch(
 	do {
 		r = watch_once(&watch, error);
 	} while (r == 1 && !stop_requested);
+	/* when that takes too long, systemd ends us, and so them */
+	for (size_t i = 0; i < watch.count; i++)
+		watch.items[i].seen = false;
+	forget_unseen(&watch);
 	free(watch.items);
 	return r < 0 ? r : 0;
 }

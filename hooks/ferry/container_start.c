@@ -134,7 +134,8 @@ static int find_need(struct context *context, const struct container *container,
 			if (!node || is_back(context, loan, &loan->functions[k]))
 				continue;
 			*ret = (struct need){.owner = loan->owner,
-				.is_returning = loan_life_is_returning(context, loan)};
+				.is_returning = loan_life_is_returning(context, loan) ||
+					loan_life_is_due(context, loan)};
 			strcpy(ret->address, loan->functions[k].address);
 			snprintf(ret->node, sizeof(ret->node), "%s", node);
 			snprintf(ret->since, sizeof(ret->since), "%s", loan->since);
@@ -197,17 +198,19 @@ static int start_later(struct context *context, unsigned int ctid, const struct 
 static int wait_or_refuse(struct context *context, unsigned int ctid, const struct need *need,
 	const struct settings *settings, unsigned long long end, struct error *error)
 {
+	bool waits = need->is_returning || settings->container_start == CONTAINER_START_WAIT;
+
 	if (stop_requested)
 		return error_set(error, -EINTR, "stopped by a signal");
-	if (need->is_returning || settings->container_start == CONTAINER_START_WAIT) {
-		if (clock_milliseconds() >= end)
-			return refuse(need, error, "it is not at home after %u s",
-				settings->busy_wait_seconds);
+	if (waits && clock_milliseconds() < end) {
 		poll(NULL, 0, AGAIN_MS);
 		return 0;
 	}
 	if (settings->container_start == CONTAINER_START_LATER)
 		return start_later(context, ctid, need, settings, error);
+	if (waits)
+		return refuse(
+			need, error, "it is not at home after %u s", settings->busy_wait_seconds);
 	if (need->owner.kind == LOAN_OWNER_HAND)
 		return refuse(need, error, "`gpu-ferry unbind` it first");
 	return refuse(need, error,

@@ -216,6 +216,8 @@ int make_room_undo(struct context *context, const struct loan_owner *owner, stru
 
 	if (r < 0 || loan.function_count || !stop_steps_count(&loan.steps))
 		return r == -ENOENT ? 0 : r;
+	/* who starts the VM meanwhile waits, and is not refused */
+	loan.state = LOAN_RETURNING;
 	r = stop_steps_undo(&executor, &loan, error);
 	loan.state = LOAN_OWED;
 	saved = save(context, &loan, r < 0 ? NULL : error);
@@ -240,6 +242,7 @@ int make_room_run(struct context *context, const struct loan_owner *owner,
 	struct error later = {0};
 	int r = loan_life_begin(context, owner, settings, &loan, error);
 
+	loan.state = LOAN_TAKING;
 	stop_steps_settle(&loan.steps);
 	for (size_t i = 0; r == 0 && i < stop_steps_count(&plan->steps); i++) {
 		if (stop_steps_add(&loan.steps, &plan->steps.items[i]) < 0)

@@ -9,6 +9,7 @@
 #include "kmod-helper/loan/loan.h"
 #include "outside.h"
 #include "stop_step.h"
+#include "vm_state.h"
 #include <errno.h>
 #include <poll.h>
 #include <stdint.h>
@@ -121,8 +122,7 @@ static int read_status(const struct guest *guest, enum guest_status *ret, struct
 	return r;
 }
 
-/* Waits for the guest to end. A shutdown that we began goes on in the guest, even when the step was
- * stopped or gave up; and of a guest that HA manages qm only asks for it. */
+/* Waits for the guest to end: of one that HA manages qm only asks for it. */
 static int await_end(const struct guest *guest, unsigned int deadline_ms, enum guest_status *ret,
 	struct error *error)
 {
@@ -169,50 +169,62 @@ static int stop_guest(const struct kernel *kernel, const struct step *step, stru
 		: 0;
 }
 
-/* Two VMs may make room for each other: this one is being started, and waits for our end. */
+/* Two VMs may make room for each other: this one is being started, and waits for our end. Its own
+ * loan may also be what an earlier start of it owes. */
 static bool is_starting(const struct kernel *kernel, const struct step *step)
 {
-	char loan[64];
+	cleanup(loan_done) struct loan loan = {0};
+	struct loan_owner owner = {.kind = LOAN_OWNER_VM};
 
-	snprintf(loan, sizeof(loan), LOAN_FOLDER "/vm-%.16s.json", step->subject);
-	return strcmp(step->operation, STOP_VM) == 0 && file_exists(&kernel->root, loan);
+	return strcmp(step->operation, STOP_VM) == 0 &&
+		parse_vmid(step->subject, &owner.vmid) == 0 &&
+		loan_read(&kernel->root, &owner, &loan, NULL) == 0 && loan.state == LOAN_TAKING &&
+		!vm_is_gone(kernel, owner.vmid);
 }
 
-/* The guest still runs. Its shutdown cannot be taken back: it stays owed until it has ended, but
- * not for ever. */
-static int await_slow(const struct step *step, struct error *error)
+/* Does the guest that runs still have our shutdown before it? That cannot be taken back: the start
+ * stays owed until it has ended, but not for ever. */
+static bool is_shutting_down(const struct step *step)
 {
 	unsigned long long asked_ms = 0;
 
-	if (parse_unsigned(step->original, 10, UINT64_MAX, &asked_ms) == 0 &&
-		clock_milliseconds() - asked_ms < SHUTDOWN_MS)
-		return error_set(error, -EBUSY,
-			"it was asked to shut down and still runs: it is "
-			"started again when it has stopped");
-	return 0;
+	return step->state != STEP_DONE &&
+		parse_unsigned(step->original, 10, UINT64_MAX, &asked_ms) == 0 &&
+		clock_milliseconds() - asked_ms < SHUTDOWN_MS;
+}
+
+static int run_start(const struct guest *guest, const struct step *step, struct error *error)
+{
+	const char *const arguments[] = {guest->tool, "start", guest->number, NULL};
+	char output[OUTPUT_MAX];
+	enum guest_status status;
+	int r = run_well(arguments, stop_step_ms(step) + START_MS, output, error);
+
+	/* somebody else was faster */
+	if (r == -EIO && read_status(guest, &status, NULL) == 0 && status == GUEST_RUNNING)
+		return 0;
+	return r;
 }
 
 static int start_guest(const struct kernel *kernel, const struct step *step, struct error *error)
 {
 	const struct guest guest = guest_of(step);
-	const char *const arguments[] = {guest.tool, "start", guest.number, NULL};
-	char output[OUTPUT_MAX];
 	enum guest_status status;
 	struct error why = {0};
-	int r = step->state == STEP_DONE ? read_status(&guest, &status, &why)
-					 : await_end(&guest, stop_step_ms(step), &status, &why);
+	int r = read_status(&guest, &status, &why);
 
-	if (r == 0 && status == GUEST_RUNNING && step->state != STEP_DONE)
-		r = await_slow(step, &why);
+	if (r == 0 && status == GUEST_RUNNING && is_shutting_down(step))
+		r = error_set(&why, -EBUSY,
+			"it was asked to shut down and still runs: it is "
+			"started again when it has stopped");
 	else if (r == 0 && status == GUEST_STOPPED && !is_starting(kernel, step))
-		r = run_well(arguments, stop_step_ms(step) + START_MS, output, &why);
+		r = run_start(&guest, step, &why);
 	return r < 0
 		? error_set(error, r, "start the %s %s: %s", guest.noun, guest.number, why.message)
 		: 0;
 }
 
-/* For a shutdown that pct gives up, and for an undo, which first waits until the guest has stopped.
- */
+/* For a shutdown that pct gives up, and for a start. */
 static unsigned int guest_deadline_ms(const struct step *step)
 {
 	return 3 * stop_step_ms(step) + START_MS + 2 * STOP_STEP_GRACE_MS;

@@ -68,9 +68,14 @@ int stop_steps_add(struct steps *steps, const struct step *step)
 	size_t count = stop_steps_count(steps);
 
 	for (size_t i = 0; i < count; i++) {
-		if (is_same(&steps->items[i], step)) {
+		struct step *old = &steps->items[i];
+
+		if (is_same(old, step)) {
 			/* it was stopped before, and runs again */
-			steps->items[i].state = step->state;
+			struct json_object *record = old->record;
+
+			*old = *step;
+			old->record = record;
 			return 0;
 		}
 	}
@@ -106,8 +111,13 @@ int stop_steps_undo(const struct executor *executor, struct loan *loan, struct e
 
 	/* the names first: the undo takes the steps out of the loan */
 	for (size_t i = stop_steps_count(&loan->steps); i-- > 0;) {
-		if (names_add(&subjects, loan->steps.items[i].subject) < 0)
+		struct step *step = &loan->steps.items[i];
+
+		if (names_add(&subjects, step->subject) < 0)
 			return error_set_errno(error, -ENOMEM, "start again what was stopped");
+		/* it has stopped: what runs from now on, somebody has started */
+		if (step->state == STEP_DONE)
+			step->original[0] = '\0';
 	}
 	for (size_t i = 0; i < subjects.count; i++) {
 		struct error why = {0};

@@ -6,7 +6,8 @@
 
 /* The steps that make room on a card. Each stops something; its undo starts that again. They stand
  * at the beginning of a loan's steps. Their argument is how many seconds either may take, their
- * original when they were planned, by clock_milliseconds. */
+ * original when they were planned, by clock_milliseconds; empty once they are being undone after
+ * they were done. */
 
 #define STOP_UNIT "stop-unit"			  /* a service of the host */
 #define STOP_CONTAINER "stop-container"		  /* by pct */
@@ -34,8 +35,7 @@ bool stop_step_is(const struct step *step);
 /* How many of them stand at the beginning. */
 size_t stop_steps_count(const struct steps *steps);
 
-/* Adds a step behind them, and each only once: one that is there gets the state of @step. 0 or
- * -ENOMEM. */
+/* Adds a step behind them, and each only once: one that is there becomes @step. 0 or -ENOMEM. */
 int stop_steps_add(struct steps *steps, const struct step *step);
 
 /* Those of an earlier start are not done again: what was begun counts as done, so that it is

@@ -2894,6 +2894,8 @@ case_container_starts_when_its_card_is_home() {
 		sed 's/}$/,"nodes":"card0=226:0 renderD128=226:128"}/')
 	loan vm-104 "$vm_104" lent "$lent" \
 		'{"operation":"override","subject":"0000:2b:00.0","argument":"vfio-pci","original":"","state":"done"}'
+	running 104 4242
+	write proc/4242/status "Name:	kvm" "Uid:	0	0	0	0"
 	container 105 "hookscript: local:snippets/gpu-ferry" "dev0: /dev/dri/renderD128,gid=104"
 	live /var/lib/vz/snippets/gpu-ferry 105 pre-start
 	for phase in post-start pre-stop post-stop; do
@@ -2969,6 +2971,106 @@ case_return_that_fails_while_pmxcfs_does_not_answer() {
 	loan vm-104 "$vm_104" lent "$(card_functions 0000:2b:00 15 taken)"
 	on_vfio 0000:2b:00
 	stuck /var/lib/vz/snippets/gpu-ferry 104 post-stop
+}
+
+# It comes home in a moment, but the container may not wait for ever: by itself (the lock), or by the watch.
+case_container_starts_when_its_card_is_on_its_way_home() {
+	local lent script=/var/lib/vz/snippets/gpu-ferry
+	cannot_enter && return
+	installed
+	export PROC=1
+	lent=$(loan_function 0000:2b:00.0 15 nouveau taken | sed 's/}$/,"nodes":"card0=226:0"}/')
+	container 105 "hookscript: local:snippets/gpu-ferry" "dev0: /dev/dri/card0"
+	settings 'busy_wait_seconds = 1;'
+	: "VM 104 is gone, and nobody has returned its card yet"
+	loan vm-104 "$vm_104" lent "$lent" ''
+	live $script 105 pre-start
+	settings 'busy_wait_seconds = 9;'
+	(sleep 2 && rm "$tree/run/gpu-ferry/loans/vm-104.json") &
+	live $script 105 pre-start
+	: "it is being returned, for longer than the container waits"
+	settings 'busy_wait_seconds = 1; container_start = "later";'
+	loan vm-104 "$vm_104" returning "$lent" ''
+	mkdir -p "$tree/run/gpu-ferry/locks"
+	live sh -c "flock /run/gpu-ferry/locks/vm-104 sleep 4 & sleep 0.5; exec $script 105 pre-start"
+	ferry status --output-format json-pretty | grep -A 5 stopped
+	wait
+}
+
+# pct and qm, for one guest each: /GUEST says whether it runs, /answer what a start comes to.
+guests_by_stand_ins() {
+	cat >"$tree/usr/sbin/pct" <<-'SCRIPT'
+		#!/bin/sh
+		[ "$1" = status ] || echo "${0##*/} $*" >>/told
+		case $1 in
+		status) echo "status: $(cat "/$2")" ;;
+		start) . /answer ;;
+		esac
+	SCRIPT
+	cp "$tree/usr/sbin/pct" "$tree/usr/sbin/qm"
+	write 105 stopped
+	write 106 stopped
+	# shellcheck disable=SC2016 # for the stand-in
+	write answer 'echo running >"/$2"'
+}
+
+owed_start() { # OPERATION GUEST STATE [ORIGINAL]
+	rm -f "$tree/told"
+	loan vm-104 "$vm_104" owed "" \
+		"{\"operation\":\"$1\",\"subject\":\"$2\",\"argument\":\"5\",\"original\":\"${4-}\",\"state\":\"$3\"}"
+}
+
+reconcile_guests() { # [PROGRAM ARGUMENT…]: in front of it
+	live "$@" gpu-ferry reconcile | sed 's/ ([0-9]* ms)$//'
+	[ ! -e "$tree/told" ] || cat "$tree/told"
+	[ ! -e "$tree/run/gpu-ferry/loans/vm-104.json" ] || echo "still owed"
+}
+
+# Once, and not when somebody else has started it, nor while a shutdown of ours still goes on in it.
+case_guests_that_made_room_are_started_once() {
+	local now
+	cannot_enter && return
+	installed
+	export PROC=1
+	now=$(cut -d ' ' -f 1 /proc/uptime | tr -d .)0
+	guests_by_stand_ins
+	echo "-- it has stopped"
+	owed_start stop-container 105 "done" "$now"
+	reconcile_guests
+	echo "-- a person was faster"
+	write 105 stopped
+	# shellcheck disable=SC2016 # for the stand-in
+	write answer 'echo running >"/$2"; echo "CT $2 already running"; exit 255'
+	owed_start stop-container 105 "done" "$now"
+	reconcile_guests
+	echo "-- it does not start; then a person starts it"
+	write 105 stopped
+	write answer 'echo "no memory"; exit 255'
+	owed_start stop-container 105 "done" "$now"
+	reconcile_guests
+	write 105 running
+	reconcile_guests
+	echo "-- it is still shutting down; then it has stopped"
+	# shellcheck disable=SC2016 # for the stand-in
+	write answer 'echo running >"/$2"'
+	owed_start stop-container 105 started "$now"
+	reconcile_guests
+	write 105 stopped
+	reconcile_guests
+	echo "-- a VM that itself owes something, and one that is just starting and waits for us"
+	write run/qemu-server/nothing
+	loan vm-106 '{"kind":"vm","vmid":106}' owed "" ""
+	owed_start stop-vm 106 "done" "$now"
+	reconcile_guests
+	write 106 stopped
+	write var/lock/qemu-server/lock-106.conf
+	loan vm-106 '{"kind":"vm","vmid":106}' taking "" ""
+	owed_start stop-vm 106 "done" "$now"
+	reconcile_guests flock /var/lock/qemu-server/lock-106.conf
+	echo "-- the start of that VM was killed"
+	loan vm-106 '{"kind":"vm","vmid":106}' taking "" ""
+	owed_start stop-vm 106 "done" "$now"
+	reconcile_guests
 }
 
 # Ours has a card to take at pre-start, and a loan to give back at post-stop: who is first?

@@ -245,6 +245,9 @@ Test(conf_settings, entries_of_make_room_are_checked)
 	expect_refused("make_room = ( { container = 105; unit = \"a\"; } );",
 		"f:1: setting 'unit': each must be the name of a unit, like \"ollama.service\", not "
 		"'a'");
+	expect_refused("make_room = ( { program = \"/etc/$HOME\"; } );",
+		"f:1: setting 'program': must be the path of a program, like "
+		"\"/etc/gpu-ferry/make-room.d/docker\"");
 	expect_refused("make_room = ( { program = \"x\"; } );",
 		"f:1: setting 'program': must be the path of a program, like "
 		"\"/etc/gpu-ferry/make-room.d/docker\"");
