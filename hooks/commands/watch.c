@@ -240,9 +240,9 @@ static int return_or_wait(struct watch *watch, struct watched *watched, const st
 			!ended.si_pid)
 			return sleep_until_end(watched->worker, polled);
 		end_return(watched, &error);
-		if (!*error.message)
-			return 0;
-		tell_failure(watch, watched, &error);
+		if (*error.message)
+			tell_failure(watch, watched, &error);
+		/* a start that another VM's is in the way of is tried again, too */
 		return sleep_after_failure(watched);
 	}
 	if (!loan_life_is_due(watch->context, loan)) {

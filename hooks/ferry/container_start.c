@@ -177,7 +177,7 @@ static int remember(struct context *context, unsigned int ctid, const struct nee
 	if (r < 0)
 		return r == -ENOENT ? -EAGAIN : r;
 	snprintf(number, sizeof(number), "%u", ctid);
-	step = stop_step_make(STOP_CONTAINER, number, settings->busy_wait_seconds);
+	step = stop_step_make(STOP_CONTAINER, number, settings->busy_wait_seconds, need->address);
 	step.state = STEP_DONE;
 	if (stop_steps_add(&loan.steps, &step) < 0)
 		return error_set_errno(error, -ENOMEM, "record the start of container %u", ctid);

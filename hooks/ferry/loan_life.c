@@ -6,7 +6,7 @@
 
 #include "conf/pve/vm_process.h"
 #include "kmod-helper/base/cleanup.h"
-#include "kmod-helper/loan/lock.h"
+#include "kmod-helper/base/list.h"
 #include "kmod-helper/plan/plan.h"
 #include "vm_state.h"
 #include <errno.h>
@@ -19,6 +19,7 @@ static bool is_returning(const struct loan *loan)
 }
 
 #define LOCK_NAME_SIZE 32
+#define CLAIM "start-%ld"
 
 static void format_lock_name(const struct loan_owner *owner, char name[static LOCK_NAME_SIZE])
 {
@@ -80,6 +81,37 @@ int loan_life_lock(struct context *context, const struct loan_owner *owner, stru
 			  "`gpu-ferry status` shows its state",
 			  text)
 		: fd;
+}
+
+int loan_life_try_lock(struct context *context, const struct loan_owner *owner)
+{
+	char name[LOCK_NAME_SIZE];
+
+	format_lock_name(owner, name);
+	return lock_take(&context->kernel.root, name, 0, NULL);
+}
+
+void loan_life_claim(struct context *context, const long *groups, size_t count, struct locks *ret)
+{
+	char name[LOCK_NAME_SIZE];
+
+	for (size_t i = 0; i < count; i++) {
+		int *fd = LIST_ADD(ret->fds, ret->count);
+
+		if (!fd)
+			return;
+		snprintf(name, sizeof(name), CLAIM, groups[i]);
+		*fd = lock_take(&context->kernel.root, name, 0, NULL);
+		ret->count -= *fd < 0;
+	}
+}
+
+bool loan_life_is_claimed(struct context *context, const char *address)
+{
+	char name[LOCK_NAME_SIZE];
+
+	snprintf(name, sizeof(name), CLAIM, pci_read_group(&context->kernel, address));
+	return lock_is_held(&context->kernel.root, name);
 }
 
 int loan_life_start(struct context *context, const struct loan_owner *owner, struct error *error)

@@ -4,6 +4,7 @@
 #include "conf/settings.h"
 #include "hooks/base/context.h"
 #include "kmod-helper/loan/loan.h"
+#include "kmod-helper/loan/lock.h"
 
 /*
  * The life of a loan among several processes: who may work on it, when it begins, and when its
@@ -17,6 +18,15 @@
  * gone, and Proxmox, which has the VM locked, calls post-stop next. Such a return ends by itself,
  * or becomes overdue. */
 bool loan_life_is_returning(struct context *context, const struct loan *loan);
+
+/* The same without any wait: -EBUSY at once. */
+int loan_life_try_lock(struct context *context, const struct loan_owner *owner);
+
+/* Says that a start wants these groups, as long as @ret is held: who returns one of them now starts
+ * nothing again that this start would have to stop at once. A group that another start has claimed
+ * stays that one's. */
+void loan_life_claim(struct context *context, const long *groups, size_t count, struct locks *ret);
+bool loan_life_is_claimed(struct context *context, const char *address);
 
 /* Records that the VM's QEMU has come up, for loan_life_is_returning(). 0, also without a loan, or
  * -errno. */

@@ -84,7 +84,8 @@ static struct step make_step(const struct settings *settings, const struct room_
 		snprintf(subject, sizeof(subject), "%u", holder->guest);
 	else
 		snprintf(subject, sizeof(subject), "%s", entry->name);
-	return stop_step_make(operations[entry->kind], subject, settings->busy_wait_seconds);
+	return stop_step_make(
+		operations[entry->kind], subject, settings->busy_wait_seconds, holder->address);
 }
 
 /* The entry of make_room that would let the holder yield; "" none would. */
@@ -207,18 +208,102 @@ static int save(struct context *context, struct loan *loan, struct error *error)
 	return loan_write(&context->kernel.root, loan, error);
 }
 
+/* The loan of another owner that has the function by now; NULL: none. */
+static const struct loan *find_next(
+	const struct loans *loans, const struct loan_owner *owner, const char *address)
+{
+	for (size_t i = 0; i < loans->count; i++) {
+		const struct loan *loan = &loans->items[i];
+		const struct loan_function *function = loan_find(loan, address);
+
+		if (function && function->use != LOAN_ALTERNATIVE &&
+			!loan_owner_equal(&loan->owner, owner))
+			return loan;
+	}
+	return NULL;
+}
+
+static bool is_of_vm(const struct step *step, const struct loan_owner *owner)
+{
+	char number[16];
+
+	snprintf(number, sizeof(number), "%u", owner->vmid);
+	return owner->kind == LOAN_OWNER_VM && strcmp(step->operation, STOP_VM) == 0 &&
+		strcmp(step->subject, number) == 0;
+}
+
+/* What was stopped for a card is not started while another VM has it: without the card it would do
+ * half its work. That VM's loan gets the step. 1 it has it; 0 nobody has the card; -EBUSY another
+ * start is under way, or another process works on that loan: to be tried again. */
+static int pass_on(struct context *context, const struct loans *loans,
+	const struct loan_owner *owner, const struct step *step)
+{
+	const struct root *root = &context->kernel.root;
+	const char *address = stop_step_address(step);
+	const struct loan *next = find_next(loans, owner, address);
+	cleanup(loan_done) struct loan to = {0};
+	auto_close int lock = -1;
+	struct step copy = *step;
+	const struct operation *const tables[] = {stop_operations, NULL};
+	char name[32], what[STEP_TEXT_SIZE + 64];
+
+	if (!next)
+		return loan_life_is_claimed(context, address) ? -EBUSY : 0;
+	/* never waited for: a start that has it may wait for ours */
+	lock = loan_life_try_lock(context, &next->owner);
+	if (lock < 0 || loan_read(root, &next->owner, &to, NULL) < 0 || !loan_find(&to, address))
+		return -EBUSY;
+	/* it made room for us, and has its card back */
+	if (is_of_vm(step, &next->owner))
+		return 1;
+	copy.record = NULL;
+	if (stop_steps_add(&to.steps, &copy) < 0 || loan_write(root, &to, NULL) < 0)
+		return -EBUSY;
+	loan_owner_format(&next->owner, name, sizeof(name));
+	operation_describe(operation_find(tables, step->operation), step, UNDO, what, sizeof(what));
+	log_step(&context->log, LOG_NOTICE, address, NULL,
+		"%s: when %s is home, which has been lent again (%s)", what, address, name);
+	return 1;
+}
+
+/* Takes the steps that are passed on out of the loan, and puts the subjects of those that have to
+ * wait into @later. */
+static int pass_on_all(
+	struct context *context, struct loan *loan, struct names *later, struct error *error)
+{
+	cleanup(loans_done) struct loans loans = {0};
+	int r = loans_read(&context->kernel.root, &loans, error);
+
+	for (size_t i = 0; r == 0 && i < stop_steps_count(&loan->steps);) {
+		const struct step *step = &loan->steps.items[i];
+		int passed = pass_on(context, &loans, &loan->owner, step);
+
+		if (passed < 0 && names_add(later, step->subject) < 0)
+			r = error_set_errno(error, -ENOMEM, "start again what was stopped");
+		if (passed > 0)
+			steps_remove(&loan->steps, i);
+		else
+			i++;
+	}
+	return r;
+}
+
 int make_room_undo(struct context *context, const struct loan_owner *owner, struct error *error)
 {
 	const struct executor executor = operations_executor(context);
 	cleanup(loan_done) struct loan loan = {0};
+	cleanup(names_done) struct names later = {0};
 	int r = loan_read(&context->kernel.root, owner, &loan, error);
 	int saved;
 
 	if (r < 0 || loan.function_count || !stop_steps_count(&loan.steps))
 		return r == -ENOENT ? 0 : r;
+	r = pass_on_all(context, &loan, &later, error);
+	if (r < 0)
+		return r;
 	/* who starts the VM meanwhile waits, and is not refused */
 	loan.state = LOAN_RETURNING;
-	r = stop_steps_undo(&executor, &loan, error);
+	r = stop_steps_undo(&executor, &loan, &later, error);
 	loan.state = LOAN_OWED;
 	saved = save(context, &loan, r < 0 ? NULL : error);
 	return r < 0 ? r : saved;

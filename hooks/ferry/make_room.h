@@ -28,8 +28,9 @@ int make_room_run(struct context *context, const struct loan_owner *owner,
 	const struct settings *settings, const struct plan *plan, struct error *error);
 
 /* Starts again what made room, when the loan has no devices any more; then removes the loan. Steps
- * that fail are owed, and stay in it. The caller holds the loan's lock, but no group's lock. 0,
- * also when there is nothing to do, or the first error. */
+ * that fail are owed, and stay in it; those whose card another VM has by now go to that VM's loan,
+ * and those whose card another start wants stay for the watch. The caller holds the loan's lock,
+ * but no group's lock. 0, also when there is nothing to do, or the first error. */
 int make_room_undo(struct context *context, const struct loan_owner *owner, struct error *error);
 
 /* Moves the stop steps to the beginning. In a loan that took cards over from a gone VM they may

@@ -21,15 +21,34 @@ unsigned int stop_step_ms(const struct step *step)
 	return (unsigned int)seconds * 1000;
 }
 
-struct step stop_step_make(const char *operation, const char *subject, unsigned int seconds)
+struct step stop_step_make(
+	const char *operation, const char *subject, unsigned int seconds, const char *address)
 {
 	struct step step = {.why = "it uses the card; started again when the card is home"};
 
 	snprintf(step.operation, sizeof(step.operation), "%s", operation);
 	snprintf(step.subject, sizeof(step.subject), "%s", subject);
 	snprintf(step.argument, sizeof(step.argument), "%u", seconds);
-	snprintf(step.original, sizeof(step.original), "%llu", clock_milliseconds());
+	snprintf(step.original, sizeof(step.original), "%llu %s", clock_milliseconds(), address);
 	return step;
+}
+
+unsigned long long stop_step_asked_ms(const struct step *step)
+{
+	return strtoull(step->original, NULL, 10);
+}
+
+const char *stop_step_address(const struct step *step)
+{
+	const char *space = strchr(step->original, ' ');
+
+	return space ? space + 1 : "";
+}
+
+/* It has stopped: what runs from now on, somebody has started. */
+static void forget_asked(struct step *step)
+{
+	memset(step->original, '0', strspn(step->original, "0123456789"));
 }
 
 const char *stop_step_reason(char *output)
@@ -104,7 +123,8 @@ void stop_steps_forget_vm(struct steps *steps, unsigned int vmid)
 	}
 }
 
-int stop_steps_undo(const struct executor *executor, struct loan *loan, struct error *error)
+int stop_steps_undo(const struct executor *executor, struct loan *loan, const struct names *later,
+	struct error *error)
 {
 	cleanup(names_done) struct names subjects = {0};
 	int r = 0;
@@ -113,11 +133,12 @@ int stop_steps_undo(const struct executor *executor, struct loan *loan, struct e
 	for (size_t i = stop_steps_count(&loan->steps); i-- > 0;) {
 		struct step *step = &loan->steps.items[i];
 
+		if (names_have(later, step->subject))
+			continue;
 		if (names_add(&subjects, step->subject) < 0)
 			return error_set_errno(error, -ENOMEM, "start again what was stopped");
-		/* it has stopped: what runs from now on, somebody has started */
 		if (step->state == STEP_DONE)
-			step->original[0] = '\0';
+			forget_asked(step);
 	}
 	for (size_t i = 0; i < subjects.count; i++) {
 		struct error why = {0};

@@ -518,15 +518,15 @@ static bool is_virtual_of_want(
 	return false;
 }
 
-static int lock_groups(struct context *context, const struct take_request *request,
-	struct locks *ret, struct error *error)
+/* The groups of what is asked for. The caller frees it; NULL without memory. */
+static long *find_groups(
+	struct context *context, const struct take_request *request, size_t *ret_count)
 {
-	auto_free long *groups =
-		calloc(request->want_count + request->host->count + 1, sizeof(*groups));
+	long *groups = calloc(request->want_count + request->host->count + 1, sizeof(*groups));
 	size_t count = 0;
 
 	if (!groups)
-		return error_set_errno(error, -ENOMEM, "take the groups' locks");
+		return NULL;
 	for (size_t i = 0; i < request->want_count; i++) {
 		long group = pci_read_group(&context->kernel, request->wants[i].address);
 
@@ -539,7 +539,19 @@ static int lock_groups(struct context *context, const struct take_request *reque
 		if (is_virtual_of_want(request, function) && function->iommu_group != PCI_NO_GROUP)
 			groups[count++] = function->iommu_group;
 	}
-	return locks_take_groups(&context->kernel.root, groups, count, GROUP_LOCK_MS, ret, error);
+	*ret_count = count;
+	return groups;
+}
+
+static int lock_groups(struct context *context, const struct take_request *request,
+	struct locks *ret, struct error *error)
+{
+	size_t count = 0;
+	auto_free long *groups = find_groups(context, request, &count);
+
+	return groups
+		? locks_take_groups(&context->kernel.root, groups, count, GROUP_LOCK_MS, ret, error)
+		: error_set_errno(error, -ENOMEM, "take the groups' locks");
 }
 
 /* Locks another owner's loan and reads it again. -EAGAIN when it is no longer the loan that the
@@ -952,10 +964,15 @@ int take_run(struct context *context, const struct take_request *request, struct
 			now + find_longest_ms(request) + settings->write_deadline_seconds * 1000ull,
 	};
 	auto_close int lock = loan_life_lock(context, &request->owner, error);
+	cleanup(locks_done) struct locks claimed = {0};
 	cleanup(loan_done) struct loan loan = {0};
+	size_t count = 0;
+	auto_free long *groups = find_groups(context, request, &count);
 	struct error later = {0};
 	int r;
 
+	if (groups)
+		loan_life_claim(context, groups, count, &claimed);
 	load_variants(context, request);
 	r = lock < 0 ? lock : take_patiently(context, &mine, &patience, error);
 	drain_cards_done(&mine.drained);
@@ -963,6 +980,7 @@ int take_run(struct context *context, const struct take_request *request, struct
 		lock_unmark(lock);
 	if (r == 0 && loan_read(&context->kernel.root, &request->owner, &loan, NULL) == 0)
 		story_tell_lent(context, &loan, now);
+	locks_done(&claimed);
 	if (r < 0 && lock >= 0 && make_room_undo(context, &request->owner, &later) < 0)
 		log_write(&context->log, LOG_ERR, "still owed: %s", later.message);
 	return r;

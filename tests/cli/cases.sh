@@ -3057,20 +3057,23 @@ case_guests_that_made_room_are_started_once() {
 	reconcile_guests
 	write 105 stopped
 	reconcile_guests
-	echo "-- a VM that itself owes something, and one that is just starting and waits for us"
-	write run/qemu-server/nothing
+	echo "-- a VM that itself owes something"
 	loan vm-106 '{"kind":"vm","vmid":106}' owed "" ""
 	owed_start stop-vm 106 "done" "$now"
 	reconcile_guests
-	write 106 stopped
+	echo "-- VM 106 starts, and wants the card"
+	owed_start stop-container 105 "done" "$now 0000:2b:00.0"
+	write 105 stopped
+	write run/gpu-ferry/locks/start-15
+	reconcile_guests flock /run/gpu-ferry/locks/start-15
+	echo "-- it has it"
 	write var/lock/qemu-server/lock-106.conf
-	loan vm-106 '{"kind":"vm","vmid":106}' taking "" ""
-	owed_start stop-vm 106 "done" "$now"
+	loan vm-106 '{"kind":"vm","vmid":106}' lent "$(card_functions 0000:2b:00 15 taken)" ""
 	reconcile_guests flock /var/lock/qemu-server/lock-106.conf
-	echo "-- the start of that VM was killed"
-	loan vm-106 '{"kind":"vm","vmid":106}' taking "" ""
-	owed_start stop-vm 106 "done" "$now"
-	reconcile_guests
+	ferry status 106 --output-format json-pretty | grep -A 5 stopped
+	echo "-- it has made room itself before"
+	owed_start stop-vm 106 "done" "$now 0000:2b:00.0"
+	reconcile_guests flock /var/lock/qemu-server/lock-106.conf
 }
 
 # Ours has a card to take at pre-start, and a loan to give back at post-stop: who is first?

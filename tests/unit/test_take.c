@@ -278,7 +278,7 @@ Test(take, a_vm_that_made_room_and_takes_the_card_over_is_not_started_again)
 {
 	cleanup(loan_done) struct loan loan = {0};
 	struct step steps[] = {
-		stop_step_make(STOP_VM, "105", 60), stop_step_make(STOP_VM, "106", 60)};
+		stop_step_make(STOP_VM, "105", 60, ""), stop_step_make(STOP_VM, "106", 60, "")};
 	struct error error = {0};
 
 	put_on_vfio();
@@ -303,8 +303,8 @@ Test(take, a_vm_that_made_room_and_takes_the_card_over_is_not_started_again)
 Test(take, what_made_room_for_an_earlier_start_is_not_stopped_again)
 {
 	cleanup(loan_done) struct loan loan = {.owner = request.owner, .state = LOAN_OWED};
-	struct step begun = stop_step_make(STOP_CONTAINER, "107", 60);
-	struct step planned = stop_step_make(STOP_UNIT, "none.service", 60);
+	struct step begun = stop_step_make(STOP_CONTAINER, "107", 60, "");
+	struct step planned = stop_step_make(STOP_UNIT, "none.service", 60, "");
 	struct error error = {0};
 
 	begun.state = STEP_STARTED;
