@@ -263,8 +263,8 @@ soak: packages ## random starts, stops, kills, reboots for an hour (SECONDS=, or
 	@tests/host/long $(RELEASE) soak --seed $(SEED) \
 		$(if $(SEQUENCES),--sequences $(SEQUENCES),--seconds $(SECONDS))
 
-kill-sweep: packages ## the hook killed before each of its system calls (KILLS=, RELEASE=)
-	@tests/host/long $(RELEASE) kill-sweep $(KILLS)
+kill-sweep: packages ## the hook killed before each of its system calls (KILLS=, ROOM=, RELEASE=)
+	@tests/host/long $(RELEASE) kill-sweep $(KILLS) $(ROOM)
 
 turn-sweep: packages ## a start around a return, from a second before it to a second after (RELEASE=)
 	@tests/host/long $(RELEASE) turn-sweep

@@ -163,6 +163,9 @@ static int stop_guest(const struct kernel *kernel, const struct step *step, stru
 	(void)kernel;
 	if (r == 0 && status == GUEST_RUNNING)
 		r = shut_down(&guest, stop_step_ms(step), &why);
+	/* somebody else was faster */
+	if (r == -EIO && read_status(&guest, &status, NULL) == 0 && status != GUEST_RUNNING)
+		return 0;
 	return r < 0
 		? error_set(error, r, "stop the %s %s: %s", guest.noun, guest.number, why.message)
 		: 0;
