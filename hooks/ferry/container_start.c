@@ -135,7 +135,8 @@ static int find_need(struct context *context, const struct container *container,
 				continue;
 			*ret = (struct need){.owner = loan->owner,
 				.is_returning = loan_life_is_returning(context, loan) ||
-					loan_life_is_due(context, loan)};
+					(loan->state != LOAN_OWED &&
+						loan_life_is_due(context, loan))};
 			strcpy(ret->address, loan->functions[k].address);
 			snprintf(ret->node, sizeof(ret->node), "%s", node);
 			snprintf(ret->since, sizeof(ret->since), "%s", loan->since);

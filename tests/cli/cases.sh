@@ -2940,6 +2940,8 @@ case_container_starts_when_it_needs_no_card_that_is_lent() {
 	: "/dev/nvidia1 is lent"
 	nvidia=$(loan_function 0000:2b:00.0 15 nvidia taken | sed 's/}$/,"nodes":"nvidia1=195:1"}/')
 	loan vm-104 "$vm_104" lent "$nvidia"
+	running 104 4242
+	write proc/4242/status "Name:	kvm" "Uid:	0	0	0	0"
 	container 107 "hookscript: local:snippets/gpu-ferry" "dev0: /dev/nvidia0" "dev1: /dev/nvidiactl"
 	"${start[@]}" 107 pre-start
 	write proc/driver/nvidia/gpus/0000:2c:00.0/information "Device Minor: 	 0"
