@@ -52,6 +52,8 @@ COMPILE = $(CC) -std=gnu17 -I. $(DEFINES) $(WARNINGS) $(CPPFLAGS) $(CFLAGS)
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 # no fortify here: it hides what the address sanitizer would see
 COMPILE_SANITIZED = $(CC) -std=gnu17 -I. $(DEFINES) $(WARNINGS) -O1 -g $(SANITIZE)
+# not optimised, for that moves lines and branches
+COMPILE_COVERAGE = gcc -std=gnu17 -I. $(DEFINES) $(WARNINGS) -O0 -g --coverage
 COMPILE_FUZZ = $(CLANG) -std=gnu17 -I. $(DEFINES) $(WARNINGS) -O1 -g $(SANITIZE)
 
 # The programs, each with all that it is made of: what is not listed here cannot be linked.
@@ -97,7 +99,7 @@ objects = $(patsubst %.c,build/$(1)/%.o,$(2))
 
 .PHONY: all help install uninstall deb demo check check-programs check-unit check-unit-plain \
 	check-unit-sanitized check-cli check-fuzz fuzz check-host check-boot check-nvidia soak kill-sweep turn-sweep bench bench-growth \
-	lint format packages packages-lint clean FORCE
+	coverage lint format packages packages-lint packages-coverage clean FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -120,7 +122,7 @@ build/hookscript: $(call objects,plain,$(HOOKSCRIPT))
 # Flags that change (PREFIX=, WERROR=1, CC=clang) rebuild what was built with others.
 build/flags: FORCE
 	@mkdir -p build
-	@printf '%s\n' $(call quote,$(COMPILE) $(COMPILE_SANITIZED) $(COMPILE_FUZZ)) >$@.new
+	@printf '%s\n' $(call quote,$(COMPILE) $(COMPILE_SANITIZED) $(COMPILE_COVERAGE) $(COMPILE_FUZZ)) >$@.new
 	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
 quote = '$(subst ','\'',$(1))'
 
@@ -136,14 +138,18 @@ build/sanitized/%.o: %.c build/flags
 	@mkdir -p $(@D)
 	$(call SAY,CC)$(COMPILE_SANITIZED) $(TEST_DEFINES) $(LIBRARY_CFLAGS) $(CRITERION_CFLAGS) -MMD -MP -c -o $@ $<
 
+build/coverage/%.o: %.c build/flags
+	@mkdir -p $(@D)
+	$(call SAY,CC)$(COMPILE_COVERAGE) $(TEST_DEFINES) $(LIBRARY_CFLAGS) $(CRITERION_CFLAGS) -MMD -MP -c -o $@ $<
+
 build/fuzz/%.o: %.c build/flags
 	@mkdir -p $(@D)
 	$(call SAY,CLANG)$(COMPILE_FUZZ) -fsanitize=fuzzer-no-link $(TEST_DEFINES) $(LIBRARY_CFLAGS) -MMD -MP -c -o $@ $<
 
 # it has the text of the script in it
-$(patsubst %,build/%/hooks/guest/driver.o,plain sanitized fuzz): hooks/guest/install-driver.sh
+$(patsubst %,build/%/hooks/guest/driver.o,plain sanitized coverage fuzz): hooks/guest/install-driver.sh
 
--include $(shell find build/plain build/sanitized build/fuzz -type f -name '*.d' 2>/dev/null)
+-include $(shell find build/plain build/sanitized build/coverage build/fuzz -type f -name '*.d' 2>/dev/null)
 
 # --- installation
 
@@ -209,8 +215,8 @@ demo: packages ## boots a host and ferries its card to a VM and back, to look at
 packages:
 	@tests/support/install-packages
 
-packages-lint:
-	@tests/support/install-packages tests/support/packages.lint
+packages-lint packages-coverage: packages-%:
+	@tests/support/install-packages tests/support/packages.$*
 
 # all that the tiers need, so that it can be built in parallel and they run one after the other
 check-programs: all build/unit build/unit-sanitized $(FUZZ:%=build/fuzz_%)
@@ -243,6 +249,20 @@ fuzz: $(FUZZ:%=build/fuzz_%) ## fuzz each reader for a minute (SECONDS=), keep w
 
 build/fuzz_%: build/fuzz/tests/fuzz/fuzz_%.o build/fuzz/tests/fuzz/answers.o $(call objects,fuzz,$(ROOMS))
 	$(call SAY,LINK)$(CLANG) $(SANITIZE) -fsanitize=fuzzer -o $@ $^ $(LIBRARY_LIBS)
+
+# what the first two tiers reach; a normal build has no counters
+COUNTING := $(addprefix build/coverage/,gpu-ferry assistant hookscript unit)
+
+coverage: packages-coverage all $(COUNTING) ## lines and branches that the unit and command line tests reach, by folder
+	@tests/coverage/run
+
+build/coverage/gpu-ferry: $(call objects,coverage,$(FERRY))
+build/coverage/assistant: $(call objects,coverage,$(ASSISTANT))
+build/coverage/hookscript: $(call objects,coverage,$(HOOKSCRIPT))
+build/coverage/unit: $(call objects,coverage,$(ROOMS) $(UNIT))
+build/coverage/unit: COUNTING_LIBS := $(WRAP) $(CRITERION_LIBS)
+$(COUNTING): build/coverage/tests/coverage/exit.o
+	$(call SAY,LINK)gcc --coverage -Wl,--wrap=_exit -o $@ $^ $(LIBRARY_LIBS) $(COUNTING_LIBS)
 
 check-host: ## a real kernel in QEMU
 	@tests/support/run-tier host tests/host/check
