@@ -99,7 +99,7 @@ objects = $(patsubst %.c,build/$(1)/%.o,$(2))
 
 .PHONY: all help install uninstall deb demo check check-programs check-unit check-unit-plain \
 	check-unit-sanitized check-cli check-fuzz fuzz check-host check-boot check-nvidia soak kill-sweep turn-sweep bench bench-growth \
-	coverage lint format packages packages-lint packages-coverage clean FORCE
+	coverage pictures lint format packages packages-lint packages-coverage packages-pictures clean FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -215,7 +215,7 @@ demo: packages ## boots a host and ferries its card to a VM and back, to look at
 packages:
 	@tests/support/install-packages
 
-packages-lint packages-coverage: packages-%:
+packages-lint packages-coverage packages-pictures: packages-%:
 	@tests/support/install-packages tests/support/packages.$*
 
 # all that the tiers need, so that it can be built in parallel and they run one after the other
@@ -240,6 +240,12 @@ build/unit-sanitized: $(call objects,sanitized,$(ROOMS) $(UNIT))
 
 check-cli: all ## the programs over captured trees
 	@tests/support/run-tier cli tests/cli/run
+
+pictures: all packages-pictures ## the pictures of README, from a run of the demo and of what they show
+	@tests/cli/run $(notdir $(wildcard tests/cli/golden/picture_*))
+	@mkdir -p build/pictures
+	@tests/host/demo >build/pictures/demo
+	@tests/pictures/draw
 
 check-fuzz: $(FUZZ:%=build/fuzz_%) ## replay the fuzzers' corpus, and fuzz for 5 s each
 	@tests/support/run-fuzz check $(FUZZ)
