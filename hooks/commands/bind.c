@@ -69,6 +69,8 @@ static int print_plan(
 	int r = loans_read(&context->kernel.root, &loans, error);
 
 	if (r == 0)
+		r = loans_check(&loans, error);
+	if (r == 0)
 		r = take_plan(context, request, &loans, &plan, error);
 	if (r < 0)
 		return r;

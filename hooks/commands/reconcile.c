@@ -26,7 +26,7 @@ static int print_due(struct context *context, struct error *error)
 		loan_owner_format(&loans.items[i].owner, owner, sizeof(owner));
 		output_print("would return the devices lent (%s)\n", owner);
 	}
-	return r;
+	return r < 0 ? r : loans_check(&loans, error);
 }
 
 /* Returns at once all cards of VMs that are no longer running, and what is still owed by hand.

@@ -460,7 +460,7 @@ static int print_table(const struct overview *overview, const char *filter, stru
 	if (table_has_rows(&table)) {
 		r = table_print(&table, overview->context, error);
 		output_explain_holders(overview->context, "HOLDERS ?");
-	} else if (!has_stopped(overview, filter)) {
+	} else if (!has_stopped(overview, filter) && !overview->loans.unreadable.status) {
 		tell_nothing(filter);
 	}
 	if (r < 0)
@@ -481,10 +481,8 @@ static int error_of_owed(const struct context *context, const struct loans *loan
 		owed += is_asked_for(&loans->items[i], filter) &&
 			(state == LOAN_OWED || state == LOAN_OVERDUE);
 	}
-	if (loans->unreadable.status < 0) {
-		*error = loans->unreadable;
+	if (loans_check(loans, error) < 0)
 		return loans->unreadable.status;
-	}
 	if (owed)
 		return error_set(error, -EBUSY,
 			"%zu loan%s still to be returned: gpu-ferry reconcile", owed,

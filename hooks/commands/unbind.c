@@ -169,10 +169,8 @@ static int unbind_all_orphans(struct context *context, bool dry_run,
 	if (r < 0)
 		return error_set_errno(error, r, "look for the devices");
 	/* a loan that cannot be read may have any device of this host */
-	if (loans->unreadable.status < 0 && (orphans.count || !is_lent)) {
-		*error = loans->unreadable;
+	if ((orphans.count || !is_lent) && loans_check(loans, error) < 0)
 		return loans->unreadable.status;
-	}
 	if (home && !is_lent && !orphans.count)
 		return error_set(error, -ENOENT,
 			"%s is not lent: it is on %s, a driver of the host", home->address,

@@ -109,6 +109,12 @@ static void check_vfio(struct doctor *doctor, const struct pci_function *functio
 {
 	unsigned int vmid = find_reserver(doctor, function->address);
 
+	if (doctor->loans.unreadable.status < 0) {
+		check_add(&doctor->list, CHECK_SKIP, "card_driver",
+			"%s is on %s, and it is unknown whether it is lent", doctor->card,
+			function->driver);
+		return;
+	}
 	if (vmid) {
 		check_add(&doctor->list, CHECK_WARN, "card_driver",
 			"%s is on %s for VM %u, without gpu-ferry: it stays there when the VM stops",
@@ -593,7 +599,8 @@ static void check_override(struct doctor *doctor, const struct pci_function *fun
 		return;
 	}
 	/* reading this file can hang when the function's driver is stuck */
-	if (loans_find(&doctor->loans, address) || is_stuck(doctor, address) ||
+	if (loans_find(&doctor->loans, address) || doctor->loans.unreadable.status < 0 ||
+		is_stuck(doctor, address) ||
 		pci_read_override(&doctor->context->kernel, address, driver, sizeof(driver)) < 0 ||
 		!*driver)
 		return;

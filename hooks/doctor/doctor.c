@@ -54,6 +54,27 @@ static int gather_settings(struct doctor *doctor, unsigned int vmid, struct erro
 	return settings_parse("", SETTINGS_PATH, vmid, &doctor->settings, error);
 }
 
+/* Nobody knows then what is lent, and to whom. */
+static void check_loans(struct doctor *doctor)
+{
+	const struct error *why = &doctor->loans.unreadable;
+
+	if (!why->status)
+		return;
+	check_add(&doctor->list, CHECK_FAIL, "loans", "%s: no VM with a card would start",
+		why->message);
+	if (why->status == -EPROTONOSUPPORT)
+		check_fix(&doctor->list, "apt install --only-upgrade gpu-ferry");
+	else if (why->status == -EPERM)
+		check_fix(&doctor->list,
+			"chown root:root /" LOAN_FOLDER "/* && chmod go-w /" LOAN_FOLDER "/*");
+	else if (why->status == -EACCES)
+		check_fix(&doctor->list, "sudo gpu-ferry doctor");
+	else
+		check_fix(&doctor->list,
+			"reboot  # there are no loans then, and each driver takes its devices");
+}
+
 /* A file that cannot be used keeps no VM from starting, and the others count all the same. */
 static int gather_quirks(struct doctor *doctor, struct error *error)
 {
@@ -141,6 +162,8 @@ int doctor_gather(struct doctor *doctor, unsigned int vmid, struct error *error)
 			&doctor->obstacles, error);
 	if (r == 0)
 		r = gather_settings(doctor, vmid, error);
+	if (r == 0)
+		check_loans(doctor);
 	if (r == 0)
 		r = gather_quirks(doctor, error);
 	if (r == 0)

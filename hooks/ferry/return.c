@@ -522,10 +522,8 @@ int return_gone(struct context *context, const struct loan_owner *except, unsign
 			*error = why;
 		}
 	}
-	if (first == 0 && loans.unreadable.status < 0) {
-		*error = loans.unreadable;
-		first = loans.unreadable.status;
-	}
+	if (first == 0)
+		first = loans_check(&loans, error);
 	if (ret_count)
 		*ret_count = count;
 	return first;

@@ -763,10 +763,8 @@ static int take_locked(struct context *context, const struct take_request *reque
 	struct take_request now = *request;
 	int r = loans_read(&context->kernel.root, &loans, error);
 
-	if (r == 0 && loans.unreadable.status < 0) {
-		*error = loans.unreadable;
-		r = loans.unreadable.status;
-	}
+	if (r == 0)
+		r = loans_check(&loans, error);
 	/* after the loans: a return that has removed its loan is seen in the scan */
 	if (r == 0)
 		r = pci_scan(&context->kernel, &host, error);

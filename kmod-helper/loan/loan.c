@@ -585,6 +585,13 @@ int loans_read(const struct root *root, struct loans *ret, struct error *error)
 	return 0;
 }
 
+int loans_check(const struct loans *loans, struct error *error)
+{
+	if (loans->unreadable.status < 0)
+		*error = loans->unreadable;
+	return loans->unreadable.status;
+}
+
 int loans_notify(const struct root *root, int notify)
 {
 	char path[64];

@@ -158,6 +158,9 @@ int loan_await(const struct root *root, const struct loan *loan, unsigned int de
 int loans_read(const struct root *root, struct loans *ret, struct error *error);
 void loans_done(struct loans *loans);
 
+/* 0, or the error of the first file that could not be read: what it has, nobody knows. */
+int loans_check(const struct loans *loans, struct error *error);
+
 /* Makes @notify, which is inotify's, readable when a loan is written or removed. 0, also when that
  * was so already, or -errno (-ENOENT: there is no folder yet). */
 int loans_notify(const struct root *root, int notify);

@@ -923,6 +923,8 @@ case_status_broken_loans() {
 	rm "$tree/run/gpu-ferry/loans/vm-105.json"
 	chmod 666 "$tree/run/gpu-ferry/loans/vm-104.json"
 	ferry status
+	ferry bind 2c:00 --dry-run
+	ferry reconcile --dry-run
 }
 
 # ---- guest: the agent is a stand-in with made-up answers; a real one speaks in the host tier

@@ -359,6 +359,20 @@ case_doctor_lent_owed_and_overdue() {
 	doctor
 }
 
+# Whose card it is, nobody knows: so nothing is advised about it.
+case_doctor_loan_that_cannot_be_read() {
+	local loan
+	amd_workstation
+	on_vfio_since_boot 0000:2b:00
+	write "$(function_path 0000:2b:00.0)/driver_override" vfio-pci
+	for loan in '{"schema":9}' '{' '{"schema":1}'; do
+		write run/gpu-ferry/loans/vm-104.json "$loan"
+		checks 'loan|2b:00.0.*(lent|gpu-ferry)'
+	done
+	chmod 666 "$tree/run/gpu-ferry/loans/vm-104.json"
+	checks 'loan'
+}
+
 case_doctor_vm_in_trouble() {
 	intel_desktop
 	device 0000:06:00.0 10de:1180 1458:353c 0300 18 nouveau
