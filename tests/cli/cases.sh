@@ -800,7 +800,7 @@ appears() { # COUNT PATTERN: so many lines of what is watched, within ten second
 
 # Printed again when a loan comes and when its driver changes, not before; ended by Ctrl-C, with 0.
 case_status_and_list_watch() {
-	local command pid
+	local command pid child
 	for command in status list; do
 		: >"$work/watched"
 		timeout -s KILL 30 "$work/bin/gpu-ferry" "$command" --watch --root "$tree" >"$work/watched" 2>&1 &
@@ -813,7 +813,8 @@ case_status_and_list_watch() {
 		appears 1 'VM 104'
 		rm "$tree/run/gpu-ferry/loans/vm-104.json"
 		appears 2 '^$'
-		kill -INT "$(pgrep -P "$pid")"
+		read -r child <"/proc/$pid/task/$pid/children"
+		kill -INT "$child"
 		wait "$pid"
 		echo "$command [$?]"
 		cat "$work/watched"
@@ -2958,7 +2959,7 @@ case_container_that_does_not_answer_leaves_no_process() {
 	loan vm-105 "$vm_105" owed "" \
 		'{"operation":"stop-container-unit","subject":"105/ollama.service","argument":"1","original":"","state":"done"}'
 	live gpu-ferry reconcile | grep -v 'still running'
-	pgrep -xf "sleep 86399"
+	grep -lszx '8639[9]' /proc/[0-9]*/cmdline
 }
 
 # pmxcfs is there, and never answers.
