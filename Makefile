@@ -97,8 +97,8 @@ SAY = $(if $(V),,@echo "  $(1)	$@";)
 # $(call objects,KIND,SOURCES): build/KIND/PATH.o
 objects = $(patsubst %.c,build/$(1)/%.o,$(2))
 
-.PHONY: all help install uninstall deb demo check check-programs check-unit check-unit-plain \
-	check-unit-sanitized check-cli check-fuzz fuzz check-host check-boot check-nvidia soak kill-sweep turn-sweep bench bench-growth \
+.PHONY: all help install uninstall deb release demo check check-programs check-unit check-unit-plain \
+	check-unit-sanitized check-cli check-fuzz fuzz check-host check-boot check-nvidia check-release soak kill-sweep turn-sweep bench bench-growth \
 	coverage pictures lint format packages packages-lint packages-coverage packages-pictures clean FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -204,6 +204,11 @@ deb: ## build the Debian package into build/
 	rm -f build/*.deb build/*.buildinfo build/*.changes
 	mv build/deb/*.deb build/deb/*.buildinfo build/deb/*.changes build/
 
+# KEY=, URL=, COMMIT=, RELEASES=, MIRROR=: debian/release/make explains them
+release: ## signed packages of both Debian releases and their apt repository, in build/release (KEY=, URL=)
+	@tests/host/setup debian/release/packages
+	@debian/release/make $(COMMIT)
+
 # --- tests: each tier ends with a line "TIER: N passed, N failed, N skipped"
 
 check: packages ## all tiers of tests, on a bare Debian 12 or 13
@@ -278,6 +283,9 @@ check-boot: packages ## all hosts that GRUB boots, on both releases: setup, rebo
 
 check-nvidia: packages ## all tests of the host with NVIDIA's own driver, on cards that are made up
 	@tests/support/run-tier nvidia tests/host/check-nvidia
+
+check-release: packages ## what make release makes: apt, piuparts, lintian; in a host from apt to a lent card
+	@tests/support/run-tier release tests/host/check-release
 
 # On the test host of RELEASE, one of those in tests/host/common. A sequence that fails says its seed: make soak SEED=N SEQUENCES=1
 RELEASE ?= bookworm

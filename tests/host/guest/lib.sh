@@ -478,6 +478,26 @@ nvidia_gone() {
 	done
 }
 
+# step NAME: the function step_NAME in a shell of its own, as run-test does; for what is no test of cases/.
+step() {
+	local started=$SECONDS status=0
+	echo "run $1 900"
+	(
+		set -euE -o pipefail
+		scratch=$(mktemp -d)
+		trap 'echo "FAILED: ${BASH_SOURCE[0]##*/}:$LINENO: $BASH_COMMAND"' ERR
+		trap 'rm -rf "$scratch"' EXIT
+		udevadm settle
+		"step_$1"
+	) >/run/step.log 2>&1 || status=$?
+	if [ $status = 0 ]; then
+		echo "ok $1 ($((SECONDS - started)) s)"
+	else
+		echo "not ok $1 (exit $status)"
+		sed 's/^/  | /' /run/step.log
+	fi
+}
+
 # A host with tests of its own (tests/host/common, cases_of) says what is otherwise there.
 if [ -e cases/lib.sh ]; then
 	# shellcheck source=tests/host/guest/cases-nvidia/lib.sh
