@@ -13,7 +13,8 @@
 #include "windows.h"
 
 static const struct operation *const tables[] = {attribute_operations, binding_operations,
-	console_operations, drain_operations, stop_operations, unload_operations, windows_operations, NULL};
+	console_operations, drain_operations, stop_operations, unload_operations,
+	windows_operations, NULL};
 
 struct executor operations_executor(const struct context *context)
 {
