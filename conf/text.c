@@ -49,13 +49,25 @@ static size_t unescape(char *text)
 	return (size_t)(end - text);
 }
 
+/* How many characters of ASCII @text begins with, of which no one is NUL. */
+static size_t plain_length(const char *text, size_t size)
+{
+	size_t length = 0;
+
+	while (length < size && (signed char)text[length] > 0)
+		length++;
+	return length;
+}
+
 void text_decode(char *text, FILE *stream)
 {
 	size_t left = unescape(text);
 
 	while (left) {
-		size_t length = *text ? text_character_length(text, left) : 0;
+		size_t length = plain_length(text, left);
 
+		if (!length && *text)
+			length = text_character_length(text, left);
 		if (length)
 			fwrite(text, 1, length, stream);
 		else
