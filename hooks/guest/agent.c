@@ -155,6 +155,7 @@ void agent_close(struct agent *agent)
 
 /* ---- commands */
 
+/* Not JSON_TOKENER_STRICT: json-c 0.18 (Debian 13) then refuses each text that is not ASCII. */
 static struct json_object *parse_json(const char *text)
 {
 	struct json_tokener *tokener = json_tokener_new_ex(JSON_DEPTH);
@@ -163,10 +164,10 @@ static struct json_object *parse_json(const char *text)
 
 	if (!tokener || length > AGENT_REPLY_MAX)
 		goto out;
-	json_tokener_set_flags(tokener, JSON_TOKENER_STRICT);
 	object = json_tokener_parse_ex(tokener, text, (int)length);
+	text += json_tokener_get_parse_end(tokener);
 	if (json_tokener_get_error(tokener) != json_tokener_success ||
-		!json_object_is_type(object, json_type_object)) {
+		text[strspn(text, " \t\r\n")] || !json_object_is_type(object, json_type_object)) {
 		json_object_put(object);
 		object = NULL;
 	}

@@ -231,6 +231,17 @@ Test(agent, words_of_the_guest_are_harmless_where_they_are_shown)
 	cr_assert_str_eq(error.message, "guest-info: the guest agent says: ?]0;x???2J?");
 }
 
+Test(agent, text_that_is_not_ascii_is_taken)
+{
+	struct json_object *value = NULL;
+	PEER(SYNC, "{\"return\": {\"name\": \"\xed\x95\x9c m\xc3\xbcller\"}} \r\n");
+
+	cr_assert_eq(execute(&peer, &value, &error), 0, "%s", error.message);
+	cr_assert_str_eq(json_object_get_string(json_object_object_get(value, "name")),
+		"\xed\x95\x9c m\xc3\xbcller");
+	json_object_put(value);
+}
+
 Test(agent, garbage_is_an_error_and_the_next_command_synchronises)
 {
 	static const char *const garbage[] = {"nonsense\n", "\n", "[]\n", "{}\n", "{\"return\":}\n",

@@ -82,15 +82,18 @@ static void print_json(enum output_format format)
 	cr_assert_eq(output_json(&context, array, NULL), 0);
 }
 
+/* Without JSON_TOKENER_STRICT, with which json-c 0.18 refuses what is not ASCII. */
 static void expect_json(const char *text)
 {
 	struct json_tokener *tokener = json_tokener_new();
 	struct json_object *read;
 
-	json_tokener_set_flags(tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
+	json_tokener_set_flags(tokener, JSON_TOKENER_VALIDATE_UTF8);
 	read = json_tokener_parse_ex(tokener, text, (int)strlen(text));
 	cr_assert_eq(json_tokener_get_error(tokener), json_tokener_success, "%s",
 		json_tokener_error_desc(json_tokener_get_error(tokener)));
+	text += json_tokener_get_parse_end(tokener);
+	cr_assert_eq(text[strspn(text, "\n")], '\0', "more after it: %s", text);
 	cr_assert_eq(json_object_array_length(read), 255u);
 	for (size_t i = 0; i < 255; i++) {
 		struct json_object *value = NULL;
