@@ -254,6 +254,23 @@ Test(conf_settings, entries_of_make_room_are_checked)
 #undef FORMS
 }
 
+/* A loan has the number and the name in one text, "999999999/….service", which is never cut. */
+Test(conf_settings, name_of_a_service_in_a_container_leaves_room_for_the_number)
+{
+	struct error error = {0};
+	char text[512];
+
+	for (int length = 237; length <= 238; length++) {
+		cleanup(settings_done) struct settings settings = {0};
+
+		snprintf(text, sizeof(text),
+			"make_room = ( { container = 999999999; unit = \"%0*d.service\"; } );",
+			length, 0);
+		cr_expect_eq(settings_parse(text, "f", 0, &settings, &error),
+			length == 237 ? 0 : -EINVAL);
+	}
+}
+
 Test(conf_settings, units_and_containers_are_checked)
 {
 	expect_refused("stop_units = [ \"../x.service\" ];",
