@@ -7,7 +7,7 @@ use strict;
 use warnings;
 use Exporter 'import';
 use Ferry;
-our @EXPORT = qw($yielding_vm yield_begin yield_settings yield_await yield_wrong yield_end);
+our @EXPORT = qw($yielding_vm yield_begin yield_settings yield_await yield_is_settled yield_wrong yield_end);
 
 our $yielding_vm = 106;
 my $ctid = 110;
@@ -129,6 +129,13 @@ sub yield_settings {
 sub yield_await {
 	my ($yielder) = @_;
 	return await(60, sub { identity($yielder) ne '' });
+}
+
+# Not while it is being started again and has its card not open yet: who starts then does not see it.
+sub yield_is_settled {
+	my ($yielder) = @_;
+	my @starting = grep { (slurp("/run/gpu-ferry/loans/$_") // '') =~ /"state": *"returning".*"functions": *\[\s*\]/s } loan_files();
+	return !@starting && (is_stopped($yielder) || identity($yielder) ne '');
 }
 
 # What is wrong with it, when it should run (or be stopped), and so many starts of VMs may have stopped it since
