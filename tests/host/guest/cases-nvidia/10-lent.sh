@@ -13,7 +13,7 @@ test_lent_and_back() {
 	assert_card_home "$card2"
 	[ ! -e "/proc/driver/nvidia/gpus/$card1.0" ] || fail "the driver still has the card"
 	assert_eq "$(minor_of "$card2")" 1 "the other card's number"
-	assert_family "$home_family"
+	assert_family "$asked_family"
 	stop 104
 	assert_card_home "$card1"
 	assert_eq "$(minor_of "$card1")" 0 "the card's number"
@@ -39,7 +39,7 @@ test_modeset_is_unloaded_and_comes_back_with_its_parameters() {
 	assert_family 'nvidia '
 	stop 104
 	assert_card_home "$card1"
-	assert_family "${home_family}nvidia_uvm "
+	assert_family "$asked_family"
 	assert_eq "$(cat /sys/module/nvidia_drm/parameters/modeset)" Y "modeset after the return"
 	driver_anew
 }
@@ -78,7 +78,7 @@ test_parameters_given_by_hand_come_back() {
 	assert_family 'nvidia '
 	stop 104
 	assert_card_home "$card1"
-	assert_family "$home_family"
+	assert_family "$asked_family"
 	assert_eq "$(cat /sys/module/nvidia_drm/parameters/modeset)" Y "modeset after the return"
 	! task_log 104 | grep 'modeset=Y before' || fail "modeset was given again, and is told as lost"
 	driver_anew

@@ -33,7 +33,7 @@ test_windows_guest_alone() {
 	assert_nobody_loads_it
 	stop 104
 	assert_card_home "$card1"
-	assert_family "$home_family"
+	assert_family "$asked_family"
 	assert_eq "$(cat /sys/module/nvidia_drm/parameters/fbdev)" Y "a parameter that was given by hand"
 	driver_anew
 }
@@ -46,7 +46,7 @@ test_windows_guest_beside_a_card_in_use() {
 	assert_match "$(task_log 104)" "nvidia stays loaded, because $card2.0 uses it too: only the card is taken"
 	assert_card_lent "$card1"
 	assert_card_home "$card2"
-	assert_family "$home_family"
+	assert_family "$asked_family"
 	stop 104
 	assert_home
 }
@@ -65,7 +65,7 @@ test_windows_guest_beside_a_card_without_a_driver() {
 	start 105 --holder
 	stop 104
 	assert_card_home "$card1"
-	assert_family "$home_family"
+	assert_family "$asked_family"
 	stop 105
 	assert_driver "$card2.0" none
 	driver_anew

@@ -9,6 +9,8 @@ card1=0000:01:00 card2=0000:02:00
 short1=${card1#0000:} short2=${card2#0000:}
 
 home_family='nvidia nvidia_drm nvidia_modeset '
+# A start asks nvidia-smi, which loads one more; it gives no answer of a card that is made up.
+asked_family="${home_family}nvidia_uvm "
 
 family_loaded() {
 	sed -n 's/^\(nvidia[a-z_]*\) .*/\1/p' /proc/modules | sort | tr '\n' ' '
