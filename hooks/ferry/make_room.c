@@ -304,6 +304,10 @@ int make_room_undo(struct context *context, const struct loan_owner *owner, stru
 	/* who starts the VM meanwhile waits, and is not refused */
 	loan.state = LOAN_RETURNING;
 	r = stop_steps_undo(&executor, &loan, &later, error);
+	/* what does not start may lack its card, because a VM has taken it meanwhile */
+	if (r < 0 && pass_on_all(context, &loan, &later, NULL) == 0 &&
+		!stop_steps_count(&loan.steps))
+		r = 0;
 	loan.state = LOAN_OWED;
 	saved = save(context, &loan, r < 0 ? NULL : error);
 	return r < 0 ? r : saved;

@@ -3079,6 +3079,12 @@ case_guests_that_made_room_are_started_once() {
 	echo "-- it has made room itself before"
 	owed_start stop-vm 106 "done" "$now 0000:2b:00.0"
 	reconcile_guests flock /var/lock/qemu-server/lock-106.conf
+	echo "-- it takes the card while the container starts, which fails then"
+	loan vm-106 '{"kind":"vm","vmid":106}' lent "$(card_functions 0000:2b:00 15 taken)" ""
+	mv "$tree/run/gpu-ferry/loans/vm-106.json" "$tree/taken"
+	write answer 'mv /taken /run/gpu-ferry/loans/vm-106.json; echo "no card"; exit 255'
+	owed_start stop-container 105 "done" "$now 0000:2b:00.0"
+	reconcile_guests flock /var/lock/qemu-server/lock-106.conf
 }
 
 # Ours has a card to take at pre-start, and a loan to give back at post-stop: who is first?
