@@ -424,7 +424,7 @@ static int show_list(struct context *context, const void *data, struct error *er
 		r = loans_read(&context->kernel.root, &listing.loans, error);
 	if (r == 0) {
 		loans_mark_boot_displays(&listing.loans, &listing.host);
-		r = device_names_open(&listing.names, error);
+		r = device_names_open(&context->kernel.root, &listing.names, error);
 	}
 	if (r == 0)
 		r = find_holders(&listing, error);

@@ -169,7 +169,7 @@ int doctor_gather(struct doctor *doctor, unsigned int vmid, struct error *error)
 	if (r == 0)
 		r = gather_vm(doctor, vmid, error);
 	if (r == 0)
-		r = device_names_open(&doctor->names, error);
+		r = device_names_open(&doctor->context->kernel.root, &doctor->names, error);
 	if (r == 0)
 		gather_modules(doctor);
 	return r;

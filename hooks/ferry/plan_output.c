@@ -211,7 +211,7 @@ static int print_summary(
 	if (!is_told)
 		return error_set_errno(error, -ENOMEM, "format the plan");
 	if (plan->function_count && summary.screen)
-		r = device_names_open(&summary.names, error);
+		r = device_names_open(&context->kernel.root, &summary.names, error);
 	for (size_t i = 0; i < plan->function_count; i++) {
 		int width = (int)strlen(or_none(plan->functions[i].now.driver));
 

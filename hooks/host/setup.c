@@ -418,7 +418,7 @@ static int note_dark(const struct planning *planning, const struct names *module
 
 	if (!modules->count)
 		return 0;
-	if (device_names_open(&names, NULL) < 0)
+	if (device_names_open(&planning->context->kernel.root, &names, NULL) < 0)
 		return no_memory(planning);
 	for (size_t i = 0; r == 0 && i < planning->host->count; i++) {
 		const struct pci_function *function = &planning->host->items[i];

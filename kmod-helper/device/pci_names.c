@@ -6,12 +6,17 @@
 
 #include "kmod-helper/base/library.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <pci/pci.h>
 #include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define NAMES_PATH "usr/share/misc/pci.ids"
 
 /* libpci's functions, by their names without "pci_". */
 static struct {
@@ -19,6 +24,7 @@ static struct {
 	typeof(&pci_cleanup) cleanup;
 	typeof(&pci_load_name_list) load_name_list;
 	typeof(&pci_lookup_name) lookup_name;
+	typeof(&pci_set_name_list_path) set_name_list_path;
 } pci;
 
 static const struct library_symbol symbols[] = {
@@ -26,6 +32,7 @@ static const struct library_symbol symbols[] = {
 	LIBRARY_SYMBOL(pci_cleanup, pci.cleanup),
 	LIBRARY_SYMBOL(pci_load_name_list, pci.load_name_list),
 	LIBRARY_SYMBOL(pci_lookup_name, pci.lookup_name),
+	LIBRARY_SYMBOL(pci_set_name_list_path, pci.set_name_list_path),
 };
 
 static const struct library libpci = {
@@ -61,7 +68,23 @@ static void load_names(struct pci_access *access)
 		pci.load_name_list(access);
 }
 
-int device_names_open(struct device_names **ret, struct error *error)
+/* libpci wants a path: the descriptor's, so that no link of the tree leads out of it. */
+static void load_names_of(const struct root *root, struct pci_access *access)
+{
+	int fd = root->live ? -1 : file_open(root, NAMES_PATH, O_RDONLY | O_NONBLOCK);
+	char path[32];
+	struct stat status;
+
+	if (fd >= 0 && fstat(fd, &status) == 0 && S_ISREG(status.st_mode)) {
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+		pci.set_name_list_path(access, path, 0);
+	}
+	load_names(access);
+	if (fd >= 0)
+		close(fd);
+}
+
+int device_names_open(const struct root *root, struct device_names **ret, struct error *error)
 {
 	struct device_names *names = calloc(1, sizeof(*names));
 
@@ -78,7 +101,7 @@ int device_names_open(struct device_names **ret, struct error *error)
 	names->access->debug = warning_ignore;
 	/* no cache in a home folder: it is only for names that are looked up over the network */
 	names->access->id_lookup_mode = 0;
-	load_names(names->access);
+	load_names_of(root, names->access);
 	return 0;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kmod-helper/base/error.h"
+#include "kmod-helper/base/file.h"
 #include <stddef.h>
 #include <stdint.h>
 
@@ -11,9 +12,10 @@
 
 struct device_names;
 
-/* 0 or -ENOMEM. A missing pci.ids or libpci is no error: names are then "Device 10de:2704".
- * libpci's default error callback ends the process, so one of our own is set. */
-int device_names_open(struct device_names **ret, struct error *error);
+/* A captured tree with a pci.ids of its own gives the names from that. 0 or -ENOMEM. A missing
+ * pci.ids or libpci is no error: names are then "Device 10de:2704". libpci's default error callback
+ * ends the process, so one of our own is set. */
+int device_names_open(const struct root *root, struct device_names **ret, struct error *error);
 void device_names_close(struct device_names *names);
 
 /* "NVIDIA Corporation AD103 [GeForce RTX 4080]" into @buffer; always NUL-terminated. */

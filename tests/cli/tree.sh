@@ -213,6 +213,8 @@ show() { # PATH…: what the tree has there
 make_tree() {
 	umask 022
 	shipped_quirks
+	mkdir -p "$tree/usr/share/misc"
+	cp pci.ids "$tree/usr/share/misc/"
 	write etc/hostname pve1
 	write proc/cmdline "BOOT_IMAGE=/boot/vmlinuz root=/dev/sda1 quiet"
 	mkdir -p "$tree/etc/pve/nodes/pve1/qemu-server" "$tree/etc/pve/nodes/pve2/qemu-server"

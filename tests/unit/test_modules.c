@@ -235,7 +235,7 @@ Test(names, known_unknown_and_too_long)
 	char name[128];
 	char small[8];
 
-	cr_assert_eq(device_names_open(&names, NULL), 0);
+	cr_assert_eq(device_names_open(&(const struct root){.live = true}, &names, NULL), 0);
 	device_name(names, 0x10de, 0x2704, name, sizeof(name));
 	cr_assert_str_eq(name, "NVIDIA Corporation AD103 [GeForce RTX 4080]");
 	device_name(names, 0x10de, 0xfffe, name, sizeof(name));
