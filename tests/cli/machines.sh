@@ -88,7 +88,7 @@ geforce() { # SLOT GROUP [BOOT_VGA [WINDOWS]]
 proxmox() {
 	local prefix
 	rm -rf "${tree:?}"/*
-	shipped_quirks
+	shared_files
 	write etc/hostname pve1
 	mkdir -p "$tree/etc/pve/nodes/pve1/qemu-server" "$tree/etc/pve/nodes/pve1/lxc" \
 		"$tree/run/qemu-server"

@@ -27,6 +27,8 @@ look_at() { # TREE
 # The same over the tree and over its report.
 replays() { # NAME
 	unpack_report || echo "$1: no report"
+	# a report has no names of devices: they are the reader's
+	rm "$tree/usr/share/misc/pci.ids"
 	look_at "$tree" >"$work/before"
 	look_at "$work/report/gpu-ferry-report" >"$work/after"
 	if [ "$(wc -l <"$work/before")" -lt 40 ]; then

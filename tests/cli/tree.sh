@@ -89,9 +89,11 @@ settings() { # LINE…
 	write etc/gpu-ferry/gpu-ferry.conf "$@"
 }
 
-shipped_quirks() {
+shared_files() {
 	mkdir -p "$tree/usr/share/gpu-ferry"
 	cp ../../conf/gpu-ferry.quirks "$tree/usr/share/gpu-ferry/quirks.conf"
+	mkdir -p "$tree/usr/share/misc"
+	cp pci.ids "$tree/usr/share/misc/"
 }
 
 quirks() { # NAME LINE…: an administrator's own file
@@ -212,9 +214,7 @@ show() { # PATH…: what the tree has there
 
 make_tree() {
 	umask 022
-	shipped_quirks
-	mkdir -p "$tree/usr/share/misc"
-	cp pci.ids "$tree/usr/share/misc/"
+	shared_files
 	write etc/hostname pve1
 	write proc/cmdline "BOOT_IMAGE=/boot/vmlinuz root=/dev/sda1 quiet"
 	mkdir -p "$tree/etc/pve/nodes/pve1/qemu-server" "$tree/etc/pve/nodes/pve2/qemu-server"
