@@ -39,12 +39,13 @@ struct device_settings {
 	size_t count;
 };
 
-/* What a VM's start does about holders of the card. */
+/* Whether NVIDIA's driver is closed to new users of a card while the card is taken. */
 enum nvidia_drain {
-	NVIDIA_DRAIN_ON, /* close NVIDIA's driver to new users of a card while it is taken */
+	NVIDIA_DRAIN_ON,
 	NVIDIA_DRAIN_OFF,
 };
 
+/* What a VM's start does about holders of the card. */
 enum busy_policy {
 	BUSY_FAIL,
 	BUSY_WAIT,
